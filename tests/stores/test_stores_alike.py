@@ -1,0 +1,156 @@
+"""What holds for every store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wizard_dsl.core.clock import LoopClock
+from wizard_dsl.stores._open import StoreSet, folder_name
+from wizard_dsl.stores.disk import DiskStore
+from wizard_dsl.stores.memory import MemoryStore
+from wizard_dsl.testing import virtual
+
+
+class Kind:
+    """How a store is opened and its loop run."""
+
+    def __init__(self, kind: str, threads: bool, folder) -> None:
+        self.kind, self.threads, self.folder = kind, threads, folder
+
+    def run(self, test, **options):
+        async def main():
+            stores = StoreSet(self.folder, LoopClock(), threads=self.threads)
+            store = stores.open(self.kind, "s", max_entries=options.get("most", 3), eviction=options.get("by", "lru"))
+            await test(store)
+            assert await stores.close() == []
+
+        asyncio.run(main()) if self.threads else virtual.run(main())
+
+
+@pytest.fixture(params=["memory", "disk", "disk-thread"])
+def kind(request, tmp_path):
+    return Kind(request.param.split("-")[0], request.param.endswith("thread"), tmp_path / "cache")
+
+
+def test_what_was_put_is_there_at_once_and_replaced_by_what_is_put_later(kind):
+    async def test(store):
+        assert await store.get("k") is None
+        store.put("k", b"1")
+        assert await store.get("k") == b"1"
+        store.put("k", b"\x00\xff")
+        assert await store.get("k") == b"\x00\xff"
+        assert await store.keys() == ["k"]
+
+    kind.run(test)
+
+
+def test_what_was_deleted_is_gone(kind):
+    async def test(store):
+        store.put("k", b"1")
+        await store.delete("k")
+        await store.delete("never")
+        assert await store.get("k") is None
+        assert await store.keys() == []
+
+    kind.run(test)
+
+
+@pytest.mark.parametrize(
+    ("by", "kept"),
+    [("lru", "acd"), ("fifo", "bcd"), ("lfu", "abd")],
+)
+def test_a_full_store_drops_by_its_rule(kind, by, kept):
+    async def test(store):
+        for key in "abc":
+            store.put(key, key.encode())
+        for key in "bbcaa":
+            if isinstance(store, DiskStore):
+                store._front.drop(key)  # so that it is the disk that is used
+            assert await store.get(key) == key.encode()
+        store.put("d", b"d")
+        assert sorted(await store.keys()) == list(kept)
+
+    kind.run(test, by=by)
+
+
+def test_an_empty_value_is_a_value(kind):
+    async def test(store):
+        store.put("k", b"")
+        assert await store.get("k") == b""
+
+    kind.run(test)
+
+
+OPERATIONS = st.lists(st.tuples(st.sampled_from(["get", "put", "delete"]), st.sampled_from("abcdef")), max_size=60)
+
+
+@given(OPERATIONS, st.integers(1, 4), st.sampled_from(["lru", "lfu", "fifo"]))
+@settings(max_examples=300)
+def test_memory_evicts_as_a_plain_model_does(operations, most, by):
+    store = MemoryStore(most, by)
+    stored: dict[str, int] = {}
+    used: dict[str, int] = {}
+    uses: Counter[str] = Counter()
+    rank = {
+        "lru": lambda key: used[key],
+        "lfu": lambda key: (uses[key], used[key]),
+        "fifo": lambda key: stored[key],
+    }[by]
+    for now, (what, key) in enumerate(operations):
+        if what == "get":
+            assert (store.look(key) is not None) == (key in stored)
+            if key in stored:
+                used[key] = now
+                uses[key] += 1
+            continue
+        store.drop(key) if what == "delete" else store.put(key, b"v")
+        stored.pop(key, None)
+        uses.pop(key, None)
+        if what == "put":
+            if len(stored) == most:
+                stored.pop(min(stored, key=rank))
+            stored[key] = used[key] = now
+            uses[key] = 1
+        assert virtual.run(store.keys()) == sorted(stored, key=rank)
+
+
+def test_a_set_opens_each_store_once_and_each_name_apart(tmp_path):
+    async def main():
+        stores = StoreSet(tmp_path, LoopClock(), threads=False)
+        options = {"max_entries": 5, "eviction": "lru"}
+        one = stores.open("disk", "chains.a.cache", **options)
+        assert stores.open("disk", "chains.a.cache", **options) is one
+        other = stores.open("disk", "chains.b.cache", **options)
+        assert list(tmp_path.iterdir()) == [], "nothing is made before it is used"
+        one.put("k", b"1")
+        other.put("k", b"2")
+        assert await stores.close() == []
+        assert {each.name for each in tmp_path.iterdir()} == {"chains.a.cache", "chains.b.cache"}
+
+    virtual.run(main())
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    async def main():
+        stores = StoreSet(None, LoopClock(), threads=False)
+        store = stores.open("disk", "x", max_entries=5, eviction="lru")
+        assert isinstance(store, MemoryStore)
+        store.put("k", b"1")
+        assert await stores.close() == []
+
+    monkeypatch.chdir(tmp_path)
+    virtual.run(main())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("chains.a.cache", "chains.a.cache"), ("../../etc", "_.._etc"), ("a/b\\c:d", "a_b_c_d"), ("..", "_"), ("", "_")],
+)
+def test_a_name_never_leaves_its_folder(name, folder):
+    assert folder_name(name) == folder

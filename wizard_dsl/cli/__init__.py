@@ -1,0 +1,1 @@
+"""The command line: one module a verb; arguments are parsed here, work is done elsewhere."""

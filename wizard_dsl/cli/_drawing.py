@@ -1,0 +1,54 @@
+"""What all drawings say about a described program (`Program.describe()`), whatever they draw it with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from wizard_dsl.core.units import show_duration
+
+Described = dict[str, Any]
+
+
+def levels(steps: list[Described]) -> dict[str, int]:
+    """The level of each step, from 1: one more than the highest of those it needs. Steps of a level run at once."""
+    found: dict[str, int] = {}
+    for step in steps:
+        found[step["name"]] = 1 + max((found[need] for need in step["needs"]), default=0)
+    return found
+
+
+def step_notes(step: Described, streamed: str | None) -> list[str]:
+    """What is to be known of a step besides its name, type and chain."""
+    notes = []
+    if step["for_each"]:
+        notes.append(f"for each item, {step['concurrency']} at once")
+    if step["conditional"]:
+        notes.append("only if its condition holds")
+    if step["on_error"] != "fail":
+        notes.append("skipped on an error" if step["on_error"] == "skip" else "a default on an error")
+    if step["name"] == streamed:
+        notes.append("streamed")
+    return notes
+
+
+def edges(steps: list[Described]) -> Iterator[tuple[str, str, str]]:
+    """(from, to, label): `ran` marks an edge that a skipped step does not satisfy."""
+    for step in steps:
+        for need, how in step["needs"].items():
+            yield need, step["name"], "ran" if how == "ran" else ""
+
+
+def ladder(policies: list[Described]) -> str:
+    """The kinds, outermost first."""
+    return " > ".join(policy["kind"] for policy in policies) or "no policies"
+
+
+def chains_of(description: Described) -> dict[str, Described]:
+    """The chains that steps ask; those nobody asks are not drawn."""
+    asked = {step["chain"] for step in description["steps"]}
+    return {name: chain for name, chain in description["chains"].items() if name in asked}
+
+
+def title(description: Described) -> str:
+    return f"{description['name']} (at most {show_duration(description['deadline'])})"

@@ -1,0 +1,88 @@
+"""Which files of the paths on a command line are whose: pipelines, project files, overlays, and all others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from wizard_dsl.spec.project import PROJECT_FILE
+
+Kind = Literal["pipeline", "project", "overlay", "later"]
+
+_ENDINGS: Final = (".yaml", ".yml")
+_OVERLAYS: Final = (".overlay.yaml", ".overlay.yml")
+#: Kinds of files that have a grammar of their own, which `validate` does not check.
+_OTHERS: Final = (".test.yaml", ".test.yml", ".sim.yaml", ".sim.yml")
+_SKIPPED_FOLDERS: Final = ("node_modules", "__pycache__")
+_HEAD_BYTES: Final = 256 * 1024
+_VERSION: Final = re.compile(rb"^(?:\{\s*)?[\"']?version[\"']?\s*:", re.MULTILINE)
+_SECTION: Final = re.compile(rb"^(?:\{.*)?[\"']?(steps|chains|providers|prompts)[\"']?\s*:", re.MULTILINE)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The files to look at, in order, each once; `others` are YAML files that are none of ours or not checked."""
+
+    files: tuple[tuple[Path, Kind], ...]
+    others: tuple[Path, ...]
+    missing: tuple[Path, ...]
+
+
+def find(paths: Sequence[Path]) -> Found:
+    """The files that paths name, and those in their folders that are ours by name or by content.
+
+    A file that is named itself is always taken, as a pipeline unless its name says otherwise.
+    """
+    files: dict[Path, Kind] = {}
+    others: list[Path] = []
+    missing: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            for each in _below(path):
+                kind = kind_of(each) if each.name == PROJECT_FILE or _named(each) else _by_content(each)
+                if kind is None or kind == "later":
+                    others.append(each)
+                else:
+                    files.setdefault(each, kind)
+        elif not os.path.lexists(path):
+            missing.append(path)
+        elif kind_of(path) == "later":
+            others.append(path)
+        else:
+            files.setdefault(path, kind_of(path))
+    return Found(tuple(files.items()), tuple(others), tuple(missing))
+
+
+def kind_of(path: Path) -> Kind:
+    """The kind of a file by its name alone."""
+    if path.name == PROJECT_FILE:
+        return "project"
+    if path.name.endswith(_OVERLAYS):
+        return "overlay"
+    return "later" if path.name.endswith(_OTHERS) else "pipeline"
+
+
+def _named(path: Path) -> bool:
+    return path.name.endswith((*_OVERLAYS, *_OTHERS))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The YAML files of a folder and its folders, by name; hidden ones and those of other tools are left out."""
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith(".") and each not in _SKIPPED_FOLDERS)
+        yield from (Path(base) / name for name in sorted(names) if name.endswith(_ENDINGS) and name[0] != ".")
+
+
+def _by_content(path: Path) -> Kind | None:
+    """A pipeline has a version and one of our sections, or two of these: a misspelt version hides no file."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError:
+        return "pipeline"  # unreadable: the loader says why
+    sections = set(_SECTION.findall(head))
+    return "pipeline" if len(sections) + bool(_VERSION.search(head)) >= 2 and sections else None

@@ -1,0 +1,41 @@
+"""What all verbs share about their output: the `--format` option, JSON for machines, columns for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def format_option(*forms: str) -> Decorator:
+    """`--format`; the first form is the default."""
+    return click.option(
+        "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True, help="What stdout gets."
+    )
+
+
+def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--overlay` and `--set`, as `run` has them."""
+    overlay = click.option("--overlay", "overlays", multiple=True, metavar="FILE", help="A document over the file.")
+    value = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="One value over everything else.")
+    return overlay(value(command))
+
+
+def as_json(data: Any) -> str:
+    """Indented, in the order given, with a newline at the end."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
+    """Rows of texts as aligned columns, two spaces apart; the last column is as long as it likes."""
+    count = max((len(row) for row in rows), default=0)
+    widths = [max((len(row[at]) for row in rows if at < len(row) - 1), default=0) for at in range(count)]
+    lines = []
+    for row in rows:
+        padded = [text.ljust(widths[at]) if at < len(row) - 1 else text for at, text in enumerate(row)]
+        lines.append(f"{indent}{'  '.join(padded)}".rstrip())
+    return "".join(f"{line}\n" for line in lines)

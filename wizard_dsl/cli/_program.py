@@ -1,0 +1,35 @@
+"""A file on the command line → its program, or every diagnostic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.compiler.program import Program
+from wizard_dsl.core.errors import SpecError
+from wizard_dsl.registry import Registry
+from wizard_dsl.spec.diagnostics import Diagnostic, ordered, render_text
+
+
+def registry_of(env: Mapping[str, str] = os.environ) -> Registry:
+    """The components of this installation; `WIZARD_PLUGINS=` (set and empty) turns plug-ins off."""
+    return Registry(plugins=env.get("WIZARD_PLUGINS", "all") != "")
+
+
+def compiled_offline(file: Path, overlays: Sequence[str], sets: Sequence[str]) -> tuple[Compiled, Program]:
+    """The program of a file, its references unresolved; warnings go to stderr. Raises SpecError."""
+    sources = Sources(overlays=tuple(overlays), sets=tuple(sets))
+    compiled = compile_file(file, registry_of(), sources)
+    if compiled.program is None:
+        raise refused(compiled.diagnostics)
+    click.echo(render_text(compiled.diagnostics), nl=False, err=True)
+    return compiled, compiled.program
+
+
+def refused(found: Sequence[Diagnostic]) -> SpecError:
+    """The error that shows what is wrong with a file."""
+    return SpecError(render_text(found).rstrip("\n"), diagnostics=tuple(ordered(found)))

@@ -1,0 +1,44 @@
+"""wizard explain: a page for each diagnostic, error kind, policy, strategy, provider and step type."""
+
+from __future__ import annotations
+
+import click
+
+from wizard_dsl.cli._output import as_json, columns, format_option
+from wizard_dsl.cli._pages import pages, text_of, words
+from wizard_dsl.cli._program import registry_of
+from wizard_dsl.spec.diagnostics import did_you_mean
+
+
+@click.command("explain", short_help="Explain a diagnostic, an error kind, a policy or a strategy.")
+@click.argument("word", required=False)
+@format_option("text", "json")
+def command(word: str | None, form: str) -> int:
+    """Explain WORD: a code such as E021, an error kind such as rate_limited, a policy, strategy, provider or step.
+
+    Without WORD, list everything that has a page.
+    """
+    registry = registry_of()
+    if word is None:
+        everything = words(registry)
+        click.echo(as_json(everything) if form == "json" else _listed(everything), nl=False)
+        return 0
+    found = pages(word, registry)
+    if not found:
+        raise _unknown(word, words(registry))
+    if form == "json":
+        click.echo(as_json([{key: value for key, value in page.items() if key != "page"} for page in found]), nl=False)
+    else:
+        click.echo(f"\n{'-' * 80}\n\n".join(text_of(page) for page in found), nl=False)
+    return 0
+
+
+def _listed(everything: dict[str, list[tuple[str, str]]]) -> str:
+    return "\n".join(f"{group}\n{columns(rows)}" for group, rows in everything.items() if rows)
+
+
+def _unknown(word: str, everything: dict[str, list[tuple[str, str]]]) -> click.UsageError:
+    names = [name for rows in everything.values() for name, _ in rows]
+    near = did_you_mean(word, names) or did_you_mean(word.upper(), names)
+    hint = f"did you mean '{near}'?" if near else "`wizard explain` lists everything that has a page"
+    return click.UsageError(f"there is no page about '{word[:60]}'; {hint}")

@@ -1,0 +1,162 @@
+"""The entry point: a group of lazy verbs, and what every failure turns into.
+
+Exit codes: 0 done · 1 findings · 2 wrong usage · 3 invalid file or configuration · 4 authentication · 5 providers
+failed · 6 refused by a limit · 7 output not as declared · 8 deadline · 130 interrupted · 70 a bug in wizard.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import click
+
+#: verb → (module, short help): `--help` prints the table without importing any verb.
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run a pipeline file."),
+    "validate": ("validate", "Every diagnostic of files and folders, offline."),
+    "check": ("check", "Validate, and look at the environment the file refers to."),
+    "echo": ("echo", "Print the resolved file with the origin of every value."),
+    "graph": ("graph", "Draw the executor graph."),
+    "schema": ("schema", "Print the JSON Schema of pipeline files."),
+    "explain": ("explain", "Explain a diagnostic, an error kind, a policy or a strategy."),
+    "config": ("config", "Show the configuration and where it comes from."),
+    "doctor": ("doctor", "Look at this installation."),
+    "init": ("init", "Begin a project here."),
+    "new": ("new", "Write a pipeline, a policy or a provider to start from."),
+}
+ALIASES = {"lint": "validate"}
+BUG = 70
+INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments in (["--version"], ["-V"]):
+        from wizard_dsl import __version__
+
+        print(f"wizard {__version__}")
+        sys.exit(0)
+    sys.exit(_guarded(arguments))
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The exit code; errors are told on stderr, a bug with a report to paste."""
+    debug = "--debug" in arguments
+    arguments = [each for each in arguments if each != "--debug"]
+    import click
+
+    from wizard_dsl.core.errors import WizardError
+
+    try:
+        code = make_group().main(args=arguments, prog_name="wizard", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except WizardError as error:
+        if debug:
+            raise
+        return tell(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _silenced()
+    except Exception as error:
+        if debug:
+            raise
+        return _bug(error)
+
+
+def tell(error: Any) -> int:
+    """Say on stderr what is wrong and what to do; returns the exit code of the error's kind."""
+    from wizard_dsl.core.errors import SpecError
+
+    if isinstance(error, SpecError) and error.diagnostics:
+        print(error.message, file=sys.stderr)
+        return int(error.exit_code)
+    where = f" ({error.where})" if error.where else ""
+    print(f"error[{error.kind}]: {error.message}{where}", file=sys.stderr)
+    if error.suggestion:
+        print(f"  {error.suggestion}", file=sys.stderr)
+    if error.retry_after is not None:
+        print(f"  try again in {error.retry_after:.3g} s", file=sys.stderr)
+    return int(error.exit_code)
+
+
+def _silenced() -> int:
+    """The reader of our output went away: nothing more can be said there."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _bug(error: Exception) -> int:
+    import platform
+
+    from wizard_dsl import __version__
+
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f"  {code.co_filename.rsplit('/site-packages/')[-1]}:{trace.tb_lineno} {code.co_qualname}")
+        trace = trace.tb_next
+    print(
+        "This is a bug in wizard. Please report it with these lines (they hold no prompt and no key):\n"
+        f"  wizard {__version__}, Python {platform.python_version()}, {platform.system()}\n"
+        f"  {type(error).__name__}\n" + "\n".join(frames[-8:]) + "\n"
+        "Run again with --debug to see the whole traceback.",
+        file=sys.stderr,
+    )
+    return BUG
+
+
+def make_group() -> click.Group:
+    """The group of all verbs, each imported when it is used."""
+    import click
+
+    class Verbs(click.Group):
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            return list(VERBS)
+
+        def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+            from importlib import import_module
+
+            verb = ALIASES.get(name, name)
+            if verb not in VERBS:
+                return None
+            found: click.Command = import_module(f"wizard_dsl.cli.{VERBS[verb][0]}").command
+            return found
+
+        def resolve_command(
+            self, ctx: click.Context, args: list[str]
+        ) -> tuple[str | None, click.Command | None, list[str]]:
+            if args and self.get_command(ctx, args[0]) is None:
+                import difflib
+
+                near = difflib.get_close_matches(args[0], [*VERBS, *ALIASES], n=1)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                raise click.UsageError(f"there is no command '{args[0]}'{hint}", ctx)
+            return super().resolve_command(ctx, args)
+
+        def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+    @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(package_name="wizard-dsl", prog_name="wizard", message="%(prog)s %(version)s")
+    def wizard() -> None:
+        """LLM pipelines as reviewed YAML: compiled, with a real policy engine.
+
+        Add --debug to any command to see the traceback of an error.
+        """
+
+    return wizard

@@ -1,0 +1,1 @@
+"""From a typed document to a program, and from a program to living nodes."""

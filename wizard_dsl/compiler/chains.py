@@ -1,0 +1,261 @@
+"""Chains: targets looked up, policies inherited, ladders put in order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wizard_dsl.compiler import ladder
+from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
+from wizard_dsl.core import units
+from wizard_dsl.core.component import PolicyType, Scope
+from wizard_dsl.core.target import Facts, Prices, RateLimitRule
+from wizard_dsl.spec.diagnostics import DocPath, meant, show_path
+
+if TYPE_CHECKING:
+    from wizard_dsl.compiler.report import Report
+    from wizard_dsl.registry import Registry
+    from wizard_dsl.spec.document import ChainEntry, Document, ModelFacts, ProviderEntry, RateLimitSpec
+
+#: The set that takes nothing, not even the built-in default.
+NO_SET = "none"
+
+
+class ChainPlanner:
+    """Makes the plans of a document's chains, and reports what does not fit together."""
+
+    def __init__(self, document: Document, registry: Registry, report: Report, program: str) -> None:
+        self._document = document
+        self._registry = registry
+        self._report = report
+        self._program = program
+        self._shared: dict[tuple[str, str], tuple[PolicyPlan, str]] = {}
+
+    def plan(self) -> dict[str, ChainPlan]:
+        """All chains that could be resolved."""
+        plans = {}
+        for name, entry in self._document.chains.items():
+            plan = self._chain(entry)
+            if plan is not None:
+                plans[name] = plan
+        return plans
+
+    def _chain(self, entry: ChainEntry) -> ChainPlan | None:
+        base = self._base(entry)
+        if base is None:
+            return None
+        merged = ladder.inherit(base, entry.policies)
+        path: DocPath = ("chains", entry.name)
+        key = f"{self._program}:chains.{entry.name}"
+        plans = list(self._policies(merged, entry, None, key))
+        targets = tuple(target for target in self._targets(entry, merged) if target is not None)
+        if not targets:
+            if all(not spec.enabled for spec in entry.targets):
+                self._report.add("E067", f"no target of chain '{entry.name}' is enabled", (*path, "targets"))
+            return None
+        self._no_twins(entry, targets)
+        return ChainPlan(
+            name=entry.name,
+            strategy=entry.strategy,
+            strategy_config=entry.strategy_config,
+            targets=targets,
+            outer=ladder.in_order((p for p in plans if p.type.scope is Scope.CALL), entry.stack),
+            shared=tuple(p for p in plans if p.type.scope is Scope.CHAIN),
+            rate_limit=_rule(entry.rate_limit),
+            fallback_on=entry.spec.fallback_on,
+            allow_loss=frozenset(entry.spec.allow_loss),
+        )
+
+    def _base(self, entry: ChainEntry) -> ladder.PolicyMap | None:
+        sets = self._document.policies
+        if entry.use is None:
+            return ladder.inherit(ladder.BUILT_IN_DEFAULT, sets.get("default", {}))
+        if entry.use == NO_SET:
+            return {}
+        if entry.use not in sets:
+            self._report.add(
+                "E043",
+                f"there is no policy set '{entry.use}'",
+                ("chains", entry.name, "policies", "use"),
+                suggestion=meant(entry.use, [*sets, NO_SET]),
+            )
+            return None
+        return sets[entry.use]
+
+    # -- targets ------------------------------------------------------------------------------------
+
+    def _targets(self, entry: ChainEntry, merged: ladder.PolicyMap) -> Iterator[TargetPlan | None]:
+        position = 0
+        for index, spec in enumerate(entry.targets):
+            provider = self._document.providers.get(spec.provider)
+            path: DocPath = ("chains", entry.name, "targets", index)
+            if provider is None:
+                self._report.add(
+                    "E043",
+                    f"there is no provider '{spec.provider}'",
+                    path,
+                    value=spec.provider,
+                    suggestion=meant(spec.provider, self._document.providers),
+                )
+                yield None
+            elif spec.enabled:
+                yield self._target(entry, index, position, provider, merged)
+                position += 1
+
+    def _target(
+        self, entry: ChainEntry, index: int, position: int, provider: ProviderEntry, merged: ladder.PolicyMap
+    ) -> TargetPlan | None:
+        spec = entry.targets[index]
+        model = spec.model or provider.common.model or provider.type.default_model
+        path: DocPath = ("chains", entry.name, "targets", index)
+        if model is None:
+            self._report.add(
+                "E066",
+                f"target '{entry.names[index]}' names no model, and provider '{provider.name}' has none",
+                path,
+                suggestion=f"write {provider.name}/MODEL, or set providers.{provider.name}.model",
+            )
+            return None
+        identity = _identity(provider)
+        key = f"{identity}|{model}"
+        own = ladder.inherit(merged, entry.target_policies[index])
+        node = f"chains.{entry.name}.targets[{position}]"
+        policies = list(self._policies(own, entry, index, key, node))
+        policies += self._provider_policies(provider, identity, node)
+        return TargetPlan(
+            name=entry.names[index],
+            position=position,
+            provider=provider.name,
+            type=provider.type,
+            config=provider.config,
+            model=model,
+            key=key,
+            params=spec.params,
+            facts=_facts(provider.common.models.get(model)),
+            ladder=ladder.in_order(policies, entry.stack),
+            path=node,
+        )
+
+    def _no_twins(self, entry: ChainEntry, targets: tuple[TargetPlan, ...]) -> None:
+        if entry.strategy.repeats:
+            return
+        seen: dict[str, str] = {}
+        enabled = [index for index, spec in enumerate(entry.targets) if spec.enabled]
+        for target in targets:
+            path: DocPath = ("chains", entry.name, "targets", enabled[target.position])
+            if target.key in seen:
+                self._report.add(
+                    "E063",
+                    f"target '{target.name}' stands twice in chain '{entry.name}' (as '{seen[target.key]}')",
+                    path,
+                    suggestion="raise `retry` to ask it again",
+                )
+            seen.setdefault(target.key, target.name)
+
+    # -- policies -----------------------------------------------------------------------------------
+
+    def _policies(
+        self, merged: ladder.PolicyMap, entry: ChainEntry, index: int | None, key: str, node: str = ""
+    ) -> Iterator[PolicyPlan]:
+        """The plans of one place: those of the target at `index`, or those above the strategy."""
+        for kind, raw in ladder.configured(merged).items():
+            type = self._registry.policy(kind)
+            if type is None or (type.scope is Scope.TARGET) != (index is not None):
+                continue
+            config = ladder.convert(type, raw)
+            origin = self._origin(kind, entry, index)
+            chain = f"chains.{entry.name}"
+            plan = PolicyPlan(
+                type=type,
+                config=config,
+                path=f"{node or chain}.{kind}",
+                scope_key=self._scope_key(type, config, entry, key),
+                origin=origin,
+            )
+            self._agree(plan, chain)
+            yield plan
+
+    def _provider_policies(self, provider: ProviderEntry, identity: str, node: str) -> Iterator[PolicyPlan]:
+        for kind, raw in ladder.configured(self._document.provider_policies.get(provider.name, {})).items():
+            type = self._registry.policy(kind)
+            if type is None:
+                continue
+            config = ladder.convert(type, raw)
+            yield PolicyPlan(
+                type=type,
+                config=config,
+                path=f"{node}.provider.{kind}",
+                scope_key=f"provider:{provider.name}:{identity}",
+                origin=("providers", provider.name, "policies", kind),
+            )
+
+    def _origin(self, kind: str, entry: ChainEntry, index: int | None) -> DocPath:
+        """The most specific place that configures a kind; empty for a built-in default."""
+        if index is not None and kind in entry.target_policies[index]:
+            return ("chains", entry.name, "targets", index, "policies", kind)
+        if kind in entry.policies:
+            return ("chains", entry.name, "policies", kind)
+        name = entry.use or "default"
+        if kind in self._document.policies.get(name, {}):
+            return ("policies", name, kind)
+        return ()
+
+    def _scope_key(self, type: PolicyType, config: Any, entry: ChainEntry, key: str) -> str:
+        if not type.shared_state:
+            return key
+        per = getattr(config, "per", "target")
+        if per == "chain":
+            return f"{self._program}:chains.{entry.name}|{key}"
+        if per == "endpoint":
+            return f"endpoint:{key.rsplit('|', 1)[0]}"
+        return key
+
+    def _agree(self, plan: PolicyPlan, chain: str) -> None:
+        """Two chains that set a shared policy of one target differently would fight over one state."""
+        if not plan.type.shared_state:
+            return
+        first, other = self._shared.setdefault((plan.type.name, plan.scope_key), (plan, chain))
+        if first.config != plan.config and other != chain:
+            origin = plan.origin or ("chains", chain.removeprefix("chains."))
+            before = first.origin or ("chains", other.removeprefix("chains."))
+            self._report.add(
+                "E064",
+                f"{plan.type.name} of one target is set in two ways: here and in {show_path(before)}",
+                origin,
+                suggestion="set it alike, or give one of them `per: chain`",
+                related=[(before, "the other setting")],
+            )
+
+
+def _identity(provider: ProviderEntry) -> str:
+    """Provider type, endpoint and key id. The key itself is not in it: eight hex digits of its hash are."""
+    secret = getattr(provider.config, "api_key", None)
+    key_id = hashlib.sha256(secret.encode()).hexdigest()[:8] if secret else "-"
+    return f"{provider.type.name}|{provider.type.endpoint(provider.config)}|{key_id}"
+
+
+def _facts(stated: ModelFacts | None) -> Facts:
+    if stated is None:
+        return Facts()
+    prices = None
+    if stated.prices is not None:
+        cached = stated.prices.cached
+        prices = Prices(
+            input=units.parse_money(stated.prices.input),
+            output=units.parse_money(stated.prices.output),
+            cached=None if cached is None else units.parse_money(cached),
+        )
+    own = {name: getattr(stated, name) for name in stated.__struct_fields__ if name != "prices"}
+    return msgspec.structs.replace(Facts(), **own, prices=prices)
+
+
+def _rule(spec: RateLimitSpec) -> RateLimitRule:
+    return RateLimitRule(
+        wait_up_to=units.parse_duration(spec.wait_up_to),
+        then=spec.then,
+        max_retry_after=units.parse_duration(spec.max_retry_after),
+        quota_block=units.parse_duration(spec.quota_block),
+    )

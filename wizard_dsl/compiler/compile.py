@@ -1,0 +1,187 @@
+"""Compile: one file, with those it runs as steps, to a program and all diagnostics."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wizard_dsl.compiler import graph
+from wizard_dsl.compiler.chains import ChainPlanner
+from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
+from wizard_dsl.compiler.report import Report
+from wizard_dsl.compiler.steps import StepPlanner
+from wizard_dsl.core import units
+from wizard_dsl.core.http import PoolConfig
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered
+from wizard_dsl.spec.load import Loaded, load
+
+if TYPE_CHECKING:
+    from wizard_dsl.registry import Registry
+    from wizard_dsl.spec.document import Document, PoolSpec
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Which declared names something refers to; what is left over is reported by lint."""
+
+    inputs: frozenset[str] = frozenset()
+    prompts: frozenset[str] = frozenset()
+    chains: frozenset[str] = frozenset()
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """`program` is None where there are errors. `loaded` knows places and origins."""
+
+    program: Program | None
+    diagnostics: tuple[Diagnostic, ...]
+    loaded: Loaded
+    used: Usage = Usage()
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies over a file. `env` None: references stay unresolved, and what they hold is not checked.
+
+    `mock`: every target will be answered by a mock, so a key that is missing is none. `chain`: what every
+    step of this file asks, whatever it names.
+    """
+
+    overlays: Sequence[str] = ()
+    sets: Sequence[str] = ()
+    env: Mapping[str, str] | None = None
+    text: str | None = None
+    mock: bool = False
+    chain: str | None = None
+
+
+def compile_file(path: str | Path, registry: Registry, sources: Sources, stack: tuple[str, ...] = ()) -> Compiled:
+    """Load and compile `path`. Never raises for what is wrong in a file; `stack` holds the files that run it."""
+    loaded = load(
+        path,
+        registry=registry,
+        env=sources.env,
+        overlays=sources.overlays,
+        sets=sources.sets,
+        text=sources.text,
+        mock=sources.mock,
+    )
+    if loaded.document is None:
+        return Compiled(None, tuple(ordered(loaded.diagnostics)), loaded)
+    compiler = _Compiler(loaded, loaded.document, registry, sources, (*stack, str(Path(path).resolve())))
+    return compiler.compile(str(path))
+
+
+class _Compiler:
+    def __init__(
+        self,
+        loaded: Loaded,
+        document: Document,
+        registry: Registry,
+        sources: Sources,
+        stack: tuple[str, ...],
+    ) -> None:
+        self._loaded = loaded
+        self._document = document
+        self._registry = registry
+        self._sources = sources
+        self._stack = stack
+        self._report = Report(loaded.places)
+
+    def compile(self, file: str) -> Compiled:
+        document = self._document
+        name = document.file.name or Path(file).stem
+        chains = ChainPlanner(document, self._registry, self._report, name).plan()
+        planner = StepPlanner(document, chains, self._loaded.files, self._report, self._other, self._sources.chain)
+        steps = planner.plan()
+        output = planner.output()
+        if not document.steps:
+            self._report.add("E070", "the pipeline has no steps", ())
+        found = ordered([*self._loaded.diagnostics, *self._report.found])
+        used = Usage(
+            inputs=frozenset(planner.used_names & document.inputs.keys()),
+            prompts=frozenset(planner.used_prompts),
+            chains=frozenset(step.chain for step in steps if step.chain is not None),
+        )
+        if has_errors(found) or not steps:
+            return Compiled(None, tuple(found), self._loaded, used)
+        return Compiled(self._program(file, name, chains, steps, output), tuple(found), self._loaded, used)
+
+    def _program(
+        self, file: str, name: str, chains: dict[str, ChainPlan], steps: tuple[StepPlan, ...], output: Any
+    ) -> Program:
+        document = self._document
+        passes, streamed = _source_of_text(output, document, {step.name: step for step in steps})
+        needs = {step.name: list(step.needs) for step in steps}
+        return Program(
+            name=name,
+            description=document.file.description,
+            file=file,
+            hash=_hash(self._loaded),
+            inputs=document.inputs,
+            chains=chains,
+            steps=steps,
+            pools={key: _pool(entry.common.pool) for key, entry in document.providers.items()},
+            output=output,
+            passes=passes,
+            streamed=streamed,
+            deadline=units.parse_duration(document.file.deadline),
+            api_versions={
+                target.name: getattr(target.config, "api_version", None)
+                for plan in chains.values()
+                for target in plan.targets
+            },
+            straight=graph.straight([step.name for step in steps], needs),
+        )
+
+    def _other(self, file: str, path: DocPath) -> Program | None:
+        """The program of another file, relative to this one."""
+        target = (Path(self._stack[-1]).parent / file).resolve()
+        if str(target) in self._stack:
+            names = " → ".join(Path(each).name for each in (*self._stack, str(target)))
+            self._report.add("E046", f"pipelines contain each other: {names}", path)
+            return None
+        if not target.is_relative_to(self._loaded.root):
+            self._report.add("E033", f"'{file}' leaves the project {self._loaded.root.name}", path)
+            return None
+        if not target.is_file():
+            self._report.add("E035", f"there is no file '{file}'", path)
+            return None
+        sources = msgspec.structs.replace(self._sources, overlays=(), sets=(), text=None, chain=None)
+        other = compile_file(target, self._registry, sources, self._stack)
+        self._report.found.extend(other.diagnostics)
+        return other.program
+
+
+def _source_of_text(output: Any, document: Document, steps: Mapping[str, StepPlan]) -> tuple[str | None, str | None]:
+    """(the step the text comes from, the step whose deltas are the text): see DSL, "The step whose deltas stream"."""
+    last = list(document.steps)[-1]
+    template = output.get("text") if isinstance(output, Mapping) else output
+    if template is None:
+        streamed = last if output is None else None
+        passes: str | None = last
+    elif template.passthrough_step is not None:
+        passes = streamed = template.passthrough_step
+    else:
+        refs = template.step_refs
+        passes, streamed = (next(iter(refs)) if len(refs) == 1 else last), None
+    if streamed is not None and steps[streamed].for_each is not None:
+        streamed = None
+    return passes, streamed
+
+
+def _pool(spec: PoolSpec) -> PoolConfig:
+    return PoolConfig(
+        size=spec.size,
+        per_host=spec.per_host,
+        keep_alive=units.parse_duration(spec.keep_alive),
+        dns_ttl=units.parse_duration(spec.dns_ttl),
+    )
+
+
+def _hash(loaded: Loaded) -> str:
+    """Twelve hex digits over the document as written (references unresolved) and its prompt files."""
+    files = sorted((name, text) for name, text in loaded.files.values())
+    canonical = msgspec.json.encode([loaded.data, files], order="deterministic")
+    return hashlib.sha256(canonical).hexdigest()[:12]

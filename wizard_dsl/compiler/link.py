@@ -1,0 +1,161 @@
+"""Link: fold a program's policies into bound methods that await each other.
+
+Nothing walks a list at run time. A chain is folded once; the call's own policies are folded on top of it once
+for each step that asks it, because the contract belongs to the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, Program, TargetPlan
+from wizard_dsl.core.attempt import AttemptFrame
+from wizard_dsl.core.component import ModelSpec, Rung
+from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.rng import Chance
+from wizard_dsl.core.target import Branch, Chain, Facts, Target, TargetState
+from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.clock import Clock
+    from wizard_dsl.core.http import Transport
+    from wizard_dsl.core.node import Node, Shared, Spawn, Stores
+    from wizard_dsl.core.run import Emit
+
+#: Facts of a model by (provider type's price list, model), where the file does not state them.
+Library = Callable[[str, str], Facts]
+
+
+#: May put another provider node in a target's place (scripts, mocks); None means: the target's own.
+Provide = Callable[[TargetPlan, BuildContext], "Node | None"]
+
+
+def provide_own(plan: TargetPlan, context: BuildContext) -> Node | None:
+    """Every target is answered by its own provider."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What living nodes share."""
+
+    clock: Clock
+    seed: int
+    emit: Emit
+    shared: Shared
+    stores: Stores
+    http: Transport
+    spawn: Spawn
+    library: Library
+    provide: Provide
+
+
+@dataclass(slots=True)
+class LinkedChain:
+    """A chain folded up to its strategy."""
+
+    plan: ChainPlan
+    chain: Chain
+    targets: tuple[Target, ...]
+    strategy: Handler
+    context: BuildContext
+
+
+@dataclass(slots=True)
+class Linked:
+    """The living chains of a program."""
+
+    chains: dict[str, LinkedChain] = field(default_factory=dict)
+
+
+def link(program: Program, services: Services) -> Linked:
+    """Build every chain of `program`. Raises SpecError where a provider cannot be built here."""
+    for pool, config in program.pools.items():
+        services.http.configure(pool, config)
+    return Linked({name: _chain(plan, services) for name, plan in program.chains.items()})
+
+
+def _context(path: str, chain: Chain, services: Services) -> BuildContext:
+    return BuildContext(
+        path=path,
+        clock=services.clock,
+        chance=Chance(services.seed, path),
+        emit=services.emit,
+        shared=services.shared,
+        stores=services.stores,
+        http=services.http,
+        spawn=services.spawn,
+        chain=chain,
+    )
+
+
+def _chain(plan: ChainPlan, services: Services) -> LinkedChain:
+    chain = Chain(
+        name=plan.name,
+        rate_limit=plan.rate_limit,
+        fallback_on=dict(plan.fallback_on),
+        allow_loss=plan.allow_loss,
+    )
+    path = f"chains.{plan.name}"
+    context = replace(_context(path, chain, services), fingerprint=plan.fingerprint)
+    for policy in plan.shared:
+        policy.type.build(policy.config, None, _at(policy, context))
+    branches = tuple(_branch(target, chain, services) for target in plan.targets)
+    at_strategy = _context(f"{path}.{plan.strategy.name}", chain, services)
+    strategy = plan.strategy.build(plan.strategy_config, branches, at_strategy)
+    return LinkedChain(plan, chain, tuple(b.target for b in branches), strategy.call, context)
+
+
+def _at(policy: PolicyPlan, context: BuildContext) -> BuildContext:
+    chance = context.chance.at(policy.path)
+    return replace(context, path=policy.path, chance=chance, scope_key=policy.scope_key)
+
+
+def _branch(plan: TargetPlan, chain: Chain, services: Services) -> Branch:
+    state = services.shared.state("target", plan.key, lambda: TargetState(plan.key))
+    facts = known_facts(plan, services.library)
+    target = Target(name=plan.name, position=plan.position, state=state, facts=facts)
+    context = replace(_context(plan.path, chain, services), target=target)
+    node = services.provide(plan, context)
+    if node is None:
+        model = ModelSpec(name=plan.model, target=plan.name, facts=facts, pool=plan.provider)
+        node = plan.type.build(plan.config, model, context)
+    handler: Handler = AttemptFrame(node.call, context, plan.params, facts.prices).call
+    for policy in reversed(with_frame(plan)):
+        handler = policy.type.build(policy.config, handler, _at(policy, context)).call
+    return Branch(target, handler)
+
+
+def with_frame(plan: TargetPlan) -> list[PolicyPlan]:
+    """A target's ladder with what stands in every one: the memory of refusals, directly inside the retry."""
+    kinds = [policy.type.name for policy in plan.ladder]
+    inside = kinds.index("retry") + 1 if "retry" in kinds else 0
+    frame = PolicyPlan(ON_RATE_LIMIT, ON_RATE_LIMIT.config(), f"{plan.path}.on_rate_limit", plan.key)
+    return [*plan.ladder[:inside], frame, *plan.ladder[inside:]]
+
+
+def known_facts(plan: TargetPlan, library: Library) -> Facts:
+    """What is known of a target's model: the file's word, then the type's, then the price library's."""
+    merged = plan.facts
+    for source in (plan.type.facts, library(plan.type.prices, plan.model) if plan.type.prices else None):
+        if source is None:
+            continue
+        missing = {name: getattr(source, name) for name in Facts.__struct_fields__ if getattr(merged, name) is None}
+        merged = msgspec.structs.replace(merged, **missing)
+    return merged
+
+
+def call_handler(linked: LinkedChain, contract: PolicyPlan | None) -> Handler:
+    """The handler of one step's calls: the chain's call policies, with the step's contract among them."""
+    handler = linked.strategy
+    plans = list(linked.plan.outer)
+    if contract is not None:
+        inner = [index for index, plan in enumerate(plans) if plan.type.rung > Rung.CONTRACT]
+        plans.insert(inner[0] if inner else len(plans), contract)
+    for plan in reversed(plans):
+        handler = plan.type.build(plan.config, handler, _at(plan, linked.context)).call
+    return handler

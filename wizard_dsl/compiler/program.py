@@ -1,0 +1,172 @@
+"""The resolved program: names looked up, policies inherited, ladders in order. Inert: compared, described, hashed;
+`link` makes it live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from wizard_dsl.core.component import PolicyConfig, PolicyType, ProviderConfig, ProviderType, StepType, StrategyType
+from wizard_dsl.core.target import Facts, RateLimitRule
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.http import PoolConfig
+    from wizard_dsl.spec.document import InputSpec
+
+
+class PolicyPlan(msgspec.Struct, frozen=True):
+    """One policy at one place. `path` is the node's path; `origin` the document path that configured it."""
+
+    type: PolicyType
+    config: PolicyConfig
+    path: str
+    scope_key: str
+    origin: tuple[str | int, ...] = ()
+
+
+def _describe(plan: PolicyPlan) -> dict[str, Any]:
+    return {"kind": plan.type.name, **msgspec.to_builtins(plan.config)}
+
+
+class TargetPlan(msgspec.Struct, frozen=True):
+    """One place in a chain. `key` is the target's identity: provider type, endpoint, model and key id;
+    `ladder` holds its policies, outermost first; `facts` are those the file states."""
+
+    name: str
+    position: int
+    provider: str
+    type: ProviderType
+    config: ProviderConfig
+    model: str
+    key: str
+    params: Mapping[str, Any]
+    facts: Facts
+    ladder: tuple[PolicyPlan, ...]
+    path: str
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data, without the key."""
+        return {
+            "name": self.name,
+            "provider": self.provider,
+            "type": self.type.name,
+            "endpoint": self.type.endpoint(self.config),
+            "model": self.model,
+            "params": dict(self.params),
+            "policies": [_describe(plan) for plan in self.ladder],
+        }
+
+
+class ChainPlan(msgspec.Struct, frozen=True):
+    """`outer` are the call's policies, outermost first; `shared` those that only keep state for the chain."""
+
+    name: str
+    strategy: StrategyType
+    strategy_config: PolicyConfig
+    targets: tuple[TargetPlan, ...]
+    outer: tuple[PolicyPlan, ...]
+    shared: tuple[PolicyPlan, ...]
+    rate_limit: RateLimitRule
+    fallback_on: Mapping[str, bool]
+    allow_loss: frozenset[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """What is asked for, as far as the cache's key is concerned: the first target's endpoint, model and
+        parameters."""
+        first = self.targets[0]
+        asked = (self.strategy.name, first.type.name, first.type.endpoint(first.config), first.model, first.params)
+        return msgspec.json.encode(asked, order="deterministic").decode()
+
+    def ladder(self) -> str:
+        """The kinds a call passes, outermost first: `deadline > sequential > retry > circuit_breaker > timeout`."""
+        below: dict[str, int] = {}
+        for target in self.targets:
+            for plan in target.ladder:
+                below.setdefault(plan.type.name, plan.type.rung)
+        inner = sorted(below, key=lambda kind: (below[kind], kind))
+        if len({tuple(plan.type.name for plan in target.ladder) for target in self.targets}) == 1:
+            inner = list(dict.fromkeys(plan.type.name for plan in self.targets[0].ladder))
+        outer = [plan.type.name for plan in self.outer]
+        return " > ".join([*outer, self.strategy.name, *inner])
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data, without keys and headers."""
+        return {
+            "strategy": {"type": self.strategy.name, **msgspec.to_builtins(self.strategy_config)},
+            "policies": [_describe(plan) for plan in (*self.outer, *self.shared)],
+            "targets": [target.describe() for target in self.targets],
+            "on_rate_limit": msgspec.to_builtins(self.rate_limit),
+            "fallback_on": dict(self.fallback_on),
+            "allow_loss": sorted(self.allow_loss),
+        }
+
+
+class StepPlan(msgspec.Struct, frozen=True):
+    """One step. `needs` maps each step it waits for to `done` or `ran` (a skipped one does not count);
+    `inferred` are those its templates use. `prompt`, `when`, `for_each` and `templates` are compiled;
+    `when_each`: the condition looks at the item, and skips items instead of the step."""
+
+    name: str
+    type: StepType
+    config: PolicyConfig
+    chain: str | None
+    needs: Mapping[str, Literal["done", "ran"]]
+    templates: Mapping[str, Any]
+    prompt: Any = None
+    when: Any = None
+    when_each: bool = False
+    for_each: Any = None
+    concurrency: int = 4
+    on_error: str | Mapping[str, Any] = "fail"
+    params: Mapping[str, Any] = {}
+    tools: tuple[Any, ...] = ()
+    subprogram: Any = None
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data; conditions and loops as yes or no, because their text stands in the file."""
+        return {
+            "name": self.name,
+            "type": self.type.name,
+            "chain": self.chain,
+            "needs": dict(self.needs),
+            "conditional": self.when is not None,
+            "for_each": self.for_each is not None,
+            "concurrency": self.concurrency if self.for_each is not None else None,
+            "on_error": self.on_error,
+            "pipeline": None if self.subprogram is None else self.subprogram.describe(),
+        }
+
+
+class Program(msgspec.Struct, frozen=True):
+    """One file, compiled. `steps` are in an order that respects `needs`; `streamed` names the step whose deltas
+    a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text."""
+
+    name: str
+    description: str
+    file: str
+    hash: str
+    inputs: Mapping[str, InputSpec]
+    chains: Mapping[str, ChainPlan]
+    steps: tuple[StepPlan, ...]
+    pools: Mapping[str, PoolConfig]
+    output: Any
+    passes: str | None
+    streamed: str | None
+    deadline: float
+    api_versions: Mapping[str, str | None] = {}
+    straight: bool = True
+
+    def describe(self) -> dict[str, Any]:
+        """The compiled program as plain data: what `graph` draws and tests compare. Holds no secret."""
+        return {
+            "name": self.name,
+            "hash": self.hash,
+            "deadline": self.deadline,
+            "inputs": {name: {"schema": spec.schema, "trusted": spec.trusted} for name, spec in self.inputs.items()},
+            "chains": {name: chain.describe() for name, chain in self.chains.items()},
+            "steps": [step.describe() for step in self.steps],
+            "streamed": self.streamed,
+        }

@@ -1,0 +1,184 @@
+"""The innermost frame of every ladder: one exchange with one target, timed, limited and booked.
+
+It arms the attempt's one timer – the earliest of total, first_chunk and the run's deadline – around the provider,
+hands the limits of what still arrives to the response, and keeps the attempt's row of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, MalformedResponse, WizardError
+from wizard_dsl.core.events import AttemptEnded, AttemptStarted, ObserverFailed, StreamCommitted, StreamEnded
+from wizard_dsl.core.guard import Guard
+from wizard_dsl.core.messages import Completion, Request, Usage, estimate_tokens
+from wizard_dsl.core.run import Attempt, Run
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.node import BuildContext, Handler
+    from wizard_dsl.core.response import Outcome, Response
+    from wizard_dsl.core.target import Prices
+
+_SETTLED_FREE = frozenset({"connect"})
+_UNCERTAIN = frozenset({"timeout", "cancelled", "mid_stream", "deadline"})
+
+
+class AttemptFrame:
+    """Calls the provider node `next` for one target. `params` are the target's own and win over the request's."""
+
+    __slots__ = ("_chain", "_clock", "_emit", "_next", "_params", "_path", "_prices", "_target")
+
+    def __init__(self, next: Handler, context: BuildContext, params: Mapping[str, Any], prices: Prices | None) -> None:
+        self._next = next
+        self._clock = context.clock
+        self._emit = context.emit
+        self._path = context.path
+        self._chain = context.chain
+        self._target = context.require_target().name
+        self._params = dict(params)
+        self._prices = prices
+
+    async def call(self, request: Request, run: Run) -> Response:
+        """Raises AttemptFailed, DeadlineExceeded, or what the provider raises."""
+        if self._params:
+            request = msgspec.structs.replace(request, params={**request.params, **self._params})
+        started = self._clock.now()
+        row = self._begin(run, started)
+        at, late = self._limit(run, started)
+        guard = Guard(self._clock, at)
+        try:
+            response = await self._next(request, run)
+        except BaseException as error:
+            mine = guard.disarm()
+            failure = late if mine and not isinstance(error, Exception) else error
+            self._failed(row, request, run, failure)
+            if failure is error:
+                raise
+            raise failure from None
+        guard.disarm()
+        self._refuse_empty(row, request, run, response)
+        self._watch(row, request, run, response)
+        return response
+
+    def _begin(self, run: Run, started: float) -> Attempt:
+        call, transcript = run.call, run.transcript
+        if not call.deposited:
+            call.deposited = True
+            self._chain.allowance.deposit(started)
+        row = Attempt(
+            target=self._target,
+            step=run.scope.step,
+            item=run.scope.item,
+            started=started - transcript.started,
+            waited=call.waited,
+            hedge=run.hedge,
+            retry_of=run.retry_of,
+        )
+        call.waited = 0.0
+        row.number = len(transcript.attempts)
+        transcript.attempts.append(row)
+        self._emit(run, AttemptStarted(path=self._path, target=self._target))
+        return row
+
+    def _limit(self, run: Run, now: float) -> tuple[float, WizardError]:
+        """When this attempt is cut, and by what. The deadline wins a tie with the attempt's own limits."""
+        phase, allowed = "total", run.total
+        first = run.first_chunk if run.commit == "content" else None
+        if first is not None and (allowed is None or first < allowed):
+            phase, allowed = "first_chunk", first
+        if allowed is None or now + allowed >= run.deadline:
+            return run.deadline, DeadlineExceeded("the deadline cut the attempt", where=self._target)
+        sentence = f"{self._target} did not answer within {allowed:g} s (timeout.{phase})"
+        return now + allowed, AttemptTimeout(sentence, phase=phase, where=self._target)
+
+    def _failed(self, row: Attempt, request: Request, run: Run, error: BaseException) -> None:
+        if isinstance(error, WizardError):
+            error.where = error.where or self._target
+            error.attempt = row.number
+            row.status = getattr(error, "status", None)
+            row.request_id = getattr(error, "request_id", None)
+            row.message = error.message
+            self._close(row, request, run, error.kind, error.partial, getattr(error, "sent", True))
+        else:
+            cancelled = not isinstance(error, Exception)
+            row.message = None if cancelled else f"{type(error).__name__}: {error}"
+            self._close(row, request, run, "cancelled" if cancelled else "malformed_response", None, None)
+
+    def _refuse_empty(self, row: Attempt, request: Request, run: Run, response: Response) -> None:
+        """An answer that claims to have stopped and says nothing is garbage, unless the step allows it."""
+        outcome = response.outcome
+        if outcome is None or run.allow_empty or outcome.kind != "completed":
+            return
+        if outcome.completion.finish_reason == "stop" and not outcome.completion.is_answer:
+            error = MalformedResponse("the answer is empty, though it claims to be complete", where=self._target)
+            self._failed(row, request, run, error)
+            raise error
+
+    def _watch(self, row: Attempt, request: Request, run: Run, response: Response) -> None:
+        now = self._clock.now()
+        row.status = row.status or 200
+        response.on_raise(lambda error: self._emit(run, ObserverFailed(path=self._path, error=repr(error))))
+        if response.outcome is None:
+            row.first_chunk = now - run.transcript.started
+            self._emit(run, StreamCommitted(path=self._path, target=self._target))
+            response.due(run.deadline, DeadlineExceeded("the deadline cut the stream", where=self._target))
+            if run.idle is not None:
+                response.idle(run.idle)
+            if run.total is not None:
+                response.within(run.total - (now - run.transcript.started - row.started))
+        streamed = response.outcome is None
+        response.on_end(lambda outcome: self._ended(row, request, run, outcome, streamed))
+
+    def _ended(self, row: Attempt, request: Request, run: Run, outcome: Outcome, streamed: bool) -> None:
+        error = outcome.error
+        if error is not None:
+            error.attempt = row.number
+            error.where = error.where or self._target
+            row.message = error.message
+            kind = error.kind
+        else:
+            kind = "ok" if outcome.kind == "completed" else "cancelled"
+        row.request_id = outcome.completion.request_id
+        if streamed:
+            self._emit(run, StreamEnded(path=self._path, target=self._target, ending=outcome.kind))
+        self._close(row, request, run, kind, outcome.completion, True)
+
+    def _close(
+        self, row: Attempt, request: Request, run: Run, kind: str, seen: Completion | None, sent: bool | None
+    ) -> None:
+        row.kind = kind
+        row.elapsed = self._clock.now() - run.transcript.started - row.started
+        row.usage = _usage(request, kind, seen)
+        row.cost, row.confidence = _cost(row, kind, sent, self._prices)
+        ended = AttemptEnded(path=self._path, target=self._target, kind=kind, status=row.status, elapsed=row.elapsed)
+        self._emit(run, ended)
+
+
+def _usage(request: Request, kind: str, seen: Completion | None) -> Usage | None:
+    """The provider's usage, else an estimate of what was seen; None where nothing was."""
+    if seen is None:
+        return None
+    if seen.usage is not None:
+        return seen.usage
+    if kind != "ok" and not seen.is_answer:
+        return None
+    size = len(seen.text.encode()) + len(seen.reasoning.encode()) + sum(len(c.arguments) for c in seen.tool_calls)
+    return Usage(estimate_tokens(request.size()), estimate_tokens(size), confidence="estimated")
+
+
+def _cost(row: Attempt, kind: str, sent: bool | None, prices: Prices | None) -> tuple[float | None, Any]:
+    """What the attempt cost in US dollars and how sure that is: connect and 4xx cost nothing, a 5xx nothing as
+    an estimate; what was cut costs what was seen, or an unknown sum; without prices a sum is unknown."""
+    if kind == "ok":
+        assert row.usage is not None
+        return (prices.cost(row.usage), row.usage.confidence) if prices else (None, "unknown")
+    if kind in _SETTLED_FREE and sent is False:
+        return 0.0, "reported"
+    if kind in _UNCERTAIN or sent is None:
+        return (prices.cost(row.usage) if prices and row.usage else None), "unknown"
+    if row.status is not None and 400 <= row.status < 500:
+        return 0.0, "reported"
+    return 0.0, "estimated"

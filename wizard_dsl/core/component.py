@@ -1,0 +1,198 @@
+"""The one-file declarations: a value at the foot of each component's file, from which schema, docs, lint, tests
+and the executor are made. Built-ins are listed by name in `registry.py`, third parties by entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from wizard_dsl.core import units
+from wizard_dsl.core.bound import Bound, BoundFacts
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.errors import WizardError
+    from wizard_dsl.core.events import Event
+    from wizard_dsl.core.node import BuildContext, Handler, Node
+    from wizard_dsl.core.target import Branch, Facts
+
+
+def _unit(unit: units.Unit, *words: str) -> Meta:
+    """A Meta whose pattern is the unit's, or one of `words`."""
+    inner = unit.pattern[1:-1]
+    pattern = f"^(?:{'|'.join((*words, inner))})$" if words else unit.pattern
+    return Meta(pattern=pattern, extra_json_schema={"x-unit": unit.name, "x-words": list(words)})
+
+
+Duration = Annotated[str, _unit(units.DURATION)]
+DurationOrOff = Annotated[str, _unit(units.DURATION, "off")]
+Size = Annotated[str, _unit(units.SIZE)]
+Money = Annotated[str, _unit(units.MONEY)]
+Ratio = Annotated[str, _unit(units.RATIO)]
+RatioOrOff = Annotated[str, _unit(units.RATIO, "off")]
+RateText = Annotated[str, _unit(units.RATE)]
+
+
+def seconds(text: str) -> float | None:
+    """Seconds of a duration; None for `off`."""
+    return None if text == "off" else units.parse_duration(text)
+
+
+class Rung(IntEnum):
+    """Places in the canonical ladder, from the outside in. Plug-ins may stand on any of them; those that share
+    a rung keep the order of their names."""
+
+    SAFETY = 10
+    DEADLINE = 20
+    CACHE = 30
+    ADMISSION = 40
+    CONTRACT = 50
+    STRATEGY = 60
+    RETRY = 70
+    RATE_LIMIT = 80
+    CONCURRENCY = 85
+    CIRCUIT_BREAKER = 90
+    BUDGET = 100
+    TIMEOUT = 110
+    ATTEMPT = 120
+
+
+class Scope(Enum):
+    """Whose policy it is. `call` and `chain` stand above the strategy (allowed in a set and a chain), `target`
+    below it (allowed in a set, a chain and a target)."""
+
+    CALL = "call"
+    CHAIN = "chain"
+    TARGET = "target"
+
+
+class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every config: inert, compared, printed and hashed; it never opens, sleeps or counts."""
+
+
+class NoConfig(PolicyConfig, frozen=True):
+    """A component with nothing to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A fragment of YAML that is documented and run by the tests."""
+
+    title: str
+    yaml: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyType:
+    """A policy. `summary` is one line for tables; `scalar` is the config field that a bare scalar sets.
+
+    `build(config, next, context)` makes the node; for scope `chain` it is `build(config, None, context)` and
+    puts its state into `context.chain`. `provider` allows it under a provider, `per` names the config field
+    that moves its state from the target to the chain. `buffers`: the node reads the whole answer.
+    """
+
+    name: str
+    summary: str
+    rung: Rung
+    scope: Scope
+    config: type[PolicyConfig]
+    build: Callable[[Any, Any, BuildContext], Any]
+    bound: Callable[[Any, Bound, BoundFacts], Bound]
+    scalar: str = ""
+    provider: bool = False
+    shared_state: bool = False
+    buffers: bool = False
+    emits: tuple[type[Event], ...] = ()
+    raises: tuple[type[WizardError], ...] = ()
+    examples: tuple[Example, ...] = ()
+    check: Callable[[Any], Sequence[str]] = field(default=lambda config: ())
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyType:
+    """An order, or a race, over the targets of a chain. `build(config, branches, context)`; `bound` gets the
+    branches' bounds in order. `repeats` allows a target to be listed twice."""
+
+    name: str
+    summary: str
+    config: type[PolicyConfig]
+    build: Callable[[Any, Sequence[Branch], BuildContext], Node]
+    bound: Callable[[Any, Sequence[Bound], BoundFacts], Bound]
+    repeats: bool = False
+    emits: tuple[type[Event], ...] = ()
+    raises: tuple[type[WizardError], ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a provider's config. The sections every provider has (`policies`, `models`, `pool`, `model`) are
+    taken out before, by the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The model a node is built for, its facts, the target's name and parameters that override the prompt's."""
+
+    name: str
+    target: str
+    facts: Facts
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderType:
+    """A wire protocol or a preset of one. `build(config, model, context)` makes the node of one target.
+
+    `key_variable` is the conventional environment variable of its key, None where it takes none. `endpoint`
+    tells the base URL a config leads to, which, with provider, model and key, makes a target's identity.
+    `mocks` marks a type that never leaves the process and costs nothing.
+    """
+
+    name: str
+    summary: str
+    config: type[ProviderConfig]
+    build: Callable[[Any, ModelSpec, BuildContext], Node]
+    endpoint: Callable[[Any], str]
+    key_variable: str | None = None
+    default_model: str | None = None
+    prices: str | None = None
+    local: bool = False
+    facts: Facts | None = None
+    emits: tuple[type[Event], ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreType:
+    """A keyed store of bytes for the cache, a `core.node.Store`. `open(*, folder, max_entries, eviction, clock,
+    worker)` is called with a folder of its own and the worker that does what would block; it touches neither."""
+
+    name: str
+    summary: str
+    open: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StepType:
+    """A kind of step. `config` holds the keys of its own; `templates` names those of them that are rendered
+    (texts, or lists or mappings of texts). `calls`: the step asks a chain, named by its key `chain`.
+    `build(config, context)` makes the runner, see `core.program.StepContext`."""
+
+    name: str
+    summary: str
+    config: type[PolicyConfig]
+    build: Callable[[Any, Any], Any]
+    templates: tuple[str, ...] = ()
+    calls: bool = False
+    examples: tuple[Example, ...] = ()
+
+
+def compose(handler: Handler, layers: Sequence[Callable[[Handler], Handler]]) -> Handler:
+    """Fold `layers`, the last innermost, around `handler`."""
+    for layer in reversed(layers):
+        handler = layer(handler)
+    return handler

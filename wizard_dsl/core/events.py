@@ -1,0 +1,240 @@
+"""Every event a node may emit, one struct each: the vocabulary of transcript, logs, metrics and traces.
+
+    Event                  path: the node that speaks, such as chains.writer.targets[1].retry
+    ├─ RunStarted, RunEnded            the run as a whole
+    ├─ StepStarted, StepEnded          one step, or one item of it
+    ├─ AttemptStarted, AttemptEnded    one exchange with one target
+    ├─ StreamCommitted, StreamEnded    the first content, the end of a stream
+    ├─ RetryScheduled, RetriesEnded    back-off of a target; why it was given up
+    ├─ TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited     the strategy's moves
+    ├─ TargetBlocked                   a 429 or an exhausted quota: nobody calls it until then
+    ├─ BreakerChanged                  closed, open, half_open
+    ├─ LimitWaited, LimitRefused       rate_limit and concurrency
+    ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
+    ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
+    ├─ DeadlineCut                     work was not begun because it could not end in time
+    └─ ObserverFailed                  a callback raised; the outcome is unchanged
+
+`name` is the event's name in logs (snake case, fixed by the requirement list where it has one). No event holds
+a prompt, a completion or a key.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """`path` names the node in the program."""
+
+    name: ClassVar[str] = "event"
+    level: ClassVar[str] = "DEBUG"
+    path: str = ""
+
+
+class RunStarted(Event, frozen=True):
+    name: ClassVar[str] = "request_started"
+    pipeline: str
+
+
+class RunEnded(Event, frozen=True):
+    """`kind` is ok or an error kind."""
+
+    name: ClassVar[str] = "request_completed"
+    level: ClassVar[str] = "INFO"
+    kind: str
+    elapsed: float
+
+
+class StepStarted(Event, frozen=True):
+    name: ClassVar[str] = "step_started"
+    step: str
+    item: int | None = None
+
+
+class StepEnded(Event, frozen=True):
+    """`kind` is ok, skipped or an error kind."""
+
+    name: ClassVar[str] = "step_completed"
+    step: str
+    kind: str
+    item: int | None = None
+
+
+class AttemptStarted(Event, frozen=True):
+    name: ClassVar[str] = "attempt_started"
+    target: str
+
+
+class AttemptEnded(Event, frozen=True):
+    name: ClassVar[str] = "attempt_completed"
+    target: str
+    kind: str
+    status: int | None = None
+    elapsed: float = 0.0
+
+
+class StreamCommitted(Event, frozen=True):
+    name: ClassVar[str] = "stream_started"
+    target: str
+
+
+class StreamEnded(Event, frozen=True):
+    """`ending` is completed, failed, cancelled or abandoned."""
+
+    name: ClassVar[str] = "stream_completed"
+    target: str
+    ending: str
+
+
+class RetryScheduled(Event, frozen=True):
+    """Repeat number `retry` of a target follows after `delay` seconds."""
+
+    name: ClassVar[str] = "retry_attempt"
+    target: str
+    kind: str
+    retry: int
+    delay: float
+
+
+class RetriesEnded(Event, frozen=True):
+    """The target is given up; `reason` is attempts, deadline, retry_budget_exhausted, breaker_opened or
+    rate_limit (Retry-After beyond what is waited for)."""
+
+    name: ClassVar[str] = "max_retries_exceeded"
+    level: ClassVar[str] = "INFO"
+    target: str
+    kind: str
+    attempts: int
+    reason: str
+
+
+class TargetSkipped(Event, frozen=True):
+    """`reason` is circuit_open, rate_limited, quota_exhausted, or what the target cannot do."""
+
+    name: ClassVar[str] = "target_skipped"
+    target: str
+    reason: str
+
+
+class FallbackTriggered(Event, frozen=True):
+    name: ClassVar[str] = "fallback_triggered"
+    level: ClassVar[str] = "INFO"
+    target: str
+    kind: str
+    to: str
+
+
+class LossAccepted(Event, frozen=True):
+    """The target lacks `lost`, which `allow_loss` allows."""
+
+    name: ClassVar[str] = "loss_accepted"
+    level: ClassVar[str] = "WARNING"
+    target: str
+    lost: tuple[str, ...]
+
+
+class RateLimitWaited(Event, frozen=True):
+    """No untried target is left: the run waits `delay` seconds for the one free first."""
+
+    name: ClassVar[str] = "rate_limit_waited"
+    target: str
+    delay: float
+
+
+class TargetBlocked(Event, frozen=True):
+    """`target` is not called for `seconds`; `reason` is rate_limited or quota_exhausted."""
+
+    name: ClassVar[str] = "rate_limit_received"
+    level: ClassVar[str] = "INFO"
+    target: str
+    reason: str
+    seconds: float
+
+
+class BreakerChanged(Event, frozen=True):
+    name: ClassVar[str] = "circuit_changed"
+    level: ClassVar[str] = "WARNING"
+    target: str
+    before: str
+    after: str
+
+
+class LimitWaited(Event, frozen=True):
+    name: ClassVar[str] = "limit_waited"
+    limit: str
+    seconds: float
+
+
+class LimitRefused(Event, frozen=True):
+    name: ClassVar[str] = "limit_refused"
+    level: ClassVar[str] = "INFO"
+    limit: str
+    retry_after: float | None
+
+
+class CacheHit(Event, frozen=True):
+    name: ClassVar[str] = "cache_hit"
+    key: str
+    age: float
+
+
+class CacheMissed(Event, frozen=True):
+    name: ClassVar[str] = "cache_miss"
+    key: str
+
+
+class CacheStored(Event, frozen=True):
+    name: ClassVar[str] = "cache_stored"
+    key: str
+    ttl: float
+
+
+class CacheShared(Event, frozen=True):
+    """An equal call was in flight; this one follows it."""
+
+    name: ClassVar[str] = "cache_shared"
+    key: str
+
+
+class CacheUnavailable(Event, frozen=True):
+    """The store cannot be used for now; the run goes on without it."""
+
+    name: ClassVar[str] = "cache_unavailable"
+    level: ClassVar[str] = "WARNING"
+    reason: str
+
+
+class ContractFailed(Event, frozen=True):
+    """The output of `target` did not satisfy its schema; `repair` counts the repairs asked for so far."""
+
+    name: ClassVar[str] = "contract_failed"
+    level: ClassVar[str] = "INFO"
+    target: str
+    violations: tuple[str, ...]
+    repair: int
+
+
+class DeadlineCut(Event, frozen=True):
+    """`what` was not begun: `needed` seconds do not fit the `left` ones."""
+
+    name: ClassVar[str] = "deadline_cut"
+    what: str
+    needed: float
+    left: float
+
+
+class ObserverFailed(Event, frozen=True):
+    name: ClassVar[str] = "observer_failed"
+    level: ClassVar[str] = "WARNING"
+    error: str
+
+
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted, RunEnded, StepStarted, StepEnded, AttemptStarted, AttemptEnded, StreamCommitted, StreamEnded,
+    RetryScheduled, RetriesEnded, TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, TargetBlocked,
+    BreakerChanged, LimitWaited, LimitRefused, CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable,
+    ContractFailed, DeadlineCut, ObserverFailed,
+)  # fmt: skip

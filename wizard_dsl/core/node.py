@@ -1,0 +1,90 @@
+"""The protocol of the executor: a node gets its config, the next handler and a build context."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from wizard_dsl.core.messages import Request
+from wizard_dsl.core.response import Response
+from wizard_dsl.core.run import Emit, Run
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.clock import Clock
+    from wizard_dsl.core.http import Transport
+    from wizard_dsl.core.rng import Chance
+    from wizard_dsl.core.target import Chain, Target
+
+Handler = Callable[[Request, Run], Awaitable[Response]]
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+T = TypeVar("T")
+
+
+class Node(Protocol):
+    """A living policy, strategy or provider. `call` is a handler."""
+
+    async def call(self, request: Request, run: Run, /) -> Response: ...
+
+
+class Store(Protocol):
+    """Keyed bytes. An entry that cannot be read is a miss; a store that cannot be used raises StoreUnavailable,
+    once for each outage: until it can be used again it is empty, and takes nothing."""
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep it: `get` sees it at once, and what must be written elsewhere is written behind. Never raises; a
+        write that fails is told by the next `get`, or by `close`."""
+
+    async def delete(self, key: str) -> None: ...
+
+    async def keys(self) -> list[str]:
+        """All keys, the one that would be evicted first before the others."""
+
+    async def close(self) -> None: ...
+
+
+class StoreUnavailable(Exception):
+    """The store is locked, corrupt or full; the sentence says which and where."""
+
+
+class Stores(Protocol):
+    """The stores of one runtime, by kind and name; opened on first use, closed with the runtime."""
+
+    def open(self, kind: str, name: str, *, max_entries: int, eviction: str) -> Store: ...
+
+
+class Shared(Protocol):
+    """Typed state that outlives a node: one value a key for the whole runtime."""
+
+    def state(self, kind: str, key: str, make: Callable[[], T]) -> T:
+        """The value of `kind` and `key`; `make` is called once."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What a node may use besides its config and the next handler.
+
+    `path` is the node's place in the program, such as `chains.answer.targets[1].retry`: it labels metrics,
+    transcript, errors and its random stream. `scope_key` names whose state a shared policy keeps: the target's
+    key, `provider:…`, or the chain's with `per: chain`. `target` is None above the strategy.
+    """
+
+    path: str
+    clock: Clock
+    chance: Chance
+    emit: Emit
+    shared: Shared
+    stores: Stores
+    http: Transport
+    spawn: Spawn
+    chain: Chain
+    scope_key: str = ""
+    target: Target | None = None
+    fingerprint: str = ""
+
+    def require_target(self) -> Target:
+        """The target; a node of target scope always has one."""
+        assert self.target is not None, f"{self.path} stands above the strategy"
+        return self.target

@@ -1,0 +1,130 @@
+"""For whom and until when: the second argument of every handler.
+
+A `Run` is frozen; `run.child(**changes)` is how a node tells those below it something. What is written during a
+run – attempts and events – lives in its `Transcript`, which all children share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from wizard_dsl.core.messages import Confidence, Usage
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.events import Event
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Who runs: fixed for a step's call. `number` counts the runs of one runtime and seeds chance;
+    `streams` says whether a consumer sees the deltas of this call."""
+
+    run_id: str
+    number: int = 0
+    pipeline: str = ""
+    step: str = ""
+    item: int | None = None
+    session: str | None = None
+    principal: str | None = None
+    streams: bool = False
+
+
+class Attempt(msgspec.Struct):
+    """One exchange with one target: a row of the ledger. Times are loop times; `kind` is ok or an error kind,
+    None while it runs. `waited` is what was slept for it: back-off and limits, in seconds."""
+
+    target: str
+    step: str
+    started: float
+    item: int | None = None
+    kind: str | None = None
+    status: int | None = None
+    elapsed: float | None = None
+    first_chunk: float | None = None
+    usage: Usage | None = None
+    cost: float | None = None
+    confidence: Confidence = "unknown"
+    waited: float = 0.0
+    hedge: bool = False
+    retry_of: int | None = None
+    message: str | None = None
+    request_id: str | None = None
+    number: int = 0
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A target of this logical call that is not to be entered again, and why. `called` is False for a skip."""
+
+    position: int
+    target: str
+    error: Any  # a WizardError
+    called: bool = True
+
+
+class Branch(msgspec.Struct):
+    """A cell that says why a branch is cancelled, written before the cancel: `overtaken` by another branch."""
+
+    reason: Literal["", "overtaken"] = ""
+
+
+class Call(msgspec.Struct):
+    """What one logical call of a step remembers across its attempts.
+
+    `deposited`: the retry budget saw this call's first attempt. `waited`: seconds slept since the last attempt,
+    to be booked on the next one. `losses`: capabilities that the target in use lacks and `allow_loss` allows.
+    """
+
+    deposited: bool = False
+    waited: float = 0.0
+    losses: tuple[str, ...] = ()
+
+
+class Transcript:
+    """What the policies did in one run: attempts, and every event with its time."""
+
+    __slots__ = ("attempts", "events", "started")
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.attempts: list[Attempt] = []
+        self.events: list[tuple[float, str, Event]] = []
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One execution, as seen from one place in the graph.
+
+    `deadline` is an absolute loop time. The rest is lineage: `used` counts attempts this logical call already
+    made on the target below, `failures` are targets not to enter again, `only` restricts a strategy to one
+    position (a repair), `commit` is where a stream counts as answered ("end" where nobody sees its deltas),
+    `reasoning` says whether the consumer gets reasoning deltas, `allow_empty` whether an empty answer is one,
+    `retry_of` is the ledger row that this attempt repeats, and the phase timeouts are seconds, None where off.
+    `min_attempt` is how many seconds an attempt needs to be worth beginning after a failure.
+    """
+
+    scope: Scope
+    deadline: float
+    transcript: Transcript
+    call: Call
+    commit: Literal["content", "end"] = "end"
+    reasoning: bool = False
+    allow_empty: bool = False
+    used: int = 0
+    failures: tuple[Failure, ...] = ()
+    only: int | None = None
+    hedge: bool = False
+    retry_of: int | None = None
+    branch: Branch | None = None
+    connect: float | None = None
+    first_chunk: float | None = None
+    idle: float | None = None
+    total: float | None = None
+    min_attempt: float = 1.0
+
+    def child(self, **changes: Any) -> Run:
+        """This run with some fields replaced."""
+        return msgspec.structs.replace(self, **changes)
+
+
+Emit = Callable[["Run", "Event"], None]

@@ -1,0 +1,165 @@
+"""Targets and chains as living things: what strategies, retry and the attempt itself know of them.
+
+A `TargetState` is shared by all chains that use a target; a `Target` is its place in one chain, with the gates
+(breakers) that stand before it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, WizardError
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.messages import Usage
+    from wizard_dsl.core.node import Handler
+    from wizard_dsl.core.run import Run
+
+#: Seconds until the gate may admit a call; None where it would now. `inf` where only a person opens it.
+Gate = Callable[[float], float | None]
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """US dollars for a million tokens. `cached` applies to input tokens read from the provider's cache."""
+
+    input: float
+    output: float
+    cached: float | None = None
+
+    def cost(self, usage: Usage) -> float:
+        """US dollars of `usage`."""
+        cached = self.cached if self.cached is not None else self.input
+        fresh = usage.input_tokens - usage.cached_tokens
+        return (fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output) / 1e6
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model; None: unknown, not checked. Windows are tokens."""
+
+    context: int | None = None
+    max_output: int | None = None
+    tools: bool | None = None
+    images: bool | None = None
+    json_schema: bool | None = None
+    system: bool | None = None
+    streaming: bool | None = None
+    prices: Prices | None = None
+
+
+class RateLimitRule(msgspec.Struct, frozen=True):
+    """The chain's `on_rate_limit`, in seconds: how long a 429 is waited for, and what then."""
+
+    wait_up_to: float = 2.0
+    then: Literal["fallback", "fail"] = "fallback"
+    max_retry_after: float = 300.0
+    quota_block: float = 3600.0
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """`until` is a loop time; `kind` is rate_limited or quota_exhausted."""
+
+    until: float
+    kind: str
+
+
+class TargetState:
+    """State of a target that all its users share: until when a provider's refusal blocks it."""
+
+    __slots__ = ("blocked", "key")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.blocked: Blocked | None = None
+
+    def block(self, until: float, kind: str) -> None:
+        """Remember a refusal; a longer block that is known already stays."""
+        if self.blocked is None or until > self.blocked.until:
+            self.blocked = Blocked(until, kind)
+
+
+@dataclass(slots=True)
+class Target:
+    """One place in a chain.
+
+    `max_attempts` is what its retry allows, 1 without one; `unannounced(run, k)` its delay in seconds after the
+    k-th 429 that names none. `total` is its timeout of a whole attempt, in seconds; None: unknown or off.
+    """
+
+    name: str
+    position: int
+    state: TargetState
+    facts: Facts = field(default_factory=Facts)
+    gates: list[Gate] = field(default_factory=list)
+    max_attempts: int = 1
+    unannounced: Callable[[Run, int], float] | None = None
+    total: float | None = None
+
+    def closed_for(self, now: float) -> float | None:
+        """Seconds until it may be called; None where it may be called now. Costs nothing, takes nothing."""
+        blocked = self.state.blocked
+        wait: float | None = None
+        if blocked is not None:
+            if blocked.until > now:
+                wait = blocked.until - now
+            else:
+                self.state.blocked = None
+        for gate in self.gates:
+            closed = gate(now)
+            if closed is not None and (wait is None or closed > wait):
+                wait = closed
+        return wait
+
+    def blocked_for(self, now: float) -> float | None:
+        """Seconds of a 429's block that are left; None where no 429 blocks it."""
+        blocked = self.state.blocked
+        if blocked is None or blocked.until <= now or blocked.kind != "rate_limited":
+            return None
+        return blocked.until - now
+
+    def refusal(self, wait: float, now: float) -> WizardError:
+        """The error of a call that is not made because the target is closed for `wait` seconds."""
+        after = wait if wait != float("inf") else None
+        blocked = self.state.blocked
+        if blocked is not None and blocked.until > now:
+            what = "a 429" if blocked.kind == "rate_limited" else "its exhausted quota"
+            message = f"{self.name} is blocked by {what} for {wait:.3g} s more"
+            if blocked.kind == "rate_limited":
+                return TargetBlocked(message, where=self.name, retry_after=after)
+            return CircuitOpen(message, where=self.name, retry_after=after)
+        more = f" for {wait:.3g} s more" if after is not None else ""
+        return CircuitOpen(f"the circuit of {self.name} is open{more}", where=self.name, retry_after=after)
+
+
+class RetryAllowance:
+    """What retry and strategies ask of a retry budget; the policy `retry_budget` builds the real one."""
+
+    def deposit(self, now: float) -> None:
+        """A logical call made its first attempt."""
+
+    def withdraw(self, now: float) -> bool:
+        """Take one repeat; False where the budget is spent."""
+        return True
+
+
+@dataclass(slots=True)
+class Chain:
+    """What the nodes of one chain share. `fallback_on` overrides the error table by kind or status."""
+
+    name: str
+    rate_limit: RateLimitRule = field(default_factory=RateLimitRule)
+    allowance: RetryAllowance = field(default_factory=RetryAllowance)
+    fallback_on: dict[str, bool] = field(default_factory=dict)
+    when_all_open: Literal["fail", "probe_first"] = "fail"
+    allow_loss: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True, frozen=True)
+class Branch:
+    """One child of a strategy: the target and the handler of its ladder (retry outermost)."""
+
+    target: Target
+    handler: Handler

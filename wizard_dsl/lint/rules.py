@@ -1,0 +1,32 @@
+"""The rules, listed by hand, and the one function that applies them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from wizard_dsl.compiler.compile import Compiled
+from wizard_dsl.lint import order, settings, time, usage
+from wizard_dsl.lint.subject import Subject
+from wizard_dsl.spec.diagnostics import Diagnostic, ordered
+
+Rule = Callable[[Subject], Iterator[Diagnostic]]
+
+RULES: Final[tuple[Rule, ...]] = (
+    time.w110_total_not_below_deadline,
+    order.w112_odd_order,
+    settings.w113_contradicting_settings,
+    usage.w120_unused_provider,
+    usage.w121_unused_chain,
+    usage.w122_unused_prompt,
+    usage.w123_unused_input,
+    usage.w124_unused_policy_set,
+)
+
+
+def lint(compiled: Compiled) -> list[Diagnostic]:
+    """The warnings about a compiled file, by place; none where it has errors, for then too much is unknown."""
+    if compiled.program is None or compiled.loaded.document is None:
+        return []
+    subject = Subject(compiled, compiled.program, compiled.loaded.document)
+    return ordered(each for rule in RULES for each in rule(subject))

@@ -1,0 +1,63 @@
+"""What the rules look at: a program without errors, its document, and the places of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wizard_dsl.compiler.compile import Compiled
+from wizard_dsl.compiler.program import Program
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Related, finding
+from wizard_dsl.spec.document import ChainEntry, Document, PolicyMap
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One compiled file."""
+
+    compiled: Compiled
+    program: Program
+    document: Document
+
+    def warn(
+        self,
+        code: str,
+        message: str,
+        path: DocPath,
+        *,
+        key: bool = False,
+        suggestion: str | None = None,
+        related: Sequence[tuple[DocPath, str]] = (),
+    ) -> Diagnostic:
+        """A finding at the value at `path`, or at its key."""
+        places = self.compiled.loaded.places
+        place = places.key_at(path) if key else places.value_at(path)
+        others = [Related(*places.value_at(other), text) for other, text in related]
+        return finding(code, message, place, path=path, suggestion=suggestion, related=others)
+
+    def own(self, path: DocPath) -> bool:
+        """Whether the pipeline file itself wrote what stands at `path`: a project file serves other pipelines, too."""
+        return self.compiled.loaded.places.origin_of(path).layer == "pipeline"
+
+    def written(self, path: DocPath) -> bool:
+        """Whether something stands at `path` in the merged document, from whatever layer."""
+        value: object = self.compiled.loaded.data
+        for part in path:
+            if isinstance(value, dict) and part in value:
+                value = value[part]
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                value = value[part]
+            else:
+                return False
+        return True
+
+    def places_of(self, chain: ChainEntry, index: int | None) -> list[tuple[DocPath, PolicyMap]]:
+        """Where the policies of a chain, or of its target at `index`, are written: the most specific place first."""
+        base: DocPath = ("chains", chain.name)
+        found: list[tuple[DocPath, PolicyMap]] = []
+        if index is not None:
+            found.append(((*base, "targets", index, "policies"), chain.target_policies[index]))
+        found.append(((*base, "policies"), chain.policies))
+        name = chain.use or "default"
+        found.append((("policies", name), self.document.policies.get(name, {})))
+        return found

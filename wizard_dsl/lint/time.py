@@ -1,0 +1,76 @@
+"""Times that do not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from wizard_dsl.compiler.program import ChainPlan, PolicyPlan
+from wizard_dsl.core import units
+from wizard_dsl.core.component import seconds
+from wizard_dsl.lint.subject import Subject
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+from wizard_dsl.spec.document import ChainEntry
+
+
+class _Limit(msgspec.Struct, frozen=True):
+    """A time in seconds, and where the file sets it; None where it is built in."""
+
+    seconds: float
+    at: DocPath | None
+
+    def words(self, name: str) -> str:
+        built_in = " (built-in)" if self.at is None else ""
+        return f"{name} {units.show_duration(self.seconds)}{built_in}"
+
+
+def w110_total_not_below_deadline(subject: Subject) -> Iterator[Diagnostic]:
+    """W110: an attempt may take as long as the whole call, so a hung provider never opens the breaker and no
+    fallback runs. Only where the file sets one of the two."""
+    seen: set[DocPath] = set()
+    for name, plan in subject.program.chains.items():
+        entry = subject.document.chains[name]
+        deadline = _deadline(subject, plan, entry)
+        enabled = [index for index, spec in enumerate(entry.targets) if spec.enabled]
+        for target in plan.targets:
+            total = _total(subject, target.ladder, entry, enabled[target.position])
+            if total is None or total.seconds < deadline.seconds:
+                continue
+            at = total.at or deadline.at
+            if at is not None and at not in seen:
+                seen.add(at)
+                yield _warning(subject, target.name, at, total, deadline)
+
+
+def _warning(subject: Subject, target: str, at: DocPath, total: _Limit, deadline: _Limit) -> Diagnostic:
+    message = f"{total.words('timeout.total')} of {target} is not below the {deadline.words('deadline')}"
+    related = [(deadline.at, "the deadline")] if deadline.at is not None and at != deadline.at else []
+    hint = f"set timeout.total below {units.show_duration(deadline.seconds)}, with room for a fallback"
+    return subject.warn("W110", message, at, suggestion=hint, related=related)
+
+
+def _deadline(subject: Subject, plan: ChainPlan, entry: ChainEntry) -> _Limit:
+    """The earlier of the call's deadline and the run's."""
+    top: DocPath = ("deadline",)
+    run = _Limit(subject.program.deadline, top if subject.written(top) else None)
+    config = next((each.config for each in plan.outer if each.type.name == "deadline"), None)
+    after = None if config is None else seconds(getattr(config, "after", "off"))
+    if after is None or after > run.seconds:
+        return run
+    return _Limit(after, _written(subject, entry, None, "deadline", "after"))
+
+
+def _total(subject: Subject, ladder: tuple[PolicyPlan, ...], entry: ChainEntry, index: int) -> _Limit | None:
+    config = next((each.config for each in ladder if each.type.name == "timeout"), None)
+    total = None if config is None else seconds(getattr(config, "total", "off"))
+    return None if total is None else _Limit(total, _written(subject, entry, index, "timeout", "total"))
+
+
+def _written(subject: Subject, entry: ChainEntry, index: int | None, kind: str, key: str) -> DocPath | None:
+    for path, policies in subject.places_of(entry, index):
+        own = policies.get(kind)
+        if isinstance(own, dict) and key in own:
+            return (*path, kind, key)
+    return None
+

@@ -1,0 +1,1 @@
+"""Policies: one file each, with config, node, pure helpers and declaration."""

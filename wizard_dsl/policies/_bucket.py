@@ -1,0 +1,45 @@
+"""The token bucket: pure state, no clock of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Floating-point dust: a token that is due at t must be there at t.
+_DUST: Final = 1e-9
+
+
+class Bucket:
+    """Holds at most `burst` tokens and gains `rate` a second; one token a request. Full at the start.
+
+    The level is never below 0 and never above `burst`.
+    """
+
+    __slots__ = ("_at", "_burst", "_level", "_rate")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._level = float(burst)
+        self._at: float | None = None
+
+    def level(self, now: float) -> float:
+        """Tokens at `now`."""
+        if self._at is not None and now > self._at:
+            self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now if self._at is None else max(now, self._at)
+        return self._level
+
+    def take(self, now: float) -> float | None:
+        """Take one token, if there is one; what is returned gives it back."""
+        if self.level(now) < 1.0 - _DUST:
+            return None
+        self._level = max(0.0, self._level - 1.0)
+        return now
+
+    def give(self, token: float, now: float) -> None:
+        """Put a token back."""
+        self._level = min(self._burst, self.level(now) + 1.0)
+
+    def wait(self, now: float, place: int) -> float:
+        """Seconds until the one at `place` (from 1) of a queue has its token."""
+        return max(0.0, (place - self.level(now)) / self._rate)

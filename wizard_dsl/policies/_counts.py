@@ -1,0 +1,65 @@
+"""Counts over a sliding time window, kept in ten buckets: pure state, no clock of its own.
+
+Eleven buckets are remembered, the one in use and the ten before it, so an event may live one bucket longer
+than the window, and never shorter.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_BUCKETS: Final = 10
+_KEPT: Final = _BUCKETS + 1
+
+
+class Counts:
+    """Two counters over one window: `first` and `second` are what the owner says they are."""
+
+    __slots__ = ("_firsts", "_last", "_seconds", "_width", "first", "second")
+
+    def __init__(self, window: float) -> None:
+        self._width = max(window, 1e-3) / _BUCKETS
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._firsts = [0] * _KEPT
+        self._seconds = [0] * _KEPT
+        self._last: int | None = None
+        self.first = 0
+        self.second = 0
+
+    def advance(self, now: float) -> int:
+        """Drop what is older than the window; returns the number of the bucket in use."""
+        number = int(now // self._width)
+        last = self._last
+        if last is None:
+            self._last = number
+        elif number > last:
+            for passed in range(max(last + 1, number - _KEPT + 1), number + 1):
+                slot = passed % _KEPT
+                self.first -= self._firsts[slot]
+                self.second -= self._seconds[slot]
+                self._firsts[slot] = self._seconds[slot] = 0
+            self._last = number
+        else:
+            return last
+        return number
+
+    def add_first(self, now: float) -> int:
+        """Count one; returns its bucket, with which `remove_first` finds it again."""
+        number = self.advance(now)
+        self._firsts[number % _KEPT] += 1
+        self.first += 1
+        return number
+
+    def add_second(self, now: float) -> None:
+        number = self.advance(now)
+        self._seconds[number % _KEPT] += 1
+        self.second += 1
+
+    def remove_first(self, bucket: int, now: float) -> None:
+        """Take back one that was counted in `bucket`, unless it has left the window by itself."""
+        if self.advance(now) - bucket < _KEPT and self._firsts[bucket % _KEPT] > 0:
+            self._firsts[bucket % _KEPT] -= 1
+            self.first -= 1

@@ -1,0 +1,241 @@
+"""Circuit breaker: stop asking a target that fails, look again after a while.
+
+The gate stands directly before sending and each attempt gives one verdict: success, failure or neutral. Enough
+failures in the window open it; after `reset_timeout` it is half-open and admits a few leases; their success closes
+it, one failure opens it for twice as long. A stream is a success at its first content; if it breaks later, a
+failure takes that success's place.
+
+pybreaker carries the state's name and the listeners; the window, the verdicts and the leases are ours, because
+the library counts consecutive failures, reads the process's clock and knows neither streams nor cancellation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from wizard_dsl.core.bound import bound_unchanged
+from wizard_dsl.core.component import (
+    Duration,
+    Example,
+    PolicyConfig,
+    PolicyType,
+    RatioOrOff,
+    Rung,
+    Scope,
+)
+from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, Verdict, WizardError
+from wizard_dsl.core.events import BreakerChanged
+from wizard_dsl.core.kinds import override
+from wizard_dsl.core.messages import Request
+from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.response import Outcome, Response
+from wizard_dsl.core.run import Run
+from wizard_dsl.core.units import parse_duration, parse_ratio
+from wizard_dsl.policies._breaker_state import BreakerState, Limits, Ticket
+from wizard_dsl.policies._kinds import TripOn
+
+#: How long an attempt may take that has no timeout, in seconds; one second more and its lease is free again.
+_UNLIMITED = 300.0
+
+
+class CircuitBreakerConfig(PolicyConfig, frozen=True):
+    """The keys of `circuit_breaker`."""
+
+    failure_threshold: Annotated[
+        Annotated[int, Meta(ge=1)] | Literal["off"], Meta(description="failures in the window that open it")
+    ] = 5
+    window: Annotated[Duration, Meta(description="how long verdicts count")] = "60s"
+    failure_ratio: Annotated[RatioOrOff, Meta(description="share of failures in the window that opens it")] = "off"
+    minimum_calls: Annotated[int, Meta(ge=1, description="verdicts before the ratio means anything")] = 10
+    trip_on: Annotated[TripOn, Meta(description="{kind or status: a failure?}, over the error table")] = {}
+    per: Annotated[Literal["target", "chain"], Meta(description="whose verdicts are counted")] = "target"
+    reset_timeout: Annotated[Duration, Meta(description="open that long, then half-open")] = "30s"
+    max_reset_timeout: Annotated[Duration, Meta(description="it doubles up to that")] = "5m"
+    half_open_max_calls: Annotated[int, Meta(ge=1, description="calls admitted at once while half-open")] = 1
+    success_threshold: Annotated[int, Meta(ge=1, description="successes that close it")] = 1
+
+
+class Breaker:
+    """One breaker, shared by all nodes of its scope."""
+
+    __slots__ = ("_circuit", "_told", "state")
+
+    def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
+        self.state = BreakerState(limits)
+        self._circuit = _circuit_type()(wall)
+        self._told = 0
+
+    def settle(self, changed: Callable[[str, str], None]) -> None:
+        """Tell the listeners, and `changed(before, after)`, of a transition that was not told yet."""
+        if self._told != self.state.generation:
+            self._told = self.state.generation
+            self._circuit.follow(self.state.state, changed)
+
+    def add_listener(self, listener: Any) -> None:
+        """A pybreaker.CircuitBreakerListener that is told of every transition."""
+        self._circuit.add_listener(listener)
+
+    def force_open(self) -> None:
+        """Admit nothing, probe nothing, until `reset`."""
+        self.state.force_open()
+
+    def force_close(self) -> None:
+        """Admit everything until `reset`; verdicts are still recorded."""
+        self.state.force_close()
+
+    def reset(self) -> None:
+        """Closed, with an empty window and without growth."""
+        self.state.reset()
+
+
+@cache
+def _circuit_type() -> Any:
+    """pybreaker's class with an injected clock: it holds the state and tells the listeners, and runs no calls."""
+    import pybreaker
+
+    class Circuit(pybreaker.CircuitBreaker):
+        def __init__(self, wall: Callable[[], float]) -> None:
+            super().__init__(state_storage=pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED))
+            self._wall = wall
+
+        def open(self) -> bool:
+            """Open, at our time instead of the process's."""
+            self._state_storage.opened_at = datetime.fromtimestamp(self._wall(), UTC)
+            self._state_storage.state = pybreaker.STATE_OPEN
+            self.state = pybreaker.STATE_OPEN
+            return False
+
+        def follow(self, state: str, changed: Callable[[str, str], None]) -> None:
+            name = state.removeprefix("forced_")
+            before = self.current_state.replace("-", "_")
+            if before != name:
+                {"open": self.open, "closed": self.close, "half_open": self.half_open}[name]()
+                changed(before, name)
+
+    return Circuit
+
+
+class CircuitBreaker:
+    """The gate of one target, and its verdicts."""
+
+    __slots__ = ("_breaker", "_emit", "_next", "_now", "_path", "_state", "_target", "_trip_on")
+
+    def __init__(self, config: CircuitBreakerConfig, next: Handler, context: BuildContext) -> None:
+        self._next = next
+        self._now = context.clock.now
+        self._emit = context.emit
+        self._path = context.path
+        self._trip_on = config.trip_on
+        self._breaker = context.shared.state(
+            "circuit_breaker", context.scope_key, lambda: Breaker(limits(config), context.clock.wall)
+        )
+        self._state = self._breaker.state
+        self._target = context.require_target()
+        self._target.gates.append(self._state.closed_for)
+
+    async def call(self, request: Request, run: Run) -> Response:
+        """Raises CircuitOpen (or TargetBlocked) where the gate is closed; then what comes from below."""
+        now = self._now()
+        ticket = self._state.admit(now, (self._target.total or _UNLIMITED) + 1.0)
+        self._tell(run)
+        if ticket is None:
+            raise self._target.refusal(self._state.closed_for(now) or 0.0, now)
+        try:
+            response = await self._next(request, run)
+        except WizardError as error:
+            self._judge(ticket, error, run)
+            raise
+        except BaseException:
+            self._state.neutral(ticket)
+            raise
+        self._state.success(ticket, self._now())
+        self._tell(run)
+        if response.outcome is None:
+            response.on_end(lambda outcome: self._ended(ticket, outcome, run))
+        return response
+
+    def _ended(self, ticket: Ticket, outcome: Outcome, run: Run) -> None:
+        """A stream that breaks takes its success back; any other end leaves it."""
+        if outcome.error is not None and verdict(outcome.error, self._trip_on) == "failure":
+            self._state.failure(ticket, self._now())
+            self._tell(run)
+
+    def _judge(self, ticket: Ticket, error: WizardError, run: Run) -> None:
+        if verdict(error, self._trip_on) == "failure":
+            self._state.failure(ticket, self._now())
+            self._tell(run)
+        else:
+            self._state.neutral(ticket)
+
+    def _tell(self, run: Run) -> None:
+        self._breaker.settle(
+            lambda before, after: self._emit(
+                run, BreakerChanged(path=self._path, target=self._target.name, before=before, after=after)
+            )
+        )
+
+
+def verdict(error: WizardError, trip_on: Mapping[str, bool]) -> Verdict:
+    """What an attempt that ended with `error` says about its target."""
+    asked = override(error, trip_on)
+    if asked is None:
+        return error.row.verdict
+    return "failure" if asked else "neutral"
+
+
+def limits(config: CircuitBreakerConfig) -> Limits:
+    """The config as numbers."""
+    return Limits(
+        failure_threshold=None if config.failure_threshold == "off" else config.failure_threshold,
+        failure_ratio=None if config.failure_ratio == "off" else parse_ratio(config.failure_ratio),
+        minimum_calls=config.minimum_calls,
+        window=parse_duration(config.window),
+        reset_timeout=parse_duration(config.reset_timeout),
+        max_reset_timeout=parse_duration(config.max_reset_timeout),
+        half_open_max_calls=config.half_open_max_calls,
+        success_threshold=config.success_threshold,
+    )
+
+
+def check(config: CircuitBreakerConfig) -> list[str]:
+    """Sentences about keys that do not fit together."""
+    found = []
+    if config.failure_threshold == "off" and config.failure_ratio == "off":
+        found.append("failure_threshold and failure_ratio are both off: it can never open")
+    if parse_duration(config.max_reset_timeout) < parse_duration(config.reset_timeout):
+        found.append(f"max_reset_timeout ({config.max_reset_timeout}) is below reset_timeout ({config.reset_timeout})")
+    if config.failure_ratio != "off" and not 0 < parse_ratio(config.failure_ratio) <= 1:
+        found.append(f"failure_ratio ({config.failure_ratio}) must be above 0% and at most 100%")
+    if parse_duration(config.window) == 0:
+        found.append("window must be longer than 0s")
+    return found
+
+
+CIRCUIT_BREAKER = PolicyType(
+    name="circuit_breaker",
+    summary="Stops asking a target that fails, and looks again after a while.",
+    rung=Rung.CIRCUIT_BREAKER,
+    scope=Scope.TARGET,
+    config=CircuitBreakerConfig,
+    build=CircuitBreaker,
+    bound=bound_unchanged,
+    scalar="failure_threshold",
+    provider=True,
+    shared_state=True,
+    emits=(BreakerChanged,),
+    raises=(CircuitOpen, TargetBlocked),
+    examples=(
+        Example("Open after three failures in a minute", "circuit_breaker: 3"),
+        Example(
+            "Open when half of at least twenty calls fail",
+            "circuit_breaker: {failure_threshold: off, failure_ratio: 50%, minimum_calls: 20}",
+        ),
+        Example("A 429 counts as a failure too", "circuit_breaker: {trip_on: {rate_limited: true}}"),
+    ),
+    check=check,
+)

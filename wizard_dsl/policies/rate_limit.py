@@ -1,0 +1,106 @@
+"""Rate limit: requests to a target, a chain's target or an endpoint are spread over time before they are sent.
+
+A token bucket (rate and burst) or, where `windows` are given, sliding windows. Every attempt takes one. Calls
+that must wait stand in one line, first come, first served; a wait that cannot fit is refused at once, with the
+time at which a turn would come. What was never sent is given back.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from wizard_dsl.core.bound import Bound, BoundFacts
+from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope
+from wizard_dsl.core.errors import DeadlineExceeded, RateLimitExceeded
+from wizard_dsl.core.events import LimitRefused, LimitWaited
+from wizard_dsl.core.messages import Request
+from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.response import Response
+from wizard_dsl.core.run import Run
+from wizard_dsl.core.units import parse_duration, parse_rate
+from wizard_dsl.policies._bucket import Bucket
+from wizard_dsl.policies._line import Line, nothing_sent
+from wizard_dsl.policies._queueing import Waiting, bound_waiting
+from wizard_dsl.policies._windows import RequestRate, Windows
+
+
+class RateLimitConfig(PolicyConfig, frozen=True):
+    """The keys of `rate_limit`."""
+
+    rate: Annotated[RequestRate, Meta(description="requests that the bucket gains")] = "10/s"
+    burst: Annotated[int, Meta(ge=1, description="requests that may go at once")] = 20
+    windows: Annotated[list[RequestRate], Meta(description="sliding windows, all kept; they replace the bucket")] = []
+    per: Annotated[Literal["target", "endpoint", "chain"], Meta(description="whose requests are counted")] = "target"
+    max_wait: Annotated[
+        Duration | msgspec.UnsetType, Meta(description="longest wait for a turn; 0s never waits; default: the deadline")
+    ] = msgspec.UNSET
+
+
+class RateLimit:
+    """Takes a token, then calls; the line is shared by all nodes of its scope."""
+
+    __slots__ = ("_line", "_next", "_now", "_target", "_waiting")
+
+    def __init__(self, config: RateLimitConfig, next: Handler, context: BuildContext) -> None:
+        self._next = next
+        self._now = context.clock.now
+        self._target = context.require_target().name
+        self._line = context.shared.state("rate_limit", context.scope_key, lambda: _line(config, context))
+        max_wait = None if config.max_wait is msgspec.UNSET else parse_duration(config.max_wait)
+        self._waiting = Waiting("rate_limit", self._line, max_wait, context)
+
+    async def call(self, request: Request, run: Run) -> Response:
+        """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
+        now = self._now()
+        token = self._line.take(now)
+        if token is None:
+            token = await self._waiting.turn(run, now)
+        begun = len(run.transcript.attempts)
+        try:
+            return await self._next(request, run)
+        except BaseException as error:
+            if nothing_sent(error, run, begun, self._target):
+                self._line.give(token)
+            raise
+
+
+def _line(config: RateLimitConfig, context: BuildContext) -> Line:
+    if config.windows:
+        return Line(Windows([parse_rate(text) for text in config.windows], context.clock.wall), context.clock)
+    return Line(Bucket(parse_rate(config.rate).per_second, config.burst), context.clock)
+
+
+def bound(config: RateLimitConfig, inner: Bound, facts: BoundFacts) -> Bound:
+    """Every attempt may wait for max_wait, else up to the deadline."""
+    return bound_waiting("rate_limit", config.max_wait or None, inner, facts)
+
+
+def check(config: RateLimitConfig) -> list[str]:
+    """Sentences about keys that do not fit together."""
+    parts = [text for text in config.windows if not parse_rate(text).amount.is_integer()]
+    return [f"window {text} does not count whole requests; write a longer period" for text in parts]
+
+
+RATE_LIMIT = PolicyType(
+    name="rate_limit",
+    summary="Spreads requests over time: a token bucket, or sliding windows.",
+    rung=Rung.RATE_LIMIT,
+    scope=Scope.TARGET,
+    config=RateLimitConfig,
+    build=RateLimit,
+    bound=bound,
+    scalar="rate",
+    provider=True,
+    shared_state=True,
+    emits=(LimitWaited, LimitRefused),
+    raises=(RateLimitExceeded, DeadlineExceeded),
+    examples=(
+        Example("Ten requests a second, twenty at once", "rate_limit: 10/s"),
+        Example("What the provider's plan allows", 'rate_limit: {windows: ["60/minute", "1000/hour"], max_wait: 5s}'),
+        Example("One limit for all models of an endpoint", "rate_limit: {rate: 5/s, burst: 5, per: endpoint}"),
+    ),
+    check=check,
+)

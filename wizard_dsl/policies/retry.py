@@ -1,0 +1,243 @@
+"""Retry: repeat a failed attempt on the same target with capped, jittered back-off, within a shared retry budget.
+
+A repeat is only worth making where it can help and where it harms nobody: the kind must be one that a second try
+may cure, the target must not have been closed meanwhile, what the provider asked for (Retry-After) is honoured,
+nothing sleeps past the deadline, and the whole chain's repeats are rationed. Whatever ends the loop, the last
+real error leaves it, its kind unchanged, with a mark that says why.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from wizard_dsl.core.bound import Bound, BoundFacts, Figure
+from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope
+from wizard_dsl.core.errors import AttemptFailed, CircuitOpen, MaxRetriesExceeded, WizardError
+from wizard_dsl.core.events import DeadlineCut, RetriesEnded, RetryScheduled
+from wizard_dsl.core.kinds import override
+from wizard_dsl.core.messages import Request
+from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.response import Response
+from wizard_dsl.core.run import Run
+from wizard_dsl.core.units import parse_duration
+from wizard_dsl.policies._backoff import DUST, MODES, Backoff, Mode, jittered, largest, plain
+from wizard_dsl.policies._kinds import Kind, RetryOn
+
+#: Why a target is given up; the mark that its error then carries, if any.
+_MARKS = {
+    "deadline": "deadline",
+    "breaker_opened": "breaker_opened",
+    "retry_budget_exhausted": "retry_budget_exhausted",
+}
+
+
+class RetryConfig(PolicyConfig, frozen=True):
+    """The keys of `retry`."""
+
+    max_attempts: Annotated[int, Meta(ge=1, le=10, description="all calls on the target, the first included")] = 3
+    base: Annotated[Duration, Meta(description="the first delay")] = "1s"
+    multiplier: Annotated[float, Meta(ge=1, description="each delay is that many times the one before")] = 2.0
+    max_delay: Annotated[Duration, Meta(description="no delay of ours is longer, jitter included")] = "30s"
+    jitter: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | Literal["full", "equal", "decorrelated", "none"],
+        Meta(description="how delays are spread: a share up and down, or a method"),
+    ] = 0.25
+    retry_on: Annotated[RetryOn, Meta(description="{kind or status: true|false}, over the error table")] = {}
+    backoff: Annotated[
+        dict[Kind, Mode],
+        Meta(description="by kind, over {connect: immediate, rate_limited: linear}; all others are exponential"),
+    ] = {}
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """What follows a failure: sleep for `delay`, or, with a `reason`, give the target up."""
+
+    delay: float = 0.0
+    reason: str = ""
+
+
+class Retry:
+    """Repeats on one target."""
+
+    __slots__ = ("_backoff", "_chain", "_chance", "_clock", "_config", "_emit", "_modes", "_next", "_path", "_target")
+
+    def __init__(self, config: RetryConfig, next: Handler, context: BuildContext) -> None:
+        self._next = next
+        self._config = config
+        self._clock = context.clock
+        self._chance = context.chance
+        self._emit = context.emit
+        self._path = context.path
+        self._chain = context.chain
+        self._modes = {**MODES, **config.backoff}
+        self._backoff = backoff(config)
+        self._target = context.require_target()
+        self._target.max_attempts = config.max_attempts
+        self._target.unannounced = self.unannounced
+
+    def unannounced(self, run: Run, k: int) -> float:
+        """Seconds to wait after the k-th 429 in a row that names no time."""
+        delay = plain(self._backoff, self._modes["rate_limited"], k)
+        return jittered(self._backoff, delay, self._chance.draw(run, k), self._backoff.base)
+
+    async def call(self, request: Request, run: Run) -> Response:
+        """Raises the plain error after one attempt, MaxRetriesExceeded after more."""
+        try:
+            return await self._next(request, run)
+        except WizardError as error:
+            failure = error
+        try:
+            return await self._repeat(request, run, failure)
+        finally:
+            del failure  # an exception left in a frame it passed through is a cycle
+
+    async def _repeat(self, request: Request, run: Run, error: WizardError) -> Response:
+        """Go on after the first failure of this visit. `used` counts the attempts made on this target."""
+        used, previous, kinds = run.used, self._backoff.base, set[str]()
+        try:
+            while True:
+                if error.attempt is None:
+                    raise error  # refused before it was sent: not an attempt
+                used += 1
+                step = self._step(error, run, used, previous, error.kind not in kinds)
+                if step.reason:
+                    raise self._given_up(error, run, used, step.reason)
+                kinds.add(error.kind)
+                previous = step.delay or previous
+                closed = await self._pause(error, run, used, step.delay)
+                if closed:
+                    raise self._given_up(error, run, used, closed)
+                child = msgspec.structs.replace(run, used=used, retry_of=error.attempt)
+                try:
+                    return await self._next(request, child)
+                except WizardError as again:
+                    error = self._last_real(error, again, run, used)
+        finally:
+            del error
+
+    def _last_real(self, error: WizardError, again: WizardError, run: Run, used: int) -> WizardError:
+        """The repeat's error; where the repeat was refused before it was sent, the end with the one before."""
+        if again.attempt is not None:
+            return again
+        reason = "breaker_opened" if isinstance(again, CircuitOpen) else again.kind
+        raise self._given_up(error, run, used, reason) from again
+
+    def _step(self, error: WizardError, run: Run, used: int, previous: float, first: bool) -> _Step:
+        """Pure but for the draw and the budget: whether, and after which delay, the attempt is repeated."""
+        if not self._may_repeat(error):
+            return _Step(reason="kind")
+        if used >= self._config.max_attempts:
+            return _Step(reason="attempts")
+        now = self._clock.now()
+        if any(gate(now) is not None for gate in self._target.gates):
+            return _Step(reason="breaker_opened")
+        blocked = self._target.state.blocked
+        asked = max(error.retry_after or 0.0, blocked.until - now if blocked is not None else 0.0)
+        if asked > self._patience(error):
+            return _Step(reason="rate_limit")
+        delay = max(asked, self._delay(error, run, used, previous, first))
+        if now + delay + run.min_attempt > run.deadline + DUST:
+            cut = DeadlineCut(path=self._path, what="retry", needed=delay + run.min_attempt, left=run.deadline - now)
+            self._emit(run, cut)
+            return _Step(reason="deadline")
+        if not self._chain.allowance.withdraw(now):
+            return _Step(reason="retry_budget_exhausted")
+        return _Step(delay)
+
+    def _may_repeat(self, error: WizardError) -> bool:
+        if isinstance(error, AttemptFailed) and error.should_retry is False:
+            return False
+        asked = override(error, self._config.retry_on)
+        if asked is not None:
+            return asked
+        return error.row.retry == "yes" or error.kind == "rate_limited"
+
+    def _patience(self, error: WizardError) -> float:
+        """How long a provider's wish to wait is granted in place: `wait_up_to`, or, for a kind or status that the
+        file asks to repeat, `max_retry_after`."""
+        rule = self._chain.rate_limit
+        return rule.max_retry_after if override(error, self._config.retry_on) else rule.wait_up_to
+
+    def _delay(self, error: WizardError, run: Run, k: int, previous: float, first: bool) -> float:
+        """Our own delay. That of a 429 was set as its announced time, where it had none."""
+        if error.kind == "rate_limited" and error.retry_after is not None:
+            return 0.0
+        mode = self._modes.get(error.kind, "exponential")
+        if mode == "immediate":
+            mode = "none" if first else "exponential"
+        return jittered(self._backoff, plain(self._backoff, mode, k), self._chance.draw(run, k), previous)
+
+    async def _pause(self, error: WizardError, run: Run, used: int, delay: float) -> str:
+        """Sleep and book it; then look again. What closed the target meanwhile, if anything did."""
+        name = self._target.name
+        self._emit(run, RetryScheduled(path=self._path, target=name, kind=error.kind, retry=used, delay=delay))
+        began = self._clock.now()
+        if delay > 0:
+            await self._clock.sleep(delay)
+            run.call.waited += self._clock.now() - began
+        now = max(self._clock.now(), began + delay)
+        if self._target.closed_for(now) is None:
+            return ""
+        return "rate_limit" if self._target.blocked_for(now) is not None else "breaker_opened"
+
+    def _given_up(self, error: WizardError, run: Run, used: int, reason: str) -> WizardError:
+        if reason != "kind":
+            ended = RetriesEnded(
+                path=self._path, target=self._target.name, kind=error.kind, attempts=used, reason=reason
+            )
+            self._emit(run, ended)
+        if reason in _MARKS:
+            error.mark(_MARKS[reason])
+        if used == 1:
+            return error
+        wrapped = MaxRetriesExceeded(error, attempts=used)
+        wrapped.__cause__ = error
+        return wrapped
+
+
+def backoff(config: RetryConfig) -> Backoff:
+    """The config's delays, in seconds."""
+    return Backoff(parse_duration(config.base), config.multiplier, parse_duration(config.max_delay), config.jitter)
+
+
+def bound(config: RetryConfig, inner: Bound, facts: BoundFacts) -> Bound:
+    """`max_attempts` times the attempt, and the largest delay of each repeat, Retry-After up to its cap."""
+    times = backoff(config)
+    modes = {**MODES, **config.backoff}
+    delays = 0.0
+    for k in range(1, config.max_attempts):
+        ours = max(largest(times, mode, k) for mode in ("exponential", *modes.values()))
+        delays += max(ours, facts.max_retry_after)
+    repeated = inner.repeated(config.max_attempts)
+    return repeated.with_latency(repeated.latency + Figure(delays))
+
+
+def check(config: RetryConfig) -> list[str]:
+    """Sentences about keys that do not fit together."""
+    if parse_duration(config.max_delay) < parse_duration(config.base):
+        return [f"max_delay ({config.max_delay}) is shorter than base ({config.base}): every delay is max_delay"]
+    return []
+
+
+RETRY = PolicyType(
+    name="retry",
+    summary="Repeats a failed attempt on the same target, with back-off.",
+    rung=Rung.RETRY,
+    scope=Scope.TARGET,
+    config=RetryConfig,
+    build=Retry,
+    bound=bound,
+    scalar="max_attempts",
+    emits=(RetryScheduled, RetriesEnded, DeadlineCut),
+    raises=(MaxRetriesExceeded,),
+    examples=(
+        Example("Three tries, at most 20 seconds apart", "retry: {max_attempts: 3, max_delay: 20s}"),
+        Example("Two tries", "retry: 2"),
+        Example("Repeat what is not repeated by default", "retry: {retry_on: {not_found: true, 409: true}}"),
+        Example("At once after a 5xx, the first time", "retry: {backoff: {server: immediate}, jitter: full}"),
+    ),
+    check=check,
+)

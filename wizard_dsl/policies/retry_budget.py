@@ -1,0 +1,78 @@
+"""Retry budget: how many repeats a chain may make, measured by the first attempts it makes.
+
+In a window, repeats ≤ max(ratio × first attempts, floor × window). The first attempt of a logical call deposits;
+every repeat on a target withdraws, waits after a 429 included; first calls to fallback targets and repairs do
+neither. Where it is spent nothing is repeated, but the next target is still tried: an outage then costs at most
+`ratio` more calls instead of `max_attempts` times as many.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from wizard_dsl.core.bound import bound_unchanged
+from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Ratio, Rung, Scope
+from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.target import RetryAllowance
+from wizard_dsl.core.units import parse_duration, parse_rate, parse_ratio
+from wizard_dsl.policies._counts import Counts
+from wizard_dsl.policies._windows import RequestRate
+
+
+class RetryBudgetConfig(PolicyConfig, frozen=True):
+    """The keys of `retry_budget`."""
+
+    ratio: Annotated[Ratio, Meta(description="repeats, as a share of first attempts")] = "20%"
+    floor: Annotated[RequestRate, Meta(description="repeats that are always allowed")] = "3/s"
+    window: Annotated[Duration, Meta(description="over which both are counted")] = "10s"
+
+
+class RetryBudget(RetryAllowance):
+    """The allowance of one chain."""
+
+    __slots__ = ("_counts", "_floor", "_ratio")
+
+    def __init__(self, config: RetryBudgetConfig) -> None:
+        window = parse_duration(config.window)
+        self._counts = Counts(window)
+        self._ratio = parse_ratio(config.ratio)
+        self._floor = parse_rate(config.floor).per_second * window
+
+    def deposit(self, now: float) -> None:
+        self._counts.add_first(now)
+
+    def withdraw(self, now: float) -> bool:
+        self._counts.advance(now)
+        if self._counts.second + 1 > max(self._ratio * self._counts.first, self._floor) + 1e-9:
+            return False
+        self._counts.add_second(now)
+        return True
+
+
+def build(config: RetryBudgetConfig, next: None, context: BuildContext) -> None:
+    """Give the chain its allowance."""
+    context.chain.allowance = RetryBudget(config)
+
+
+def check(config: RetryBudgetConfig) -> list[str]:
+    """Sentences about keys that do not fit together."""
+    return ["window must be longer than 0s"] if parse_duration(config.window) == 0 else []
+
+
+RETRY_BUDGET = PolicyType(
+    name="retry_budget",
+    summary="Limits the repeats of a whole chain to a share of its first attempts.",
+    rung=Rung.RETRY,
+    scope=Scope.CHAIN,
+    config=RetryBudgetConfig,
+    build=build,
+    bound=bound_unchanged,
+    scalar="ratio",
+    examples=(
+        Example("One repeat for ten calls", "retry_budget: 10%"),
+        Example("A quiet chain may still repeat once a second", "retry_budget: {ratio: 10%, floor: 1/s}"),
+    ),
+    check=check,
+)

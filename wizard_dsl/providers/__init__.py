@@ -1,0 +1,1 @@
+"""Providers: one file per wire protocol, presets as data. What they share has an underscore."""

@@ -1,0 +1,86 @@
+"""How long a provider asks to wait, out of the many ways to say it.
+
+Milliseconds come first, then `retry-after`, then the reset of the dimension that is exhausted. What is not a
+number, not positive, above an hour or in the past is not believed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+#: Longer announcements are not believed, in seconds.
+LIMIT = 3600.0
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
+_GO_UNIT = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_REMAINING = re.compile(r"(.*ratelimit)-remaining(.*)|(anthropic-ratelimit-.*)-remaining()")
+
+
+def believed(seconds: float | None) -> float | None:
+    """`seconds` where it is positive and at most an hour."""
+    return seconds if seconds is not None and 0 < seconds <= LIMIT else None
+
+
+def announced(headers: Mapping[str, str], wall: float, *, limits: bool) -> float | None:
+    """Seconds to wait as the headers say; with `limits`, the reset of an exhausted limit counts too.
+
+    Header names are lower case. `wall` is our time, used where the answer has no date of its own.
+    """
+    now = _date(headers.get("date", "")) or wall
+    for name, scale in (("retry-after-ms", 1e-3), ("x-ms-retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        found = believed(_seconds(headers.get(name, ""), scale, now))
+        if found is not None:
+            return found
+    return _exhausted(headers, now) if limits else None
+
+
+def _seconds(text: str, scale: float, now: float) -> float | None:
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text) * scale
+    at = _date(text) if scale == 1.0 else None
+    return at - now if at is not None else None
+
+
+def _exhausted(headers: Mapping[str, str], now: float) -> float | None:
+    """The longest reset among the limits of which nothing remains."""
+    waits = []
+    for name, value in headers.items():
+        match = _REMAINING.fullmatch(name)
+        if match is None or not _NUMBER.fullmatch(value.strip()) or float(value) > 0:
+            continue
+        reset = f"{match[3]}-reset" if match[3] else f"{match[1]}-reset{match[2]}"
+        wait = believed(reset_in(headers.get(reset, ""), now))
+        if wait is not None:
+            waits.append(wait)
+    return max(waits, default=None)
+
+
+def reset_in(text: str, now: float) -> float | None:
+    """Seconds until a reset written as `1m30s`, `6ms`, seconds, epoch (also in milliseconds) or RFC 3339."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        if number >= 1e11:
+            number /= 1000
+        return number - now if number >= 1e8 else number
+    if text and not _GO_PART.sub("", text):
+        return sum(float(count) * _GO_UNIT[unit] for count, unit in _GO_PART.findall(text))
+    at = _date(text)
+    return at - now if at is not None else None
+
+
+def _date(text: str) -> float | None:
+    """Epoch seconds of an HTTP date or an RFC 3339 one; None of anything else."""
+    if not text:
+        return None
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            at = parse(text)
+        except (ValueError, TypeError, IndexError):
+            continue
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return None

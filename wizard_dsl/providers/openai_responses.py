@@ -1,0 +1,217 @@
+"""OpenAI's responses protocol, for OpenAI and the servers that speak it too.
+
+`max_tokens` becomes `max_output_tokens`, `reasoning_effort` the effort of `reasoning`; stop, seed, penalties and
+top_k do not exist here and are left out. Nothing is stored at the provider unless `store` says so.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from wizard_dsl.core.component import Example, ModelSpec, ProviderType
+from wizard_dsl.core.errors import Unsupported
+from wizard_dsl.core.messages import Delta, FinishReason, Image, Message, Request, Text, ToolDelta
+from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.response import Response
+from wizard_dsl.core.run import Run
+from wizard_dsl.providers._chat import read_usage
+from wizard_dsl.providers._chat_request import json_format
+from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
+from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
+from wizard_dsl.providers._sse import Splitter, SseSplitter
+from wizard_dsl.providers._wire import Wire, idempotency_key
+
+BASE_URL = "https://api.openai.com/v1"
+_UNKNOWN = frozenset({"stop", "seed", "presence_penalty", "frequency_penalty", "top_k"})
+_INCOMPLETE: dict[str, FinishReason] = {
+    "max_output_tokens": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+}
+
+
+class ResponsesConfig(EndpointConfig, frozen=True, kw_only=True):
+    """`api_version` is sent as the query's `api-version`, as Azure wants it."""
+
+    api_version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+
+
+class Responses:
+    """Asks `base_url`/responses."""
+
+    def __init__(self, config: ResponsesConfig, model: ModelSpec, context: BuildContext) -> None:
+        own = dict(JSON_HEADERS)
+        if config.api_key is not None and ".azure.com" in endpoint(config):
+            own["api-key"] = config.api_key
+        elif config.api_key is not None:
+            own["authorization"] = f"Bearer {config.api_key}"
+        query = f"?api-version={config.api_version}" if config.api_version else ""
+        self._url = join_url(endpoint(config), "responses") + query
+        self._headers = build_headers(own, config, model.target)
+        self._wire = Wire(context, model, secrets_of(config))
+        self._model = model.name
+        self._target = model.target
+
+    async def call(self, request: Request, run: Run) -> Response:
+        """Raises AttemptFailed, and Unsupported for embeddings."""
+        if request.kind == "embed":
+            raise Unsupported("the responses protocol has no embeddings; use type: openai", lost=("embed",))
+        stream = run.commit == "content"
+        body = msgspec.json.encode(self._body(request, stream))
+        headers = self._headers | {"idempotency-key": idempotency_key(run, self._target, body)}
+        return await self._wire.ask(self._url, headers, body, ResponsesReader(), run, stream=stream)
+
+    def _body(self, request: Request, stream: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {"store": False}
+        body |= {name: value for name, value in request.params.items() if name not in _UNKNOWN}
+        if "max_tokens" in body:
+            body["max_output_tokens"] = body.pop("max_tokens")
+        if "reasoning_effort" in body:
+            body["reasoning"] = {"effort": body.pop("reasoning_effort"), **body.get("reasoning", {})}
+        if request.tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters or {"type": "object", "properties": {}},
+                    "strict": False,
+                }
+                for tool in request.tools
+            ]
+        if request.schema is not None:
+            body["text"] = {**body.get("text", {}), "format": {"type": "json_schema", **json_format(request.schema)}}
+        items = [item for each in request.messages for item in _items(each)]
+        return body | {"model": self._model, "input": items, "stream": stream}
+
+
+def _items(message: Message) -> list[dict[str, Any]]:
+    """The input items of one turn: a message, then one for each call it makes."""
+    if message.role == "tool":
+        return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": message.text}]
+    kind = "output_text" if message.role == "assistant" else "input_text"
+    content: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, Image):
+            content.append({"type": "input_image", "image_url": part.url})
+        elif isinstance(part, Text) and part.text:
+            content.append({"type": kind, "text": part.text})
+    items: list[dict[str, Any]] = [{"type": "message", "role": message.role, "content": content}] if content else []
+    for call in message.tool_calls:
+        items.append({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments})
+    return items
+
+
+class ResponsesReader:
+    """One answer. Items of the server's own tools are not for us."""
+
+    splitter: ClassVar[type[Splitter]] = SseSplitter
+    lines: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.done = False
+        self.final = False
+        self._calls: dict[Any, int] = {}
+        self._spoken: set[Any] = set()  # places whose deltas came: items, and (item, "call") for arguments
+        self._refused = False
+
+    def event(self, name: bytes, data: bytes, out: list[Delta]) -> None:
+        if data.strip() == b"[DONE]":
+            return
+        event = msgspec.json.decode(data)
+        kind = event.get("type") or name.decode()
+        place = event.get("output_index", event.get("item_id"))
+        if kind in ("response.output_text.delta", "response.refusal.delta"):
+            self._refused = self._refused or kind == "response.refusal.delta"
+            self._spoken.add(place)
+            out.append(Delta(text=event["delta"]))
+        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            self._spoken.add(place)
+            out.append(Delta(reasoning=event["delta"]))
+        elif kind == "response.function_call_arguments.delta" and place in self._calls:
+            self._spoken.add((place, "call"))
+            out.append(Delta(tool=ToolDelta(self._calls[place], arguments=event["delta"])))
+        elif kind == "response.output_item.added" and event["item"].get("type") == "function_call":
+            self._call(place, event["item"], out)
+        elif kind == "response.output_item.done":
+            self._item(place, event["item"], out)
+        elif kind in ("response.completed", "response.incomplete"):
+            self._finish(event["response"], out)
+        elif kind in ("response.failed", "error"):
+            raise ErrorInside(event.get("response") or event)
+        elif kind == "response.created" and event["response"].get("model"):
+            out.append(Delta(model=event["response"]["model"]))
+
+    def whole(self, body: bytes) -> list[Delta]:
+        response = msgspec.json.decode(body)
+        raise_named(response)
+        if not isinstance(response.get("output"), list):
+            raise Unreadable("the body has no output")
+        if response.get("status") in ("failed", "cancelled"):
+            raise ErrorInside(response)
+        out = [Delta(model=response["model"])] if response.get("model") else []
+        self._finish(response, out)
+        return out
+
+    def _finish(self, response: dict[str, Any], out: list[Delta]) -> None:
+        """The end, with whatever of the output no event has told."""
+        for place, item in enumerate(response.get("output") or ()):
+            self._item(place, item, out)
+        reason = (response.get("incomplete_details") or {}).get("reason")
+        finish: FinishReason = "tool_calls" if self._calls else "content_filter" if self._refused else "stop"
+        if reason or response.get("status") == "incomplete":
+            finish = _INCOMPLETE.get(reason, "other")
+        usage = read_usage(response["usage"]) if response.get("usage") else None
+        out.append(Delta(finish_reason=finish, usage=usage))
+        self.done = self.final = True
+
+    def _call(self, place: Any, item: dict[str, Any], out: list[Delta]) -> None:
+        number = self._calls[place] = len(self._calls)
+        arguments = item.get("arguments") or ""
+        if arguments:
+            self._spoken.add((place, "call"))
+        out.append(Delta(tool=ToolDelta(number, item.get("call_id") or "", item.get("name") or "", arguments)))
+
+    def _item(self, place: Any, item: dict[str, Any], out: list[Delta]) -> None:
+        """A whole item, of which the deltas may have come before."""
+        kind = item.get("type")
+        if kind == "function_call":
+            if place not in self._calls:
+                self._call(place, item, out)
+            elif (place, "call") not in self._spoken and item.get("arguments"):
+                self._spoken.add((place, "call"))
+                out.append(Delta(tool=ToolDelta(self._calls[place], arguments=item["arguments"])))
+        elif kind in ("message", "reasoning") and place not in self._spoken:
+            self._spoken.add(place)
+            for part in (*(item.get("summary") or ()), *(item.get("content") or ())):
+                self._part(kind, part, out)
+
+    def _part(self, kind: str, part: dict[str, Any], out: list[Delta]) -> None:
+        if kind == "reasoning":
+            out.append(Delta(reasoning=part.get("text") or ""))
+        elif part.get("type") == "output_text" and part.get("text"):
+            out.append(Delta(text=part["text"]))
+        elif part.get("type") == "refusal":
+            self._refused = True
+            out.append(Delta(text=part.get("refusal") or ""))
+
+
+def endpoint(config: ResponsesConfig) -> str:
+    return config.base_url or BASE_URL
+
+
+OPENAI_RESPONSES = ProviderType(
+    name="openai_responses",
+    summary="OpenAI, over its responses protocol",
+    config=ResponsesConfig,
+    build=Responses,
+    endpoint=endpoint,
+    key_variable="OPENAI_API_KEY",
+    prices="openai",
+    examples=(
+        Example("A reasoning model", 'type: openai_responses\nmodel: gpt-5-mini\napi_key: "${env:OPENAI_API_KEY}"'),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Programs come alive here: one runtime, many runs."""

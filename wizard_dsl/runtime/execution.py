@@ -1,0 +1,340 @@
+"""One run of one program: the step graph, what its steps made, and the result at any time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wizard_dsl.core.errors import Cancelled, DeadlineExceeded, StepFailed, WizardError
+from wizard_dsl.core.events import RunEnded, RunStarted, StepEnded, StepStarted
+from wizard_dsl.core.guard import Guard
+from wizard_dsl.core.messages import Assembler, Completion, Delta
+from wizard_dsl.core.run import Call, Run
+from wizard_dsl.core.step import Sink, StepCall, StepRunner, StepValue, as_text
+from wizard_dsl.prompts.template import bind
+from wizard_dsl.runtime import result as rows
+
+if TYPE_CHECKING:
+    from wizard_dsl.compiler.program import Program, StepPlan
+    from wizard_dsl.core.clock import Clock
+    from wizard_dsl.core.run import Emit
+
+#: The guard of a whole run only acts where nothing below it did: it lets inner ones go first.
+_OUTER_LOOKS = 16
+
+
+class StepState(msgspec.Struct):
+    """What became of a step. `items` is a list where the step has `for_each`."""
+
+    value: StepValue
+    skipped: bool = False
+    error: WizardError | None = None
+    items: list[StepState] | None = None
+    started: float = 0.0
+    ended: float = 0.0
+
+    def view(self) -> dict[str, Any]:
+        """What templates see."""
+        usage = self.value.usage
+        seen: dict[str, Any] = {
+            "text": self.value.text,
+            "json": self.value.json,
+            "items": [item.item_view() for item in self.items or ()],
+            "usage": {
+                "input_tokens": usage.input_tokens if usage else 0,
+                "output_tokens": usage.output_tokens if usage else 0,
+            },
+            "served_by": self.value.served_by,
+            "skipped": self.skipped,
+        }
+        return seen
+
+    def item_view(self) -> dict[str, Any]:
+        error = self.error.to_json() if self.error is not None else None
+        return {"text": self.value.text, "json": self.value.json, "skipped": self.skipped, "error": error}
+
+
+class Execution:
+    """Runs the steps of `program` once. `runners` are its linked steps, by name."""
+
+    def __init__(
+        self,
+        program: Program,
+        runners: Mapping[str, StepRunner],
+        run: Run,
+        *,
+        clock: Clock,
+        emit: Emit,
+        inputs: Mapping[str, Any],
+        sink: Sink | None,
+    ) -> None:
+        self.program = program
+        self.run = run
+        self.states: dict[str, StepState] = {}
+        self.error: WizardError | None = None
+        self.output: Any = None
+        self.text = ""
+        self._runners = runners
+        self._clock = clock
+        self._emit = emit
+        self._sink = sink
+        self._seen: list[list[Delta]] = []
+        self._views: dict[str, Any] = {}
+        self._scope = bind({**inputs, "steps": self._views})
+        self._done: dict[str, asyncio.Event] = {}
+        self.ended: float | None = None
+
+    async def execute(self) -> None:
+        """Run to the end. Raises the run's error; what was made stays readable."""
+        self._emit(self.run, RunStarted(pipeline=self.program.name))
+        guard = Guard(self._clock, self.run.deadline, looks=_OUTER_LOOKS)
+        try:
+            await self._steps()
+            self._render_output()
+        except BaseException as error:
+            failure = self._failure(error, guard.disarm())
+            self._close(failure)
+            if failure is error:
+                raise
+            raise failure from None
+        guard.disarm()
+        self._close(None)
+
+    def _failure(self, error: BaseException, cut: bool) -> BaseException:
+        """What the run failed with: our own error, the deadline, or what is not ours to translate."""
+        if cut and isinstance(error, asyncio.CancelledError):
+            return DeadlineExceeded("the run's deadline passed", where=self.program.name)
+        while isinstance(error, BaseExceptionGroup) and not isinstance(error, WizardError):
+            first = next((each for each in error.exceptions if isinstance(each, WizardError)), None)
+            error = first or error.exceptions[0]
+        return error
+
+    def _close(self, failure: BaseException | None) -> None:
+        self.ended = self._clock.now()
+        if isinstance(failure, WizardError):
+            self.error = failure
+        elif failure is not None and not isinstance(failure, Exception):
+            self.error = Cancelled("the run was cancelled")
+        kind = self.error.kind if self.error is not None else "ok" if failure is None else "bug"
+        elapsed = self.ended - self.run.transcript.started
+        self._emit(self.run, RunEnded(kind=kind, elapsed=elapsed))
+
+    # -- the graph ----------------------------------------------------------------------------------
+
+    async def _steps(self) -> None:
+        if self.program.straight:
+            for plan in self.program.steps:
+                await self._step(plan)
+            return
+        self._done = {plan.name: asyncio.Event() for plan in self.program.steps}
+        async with asyncio.TaskGroup() as group:
+            for plan in self.program.steps:
+                group.create_task(self._when_ready(plan))
+
+    async def _when_ready(self, plan: StepPlan) -> None:
+        for name in plan.needs:
+            await self._done[name].wait()
+        await self._step(plan)
+        self._done[plan.name].set()
+
+    async def _step(self, plan: StepPlan) -> None:
+        started = self._clock.now()
+        if self._not_wanted(plan):
+            state = StepState(StepValue(), skipped=True)
+            self._note(plan, None, "skipped")
+        elif plan.for_each is not None:
+            state = await self._each(plan)
+        else:
+            state = await self._guarded(plan, self._scope, None)
+        state.started, state.ended = started, self._clock.now()
+        self.states[plan.name] = state
+        self._views[plan.name] = state.view()
+
+    def _not_wanted(self, plan: StepPlan) -> bool:
+        """A needed step did not run, or the condition is false."""
+        if any(how == "ran" and self.states[name].skipped for name, how in plan.needs.items()):
+            return True
+        return plan.when is not None and not plan.when_each and not plan.when.evaluate(self._scope)
+
+    async def _each(self, plan: StepPlan) -> StepState:
+        """Items at once, at most `concurrency` of them; results in input order."""
+        values = self._items(plan)
+        states: list[StepState | None] = [None] * len(values)
+        order = iter(enumerate(values))
+
+        async def work() -> None:
+            for index, item in order:
+                scope = self._scope.with_values(item=item, index=index)
+                if plan.when_each and not plan.when.evaluate(scope):
+                    states[index] = StepState(StepValue(), skipped=True)
+                else:
+                    states[index] = await self._guarded(plan, scope, index)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(plan.concurrency, len(values))):
+                group.create_task(work())
+        items = [state for state in states if state is not None]
+        text = "\n".join(item.value.text for item in items)
+        served = next((item.value.served_by for item in reversed(items) if item.value.served_by), None)
+        return StepState(StepValue(text=text, served_by=served), items=items)
+
+    def _items(self, plan: StepPlan) -> list[Any]:
+        values = plan.for_each.evaluate(self._scope)
+        if not isinstance(values, list):
+            sentence = f"for_each wants a list, not {type(values).__name__}"
+            raise StepFailed(sentence, where=f"steps.{plan.name}")
+        return values
+
+    async def _guarded(self, plan: StepPlan, scope: Any, item: int | None) -> StepState:
+        """One execution of a step; `on_error` decides what a failure does."""
+        streams = self._sink is not None and plan.name == self.program.streamed and item is None
+        run = self.run.child(
+            scope=msgspec.structs.replace(self.run.scope, step=self._step_name(plan.name), item=item, streams=streams),
+            commit="content" if streams else "end",
+            call=Call(),
+        )
+        self._emit(run, StepStarted(step=plan.name, item=item))
+        try:
+            value = await self._runners[plan.name].run(StepCall(scope, run, self._listen if streams else None))
+        except WizardError as error:
+            self._note(plan, item, error.kind)
+            if plan.on_error == "fail" or error.kind in {"deadline", "cancelled"}:
+                self.states.setdefault(plan.name, StepState(self._partial(error, streams), error=error))
+                raise
+            return self._instead(plan, error)
+        self._note(plan, item, "ok")
+        return StepState(value)
+
+    def _step_name(self, name: str) -> str:
+        return f"{self.run.scope.step}/{name}" if self.run.scope.step else name
+
+    def _partial(self, error: WizardError, streams: bool) -> StepValue:
+        partial = error.partial
+        if partial is None:
+            return StepValue(text=self.heard().text if streams else "")
+        return StepValue(text=partial.text, tool_calls=partial.tool_calls, usage=partial.usage)
+
+    def _instead(self, plan: StepPlan, error: WizardError) -> StepState:
+        if isinstance(plan.on_error, Mapping):
+            default = plan.on_error["default"]
+            return StepState(StepValue(text=as_text(default), json=default), error=error)
+        return StepState(StepValue(), skipped=True, error=error)
+
+    def _note(self, plan: StepPlan, item: int | None, kind: str) -> None:
+        self._emit(self.run, StepEnded(step=plan.name, kind=kind, item=item))
+
+    async def _listen(self, batch: list[Delta]) -> None:
+        assert self._sink is not None
+        self._seen.append(batch)
+        await self._sink(batch)
+
+    def heard(self) -> Completion:
+        """What the consumer of the stream was given so far."""
+        assembler = Assembler()
+        for batch in self._seen:
+            for delta in batch:
+                assembler.add(delta)
+        return assembler.completion()
+
+    # -- the output ---------------------------------------------------------------------------------
+
+    def _render_output(self) -> None:
+        output = self.program.output
+        if output is None:
+            assert self.program.passes is not None
+            self.text = self.states[self.program.passes].value.text
+            self.output = self.text
+        elif isinstance(output, Mapping):
+            self.output = {name: template.value(self._scope) for name, template in output.items()}
+            self.text = as_text(self.output.get("text", self.output))
+        else:
+            self.output = output.value(self._scope)
+            self.text = as_text(self.output)
+
+    async def show_output(self) -> None:
+        """Hand the text to the sink in one piece where no step streamed it."""
+        if self._sink is not None and not self._seen and self.text:
+            await self._sink([Delta(text=self.text)])
+
+    def value(self) -> StepValue:
+        """The run as a step of another file."""
+        served = self.states[self.program.passes].value if self.program.passes else StepValue()
+        json = None if isinstance(self.output, str) else self.output
+        if json is None and self.program.passes:
+            json = served.json
+        return StepValue(
+            text=self.text, json=json, served_by=served.served_by, position=served.position, usage=served.usage
+        )
+
+    # -- the result ---------------------------------------------------------------------------------
+
+    def result(self) -> rows.Result:
+        """The result so far; valid at any time."""
+        now = (self.ended if self.ended is not None else self._clock.now()) - self.run.transcript.started
+        attempts = [rows.attempt_row(attempt, now) for attempt in self.run.transcript.attempts]
+        steps = {plan.name: self._row(plan, attempts) for plan in self.program.steps if plan.name in self.states}
+        source = self.program.passes
+        served = self.states.get(source or "")
+        done = self.ended is not None and self.error is None
+        text = self.text if done else self._so_far(served)
+        return rows.Result(
+            run_id=self.run.scope.run_id,
+            pipeline=rows.PipelineRow(self.program.name, self.program.hash),
+            ok=done,
+            text=text,
+            output=self.output if done else None,
+            served_by=served.value.served_by if served else None,
+            elapsed=rows.seconds(now),
+            tokens_per_second=steps[source].tokens_per_second if source in steps else None,
+            cost=rows.total_cost(attempts),
+            usage=rows.total_usage(attempts),
+            attempts=attempts,
+            error=error_row(self.error),
+            partial=not done,
+            steps=steps,
+        )
+
+    def _so_far(self, served: StepState | None) -> str:
+        return self.heard().text or (served.value.text if served is not None else "")
+
+    def _row(self, plan: StepPlan, attempts: list[rows.AttemptRow]) -> rows.StepRow:
+        state = self.states[plan.name]
+        value = state.value
+        name = self._step_name(plan.name)
+        own = [row for row in attempts if row.step == name or row.step.startswith(f"{name}/")]
+        first = [row.first_chunk for row in own if row.kind == "ok" and row.first_chunk is not None]
+        return rows.StepRow(
+            text=value.text,
+            json=value.json,
+            finish_reason=value.finish_reason,
+            tool_calls=[rows.ToolCallRow(call.id, call.name, call.arguments) for call in value.tool_calls],
+            items=None if state.items is None else [_item_row(item) for item in state.items],
+            served_by=value.served_by,
+            position=value.position,
+            cached=value.cached,
+            shared=value.shared,
+            skipped=state.skipped,
+            lost=list(value.losses),
+            usage=rows.total_usage(own),
+            cost=rows.total_cost(own),
+            spec_version=None,
+            api_version=self.program.api_versions.get(value.served_by or ""),
+            compatibility=None,
+            first_chunk=first[-1] if first else None,
+            tokens_per_second=rows.speed(own),
+            elapsed=rows.seconds(max(0.0, state.ended - state.started)),
+            attempts=own,
+            error=error_row(state.error),
+        )
+
+
+def _item_row(state: StepState) -> rows.ItemRow:
+    return rows.ItemRow(state.value.text, state.value.json, state.skipped, error_row(state.error))
+
+
+def error_row(error: WizardError | None) -> rows.ErrorRow | None:
+    """The error as it stands in a result."""
+    return None if error is None else rows.ErrorRow(**error.to_json())

@@ -1,0 +1,104 @@
+"""The caller's inputs against their declarations."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wizard_dsl.core.errors import InputInvalid
+
+if TYPE_CHECKING:
+    from wizard_dsl.spec.document import InputSpec
+
+_SIMPLE = frozenset({"type", "minLength", "maxLength", "enum", "description", "title", "examples"})
+
+
+class Inputs:
+    """The declared inputs of a program, ready to check many runs."""
+
+    def __init__(self, declared: Mapping[str, InputSpec]) -> None:
+        self._declared = declared
+        self._validators: dict[str, Any] = {}
+
+    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All inputs with defaults filled in. Raises InputInvalid naming the input and what it is for."""
+        for name in given:
+            if name not in self._declared:
+                raise self._unknown(name)
+        values = {}
+        for name, spec in self._declared.items():
+            if name in given:
+                values[name] = given[name]
+                if not _plainly_fits(spec.schema, given[name]):
+                    self._validate(spec, given[name])
+            elif spec.default is not msgspec.UNSET:
+                values[name] = spec.default
+            else:
+                raise InputInvalid(
+                    f"input '{name}' is missing{_purpose(spec)}",
+                    where=name,
+                    suggestion=f"pass it, as in: -i {name}=…",
+                )
+        return values
+
+    def _unknown(self, name: str) -> InputInvalid:
+        near = difflib.get_close_matches(name, self._declared, n=1)
+        if near:
+            hint = f"did you mean '{near[0]}'?"
+        else:
+            hint = f"inputs here: {', '.join(self._declared)}" if self._declared else "this pipeline takes no inputs"
+        return InputInvalid(f"there is no input '{name}'", where=name, suggestion=hint)
+
+    def _validate(self, spec: InputSpec, value: Any) -> None:
+        validator = self._validators.get(spec.name)
+        if validator is None:
+            from jsonschema import Draft202012Validator
+
+            validator = self._validators[spec.name] = Draft202012Validator(spec.schema)
+        errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+        if not errors:
+            return
+        sentences = "; ".join(_sentence(error, value) for error in errors[:5])
+        raise InputInvalid(f"input '{spec.name}' is not as declared{_purpose(spec)}: {sentences}", where=spec.name)
+
+
+def _plainly_fits(schema: Mapping[str, Any], value: Any) -> bool:
+    """Whether a text or a flat schema is so simple that looking is enough; False only means: ask jsonschema."""
+    if not _SIMPLE.issuperset(schema):
+        return False
+    kind = schema.get("type")
+    if kind != "string" or not isinstance(value, str):
+        return not schema
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    length = len(value)
+    return bool(schema.get("minLength", 0) <= length <= schema.get("maxLength", length))
+
+
+def _purpose(spec: InputSpec) -> str:
+    description = spec.schema.get("description")
+    return f" ({description})" if description else ""
+
+
+def _sentence(error: Any, value: Any) -> str:
+    """One violation, without repeating a long value."""
+    where = "".join(f"[{part!r}]" for part in error.absolute_path)
+    if error.validator == "maxLength":
+        text = f"it has {len(error.instance):,} characters; at most {error.validator_value:,} are allowed"
+    elif error.validator == "type":
+        wanted = error.validator_value
+        wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
+        text = f"it is {_kind(error.instance)}, not {wanted}"
+    elif error.validator == "enum":
+        text = f"it is none of {', '.join(map(str, error.validator_value))}"
+    else:
+        text = error.message if len(error.message) <= 200 else f"it violates {error.validator}"
+    return f"{where}: {text}" if where else text
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

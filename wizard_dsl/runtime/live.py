@@ -1,0 +1,80 @@
+"""A program made live: its chains linked and its steps built, once for many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from wizard_dsl.compiler.ladder import convert
+from wizard_dsl.compiler.link import Linked, Services, call_handler, link
+from wizard_dsl.compiler.program import PolicyPlan, Program, StepPlan
+from wizard_dsl.core.run import Run
+from wizard_dsl.core.step import Sink, StepContext, StepRunner, StepValue
+from wizard_dsl.policies.contract import CONTRACT
+from wizard_dsl.runtime.execution import Execution
+from wizard_dsl.runtime.inputs import Inputs
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.node import Handler
+    from wizard_dsl.registry import Registry
+
+
+class Live:
+    """The runners of one program's steps; `execution` begins a run of it."""
+
+    def __init__(self, program: Program, services: Services, registry: Registry) -> None:
+        self.program = program
+        self.inputs = Inputs(program.inputs)
+        self.linked: Linked = link(program, services)
+        self._services = services
+        self._registry = registry
+        self._runners: dict[str, StepRunner] = {step.name: self._runner(step) for step in program.steps}
+
+    def _runner(self, step: StepPlan) -> StepRunner:
+        context = StepContext(
+            name=step.name,
+            path=f"steps.{step.name}",
+            templates=step.templates,
+            handler=self._handler(step),
+            prompt=step.prompt,
+            params=step.params,
+            tools=step.tools,
+            subprogram=None if step.subprogram is None else self._subprogram(step.subprogram),
+        )
+        runner: StepRunner = step.type.build(step.config, context)
+        return runner
+
+    def _handler(self, step: StepPlan) -> Handler | None:
+        if step.chain is None:
+            return None
+        output = getattr(step.config, "output", None)
+        contract = None
+        if output is not None and output.schema is not None:
+            path = f"chains.{step.chain}.contract"
+            contract = PolicyPlan(CONTRACT, convert(CONTRACT, {"repairs": output.repairs}), path, path)
+        return call_handler(self.linked.chains[step.chain], contract)
+
+    def _subprogram(self, program: Program) -> Any:
+        inner = Live(program, self._services, self._registry)
+
+        async def run(inputs: Mapping[str, Any], outer: Run, sink: Sink | None) -> StepValue:
+            now = self._services.clock.now()
+            deadline = min(outer.deadline, now + program.deadline)
+            execution = inner.execution(inputs, outer.child(deadline=deadline), sink)
+            await execution.execute()
+            await execution.show_output()
+            return execution.value()
+
+        return run
+
+    def execution(self, inputs: Mapping[str, Any], run: Run, sink: Sink | None) -> Execution:
+        """Begin a run. Raises InputInvalid."""
+        return Execution(
+            self.program,
+            self._runners,
+            run,
+            clock=self._services.clock,
+            emit=self._services.emit,
+            inputs=self.inputs.check(inputs),
+            sink=sink,
+        )

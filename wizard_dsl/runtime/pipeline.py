@@ -1,0 +1,251 @@
+"""Pipelines: one runtime, many runs; run them, or stream them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from wizard_dsl.core import units
+from wizard_dsl.core.errors import Cancelled, InputInvalid, WizardError
+from wizard_dsl.core.messages import Delta
+from wizard_dsl.core.run import Call, Run, Scope, Transcript
+from wizard_dsl.core.step import Sink
+from wizard_dsl.runtime.execution import Execution
+from wizard_dsl.runtime.result import Result
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.http import PoolFigures
+    from wizard_dsl.runtime.live import Live
+    from wizard_dsl.runtime.runtime import Runtime
+
+#: Takes one delta of a streamed run; may be a coroutine function, and then holds the stream back.
+OnDelta = Callable[[Delta], Awaitable[None] | None]
+
+
+class Pipeline:
+    """A compiled pipeline in a runtime. Runs share breakers, limits, caches and connections."""
+
+    def __init__(self, live: Live, runtime: Runtime) -> None:
+        self._live = live
+        self._runtime = runtime
+        self._runs = 0
+
+    @property
+    def name(self) -> str:
+        return self._live.program.name
+
+    async def run(
+        self,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        deadline: float | str | None = None,
+        on_delta: OnDelta | None = None,
+        reasoning: bool = False,
+        principal: str | None = None,
+        **named: Any,
+    ) -> Result:
+        """Run once. Inputs by name, or as a mapping where a name is taken by an option.
+
+        `deadline` in seconds, or as `"20s"`, tightens the file's. With `on_delta` the answer is streamed into it;
+        with `reasoning`, reasoning deltas too. Raises the run's WizardError, with what was made as `.result`.
+        """
+        sink = None if on_delta is None else _callback(on_delta)
+        execution = self._begin(_inputs(inputs, named), deadline, sink, reasoning=reasoning, principal=principal)
+        await self._execute(execution)
+        return execution.result()
+
+    async def _execute(self, execution: Execution) -> None:
+        try:
+            await execution.execute()
+            await execution.show_output()
+        except WizardError as error:
+            error.result = execution.result()
+            raise
+
+    def stream(
+        self,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        deadline: float | str | None = None,
+        reasoning: bool = False,
+        principal: str | None = None,
+        **named: Any,
+    ) -> Stream:
+        """Run once, as an async iterator of deltas: `async with pipeline.stream(…) as stream`."""
+        channel = _Channel()
+        execution = self._begin(_inputs(inputs, named), deadline, channel.put, reasoning=reasoning, principal=principal)
+        return Stream(execution, channel, self._execute)
+
+    def _begin(
+        self,
+        inputs: Mapping[str, Any],
+        deadline: float | str | None,
+        sink: Sink | None,
+        *,
+        reasoning: bool,
+        principal: str | None,
+    ) -> Execution:
+        number = self._runs
+        self._runs += 1
+        clock = self._runtime.services.clock
+        now = clock.now()
+        program = self._live.program
+        limit = program.deadline if deadline is None else min(program.deadline, _seconds(deadline))
+        scope = Scope(run_id=self._runtime.run_id(number), number=number, pipeline=program.name, principal=principal)
+        run = Run(scope=scope, deadline=now + limit, transcript=Transcript(now), call=Call(), reasoning=reasoning)
+        return self._live.execution(inputs, run, sink)
+
+    def ladder(self, chain: str) -> str:
+        """One line for a test: the kinds a call of `chain` passes, outermost first, on any of its targets."""
+        return self._live.program.chains[chain].ladder()
+
+    def describe(self) -> dict[str, Any]:
+        """The compiled program as plain data."""
+        return self._live.program.describe()
+
+    def pools(self) -> list[PoolFigures]:
+        """Connections of each provider, now and in all."""
+        return self._runtime.services.http.figures()
+
+
+class Stream:
+    """A run whose answer is being read. `result` is valid at any time."""
+
+    def __init__(
+        self, execution: Execution, channel: _Channel, execute: Callable[[Execution], Awaitable[None]]
+    ) -> None:
+        self._execution = execution
+        self._channel = channel
+        self._execute = execute
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Stream:
+        self._task = asyncio.create_task(self._work())
+        return self
+
+    async def _work(self) -> None:
+        try:
+            await self._execute(self._execution)
+        finally:
+            self._channel.close()
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        """The deltas as they come. Raises the run's WizardError at their end."""
+        async for batch in self._channel:
+            for delta in batch:
+                if delta.text or delta.reasoning or delta.tool is not None or delta.reset:
+                    yield delta
+        if self._task is not None:
+            await self._task
+
+    async def finish(self) -> Result:
+        """Wait for the end, with deltas nobody reads thrown away. Raises the run's WizardError."""
+        async for _ in self:
+            pass
+        return self.result
+
+    @property
+    def result(self) -> Result:
+        """What was made so far, or the final result."""
+        return self._execution.result()
+
+    @property
+    def transcript(self) -> Transcript:
+        """What the policies did so far."""
+        return self._execution.run.transcript
+
+    async def cancel(self) -> Result:
+        """Stop generating, release the connection and return the partial result. Idempotent."""
+        await self._stop()
+        return self.result
+
+    async def _stop(self) -> None:
+        task = self._task
+        if task is None:
+            return
+        if not task.done():
+            task.cancel()
+            self._channel.close()
+        try:
+            await task
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+        except WizardError:
+            pass
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+
+class _Channel:
+    """Hands batches from the run to its reader, one at a time: who does not read holds the run back."""
+
+    def __init__(self) -> None:
+        self._batch: list[Delta] | None = None
+        self._closed = False
+        self._full = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def put(self, batch: list[Delta]) -> None:
+        await self._empty.wait()
+        if self._closed:
+            raise Cancelled("nobody reads the stream any more")
+        self._batch = batch
+        self._empty.clear()
+        self._full.set()
+
+    def close(self) -> None:
+        """No more batches will come, or be read."""
+        self._closed = True
+        self._full.set()
+        self._empty.set()
+
+    async def __aiter__(self) -> AsyncIterator[list[Delta]]:
+        while True:
+            await self._full.wait()
+            batch, self._batch = self._batch, None
+            if batch is None:
+                return
+            if not self._closed:
+                self._full.clear()
+            yield batch
+            self._empty.set()
+
+
+def _callback(on_delta: OnDelta) -> Sink:
+    async def sink(batch: list[Delta]) -> None:
+        for delta in batch:
+            held = on_delta(delta)
+            if held is not None:
+                await held
+
+    return sink
+
+
+def _inputs(mapping: Mapping[str, Any] | None, named: Mapping[str, Any]) -> dict[str, Any]:
+    twice = mapping.keys() & named.keys() if mapping else ()
+    if twice:
+        raise InputInvalid(f"input '{min(twice)}' is given twice", where=min(twice))
+    return {**(mapping or {}), **named}
+
+
+def _seconds(deadline: float | str) -> float:
+    if isinstance(deadline, str):
+        try:
+            return units.parse_duration(deadline)
+        except ValueError as error:
+            raise InputInvalid(str(error), where="deadline") from None
+    return float(deadline)
+
+
+def run_id(seed: int, number: int) -> str:
+    """Eight hex digits that name run `number` of a runtime with `seed`."""
+    return hashlib.sha256(f"{seed}/run/{number}".encode()).hexdigest()[:8]

@@ -1,0 +1,136 @@
+"""Runtimes: what many runs share – state, stores, connections, background work – and its lifetime."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.compiler.link import Provide, Services, provide_own
+from wizard_dsl.core.clock import Clock, LoopClock
+from wizard_dsl.core.errors import SpecError
+from wizard_dsl.providers._aiohttp import AiohttpTransport
+from wizard_dsl.providers._prices import library
+from wizard_dsl.registry import Registry
+from wizard_dsl.runtime.live import Live
+from wizard_dsl.runtime.mocks import provide_mocks
+from wizard_dsl.runtime.pipeline import Pipeline, run_id
+from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
+from wizard_dsl.spec.diagnostics import render_text
+from wizard_dsl.stores._open import StoreSet
+
+if TYPE_CHECKING:
+    from wizard_dsl.compiler.program import Program
+    from wizard_dsl.core.http import Transport
+
+
+class Runtime:
+    """Made and closed by `open`."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        folder: Path | None,
+        transport: Transport | None,
+        sinks: Sequence[EventSink],
+        provide: Provide | None,
+    ) -> None:
+        self.seed = seed
+        clock: Clock = LoopClock()
+        self._background = Background(clock)
+        self._transport = transport if transport is not None else AiohttpTransport()
+        self._own_transport = transport is None
+        virtual = getattr(asyncio.get_running_loop(), "virtual", False)
+        self.stores = StoreSet(folder, clock, threads=not virtual)
+        self.shared = SharedState()
+        self.services = Services(
+            clock=clock,
+            seed=seed,
+            emit=emitter(clock, sinks),
+            shared=self.shared,
+            stores=self.stores,
+            http=self._transport,
+            spawn=self._background.spawn,
+            library=library,
+            provide=provide or provide_own,
+        )
+
+    def run_id(self, number: int) -> str:
+        return run_id(self.seed, number)
+
+    async def close(self) -> None:
+        """Release everything; background work is awaited for a moment first."""
+        await self._background.close()
+        await self.shared.close()
+        await self.stores.close()
+        if self._own_transport:
+            await self._transport.close()
+
+
+@asynccontextmanager
+async def open(
+    path: str | Path,
+    *,
+    overlays: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    mock: bool = False,
+    transport: Transport | None = None,
+    sinks: Sequence[EventSink] = (),
+    provide: Provide | None = None,
+    registry: Registry | None = None,
+) -> AsyncIterator[Pipeline]:
+    """Load, compile and link a pipeline file for many runs.
+
+    `env` are the variables that references see (default: the process's own). With `seed`, chance and run ids
+    derive from it. With `mock`, every target is answered by the mock provider. `provide(plan, context)` may put
+    another node in a target's place, and returns None to leave it. `sinks` get every event. Raises SpecError with
+    all diagnostics.
+    """
+    variables = dict(os.environ) if env is None else dict(env)
+    kinds = registry or Registry(plugins=variables.get("WIZARD_PLUGINS", "all") != "")
+    compiled = compile_file(path, kinds, Sources(overlays=tuple(overlays), sets=tuple(sets), env=variables, mock=mock))
+    async with running(
+        compiled, kinds, seed=seed, mock=mock, transport=transport, sinks=sinks, provide=provide
+    ) as pipeline:
+        yield pipeline
+
+
+@asynccontextmanager
+async def running(
+    compiled: Compiled,
+    registry: Registry,
+    *,
+    seed: int | None = None,
+    mock: bool = False,
+    transport: Transport | None = None,
+    sinks: Sequence[EventSink] = (),
+    provide: Provide | None = None,
+) -> AsyncIterator[Pipeline]:
+    """A compiled file as a running pipeline; closes everything at the end."""
+    program = require(compiled)
+    chosen = int.from_bytes(os.urandom(6), "big") if seed is None else seed
+    runtime = Runtime(
+        seed=chosen,
+        folder=None if mock else compiled.loaded.root / ".wizard" / "cache",
+        transport=transport,
+        sinks=sinks,
+        provide=provide or (provide_mocks if mock else None),
+    )
+    try:
+        yield Pipeline(Live(program, runtime.services, registry), runtime)
+    finally:
+        await runtime.close()
+
+
+def require(compiled: Compiled) -> Program:
+    """The program, or SpecError with every diagnostic."""
+    if compiled.program is None:
+        raise SpecError(render_text(compiled.diagnostics), diagnostics=compiled.diagnostics)
+    return compiled.program

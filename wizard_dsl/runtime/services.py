@@ -1,0 +1,77 @@
+"""What the runs of one runtime share: keyed state, background work, and the sinks of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from wizard_dsl.core.clock import Clock
+from wizard_dsl.core.events import Event
+from wizard_dsl.core.run import Run
+
+T = TypeVar("T")
+EventSink = Callable[[Run, Event], None]
+
+#: Background work is awaited this long when a runtime closes, in seconds; then it is cancelled.
+GRACE = 1.0
+
+
+class SharedState:
+    """One value a kind and key; see core.node.Shared."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], Any] = {}
+
+    def state(self, kind: str, key: str, make: Callable[[], T]) -> T:
+        found: T | None = self._values.get((kind, key))
+        if found is None:
+            found = self._values[kind, key] = make()
+        return found
+
+    async def close(self) -> None:
+        """Close what can be closed (a loaded model, say): values with a coroutine method `aclose`."""
+        for value in self._values.values():
+            closing = getattr(value, "aclose", None)
+            if closing is not None:
+                await closing()
+
+    def of(self, kind: str) -> dict[str, Any]:
+        """All values of a kind, by key: what is looked at from outside."""
+        return {key: value for (each, key), value in self._values.items() if each == kind}
+
+
+class Background:
+    """Tracked tasks: nothing is left behind when the runtime closes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait up to GRACE for what still runs, then cancel it."""
+        if not self._tasks:
+            return
+        pending = (await asyncio.wait(self._tasks, timeout=GRACE))[1]
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+def emitter(clock: Clock, sinks: Sequence[EventSink]) -> Callable[[Run, Event], None]:
+    """Writes each event into its run's transcript, with the time, and hands it to `sinks`."""
+
+    def emit(run: Run, event: Event) -> None:
+        transcript = run.transcript
+        transcript.events.append((clock.now() - transcript.started, run.scope.step, event))
+        for sink in sinks:
+            sink(run, event)
+
+    return emit

@@ -1,0 +1,1 @@
+"""From text to a typed document: positions, references, layers, schema, diagnostics."""

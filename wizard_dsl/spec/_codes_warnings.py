@@ -1,0 +1,84 @@
+"""W1xx: what runs, and is probably not meant."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wizard_dsl.spec.code import Code
+
+WARNING_CODES: Final = (
+    Code(
+        "W100", "unknown WIZARD_ variable",
+        "A variable whose name begins with WIZARD_ is set, and nothing reads it. A misspelt one changes nothing, and "
+        "nobody notices until it matters.",
+        "# WIZARD_RETRY_MAX_ATTEMPT=5 wizard run triage.yaml",
+        "# WIZARD_RETRY_MAX_ATTEMPTS=5 wizard run triage.yaml",
+    ),
+    Code(
+        "W101", "an overlay removes what is not there",
+        "In an overlay `null` removes a key, and there is none of that name below it: perhaps it was renamed.",
+        "policies: {default: {retrys: null}}          # in an overlay",
+        "policies: {default: {retry: null}}           # in an overlay",
+    ),
+    Code(
+        "W110", "a timeout that is not below the deadline",
+        "The total timeout of one attempt is as long as the deadline of the call, so that the first slow attempt uses "
+        "up all the time and no fallback ever runs.",
+        "policies: {default: {deadline: 40s, timeout: {total: 40s}}}",
+        "policies: {default: {deadline: 90s, timeout: {total: 40s}}}",
+    ),
+    Code(
+        "W111", "nothing is known about a model",
+        "The price library does not know the model, so neither its window nor its abilities can be checked before the "
+        "run, and its cost counts as unknown. Say what you know under `models`.",
+        "chains: {default: {targets: [vllm/our-model]}}\nproviders: {vllm: {type: vllm}}",
+        "chains: {default: {targets: [vllm/our-model]}}\n"
+        "providers: {vllm: {type: vllm, models: {our-model: {context: 32768, tools: true}}}}",
+    ),
+    Code(
+        "W112", "an unusual order of policies",
+        "`stack` puts the policies into an order by hand, and this one defeats one of them: a retry inside the breaker "
+        "counts each attempt, a cache below the retry stores nothing more, and so on. Leave `stack` out for the "
+        "canonical order.",
+        "policies: {default: {stack: [retry, cache, timeout], retry: 3, cache: 1h, timeout: 40s}}",
+        "policies: {default: {retry: 3, cache: 1h, timeout: 40s}}",
+    ),
+    Code(
+        "W113", "settings that contradict each other",
+        "Each key of the policy is right by itself, and together they make no sense: one of them can never have an "
+        "effect. The message says which, and why.",
+        "policies: {default: {retry: {base: 10s, max_delay: 2s}}}",
+        "policies: {default: {retry: {base: 1s, max_delay: 30s}}}",
+    ),
+    Code(
+        "W120", "a provider is not used",
+        "No chain of this file has a target of the provider. Remove it, or add it to a chain.",
+        "providers: {local: {type: embedded}, spare: {type: mock}}\nchains: {default: {targets: [local]}}",
+        "providers: {local: {type: embedded}, spare: {type: mock}}\nchains: {default: {targets: [local, spare]}}",
+    ),
+    Code(
+        "W121", "a chain is not used",
+        "No step uses the chain. A step without `chain` uses the one called default.",
+        "chains: {default: {targets: [local]}, writer: {targets: [local]}}\nsteps: {a: {prompt: {user: Hello}}}",
+        "chains: {writer: {targets: [local]}}\nsteps: {a: {prompt: {user: Hello}, chain: writer}}",
+    ),
+    Code(
+        "W122", "a prompt is not used",
+        "No step uses the prompt. Perhaps a step names another one by mistake.",
+        "prompts: {a: {user: Hello}, b: {user: Good day}}\nsteps: {greet: {prompt: a}}",
+        "prompts: {a: {user: Hello}}\nsteps: {greet: {prompt: a}}",
+    ),
+    Code(
+        "W123", "an input is not used",
+        "No template and no expression uses the input, yet a caller must give it.",
+        'inputs: {question: {type: string}, tone: {type: string}}\nsteps: {a: {prompt: {user: "{{ question }}"}}}',
+        'inputs: {question: {type: string}}\nsteps: {a: {prompt: {user: "{{ question }}"}}}',
+    ),
+    Code(
+        "W124", "a policy set is not used",
+        "No chain uses the set. The set called default applies where a chain names none; any other one needs "
+        "`policies: {use: NAME}`.",
+        "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local]}}",
+        "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local], policies: {use: careful}}}",
+    ),
+)  # fmt: skip

@@ -1,0 +1,209 @@
+"""What no JSON Schema can say: files that are not there, schemas that are none, keys and plug-ins that are missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET
+
+from wizard_dsl.spec.convert import Uninstalled
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding, meant, show_path
+from wizard_dsl.spec.document import Document
+from wizard_dsl.spec.interpolate import Refused, has_reference, read_inside
+from wizard_dsl.spec.layers import Layer, Merged, Setting
+
+if TYPE_CHECKING:
+    from wizard_dsl.registry import Registry
+    from wizard_dsl.spec.document import InputSpec
+
+#: The file that paths in a layer are relative to, and the folder they may not leave.
+Holder = Callable[[Layer | Setting], tuple[Path, Path]]
+
+_WORDS: Final = {
+    "policies": "policy",
+    "providers": "provider type",
+    "strategies": "strategy",
+    "steps": "step type",
+    "stores": "store",
+}
+
+
+def plugins(missing: Iterable[Uninstalled], registry: Registry, places: Merged) -> list[Diagnostic]:
+    """Dotted names that no installed package stands for, or only one that does not load."""
+    found = []
+    for each in missing:
+        word = _WORDS[each.group]
+        problem = next((one for one in registry.problems if (one.group, one.name) == (each.group, each.name)), None)
+        if problem is not None:
+            message = f"the {word} {each.name} of the package {problem.distribution} does not load: {problem.reason}"
+            hint = f"reinstall or mend {problem.distribution}"
+        else:
+            message = f"no installed package has the {word} {each.name}"
+            hint = meant(each.name, registry.plugin_names(each.group)) or "install the package that has it"
+        place = places.key_at(each.path) if each.group == "policies" else places.value_at(each.path)
+        found.append(finding("E047", message, place, path=each.path, suggestion=hint))
+    return found
+
+
+def keys(document: Document, keyless: Mapping[str, str], places: Merged) -> list[Diagnostic]:
+    """Providers that a target needs and that have no key."""
+    used = {target.provider for chain in document.chains.values() for target in chain.targets if target.enabled}
+    found = []
+    for provider, variable in keyless.items():
+        if provider in used:
+            path: DocPath = ("providers", provider)
+            message = f"the variable {variable} is not set, and {show_path(path)} has no api_key"
+            hint = f'set {variable}, or write api_key: "${{env:NAME}}"'
+            found.append(finding("E031", message, places.key_at(path), path=path, suggestion=hint))
+    return found
+
+
+# -- files ------------------------------------------------------------------------------------------
+
+
+def prompt_files(
+    document: Document, places: Merged, holder: Holder
+) -> tuple[dict[DocPath, tuple[str, str]], list[Diagnostic]]:
+    """(name, text) of each prompt file by the path of its prompt, and those that cannot be read."""
+    files: dict[DocPath, tuple[str, str]] = {}
+    found: list[Diagnostic] = []
+    for path, name in _named_files(document):
+        base, root = holder(places.owner((*path, "file")))
+        try:
+            files[path] = (str(base.parent / name), read_inside(base, root, name))
+        except Refused as refused:
+            code = "E035" if refused.code == "E032" else refused.code
+            place = places.value_at((*path, "file"))
+            found.append(finding(code, refused.reason, place, path=(*path, "file"), suggestion=refused.suggestion))
+    return files, found
+
+
+def _named_files(document: Document) -> Iterator[tuple[DocPath, str]]:
+    for name, prompt in document.prompts.items():
+        if prompt.file is not None and not has_reference(prompt.file):
+            yield ("prompts", name), prompt.file
+    for name, step in document.steps.items():
+        inline = getattr(step.config, "prompt", None)
+        file = inline.get("file") if isinstance(inline, dict) else None
+        if isinstance(file, str) and not has_reference(file):
+            yield ("steps", name, "prompt"), file
+
+
+# -- schemas in a document ----------------------------------------------------------------------------
+
+
+def schemas(document: Document, places: Merged) -> list[Diagnostic]:
+    """JSON Schemas of inputs and outputs that are none, and defaults that do not fit."""
+    found: list[Diagnostic] = []
+    for name, spec in document.inputs.items():
+        found += _schema(spec.schema, ("inputs", name), places) or _default(spec, ("inputs", name), places)
+    for name, step in document.steps.items():
+        output = getattr(step.config, "output", None)
+        schema = getattr(output, "schema", None)
+        if isinstance(schema, dict):
+            found += _schema(schema, ("steps", name, "output", "schema"), places)
+    return found
+
+
+def _schema(schema: dict[str, Any], path: DocPath, places: Merged) -> list[Diagnostic]:
+    if _is_plain(schema):
+        return []
+    from jsonschema import Draft202012Validator
+
+    found = {}
+    for error in Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema):
+        at = (*path, *error.absolute_path)
+        message = f"{show_path(at)} is no JSON Schema of draft 2020-12: {error.message[:200]}"
+        found[at] = finding("E049", message, places.value_at(at), path=at, suggestion=_word(error))
+    return list(found.values()) or _patterns(schema, path, places)
+
+
+_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
+#: What other languages call the types.
+_OTHER_NAMES: Final = {
+    "text": "string", "str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array",
+    "dict": "object", "map": "object",
+}  # fmt: skip
+
+
+def _word(error: Any) -> str | None:
+    """The type that was meant."""
+    if list(error.absolute_path)[-1:] != ["type"] or not isinstance(error.instance, str):
+        return None
+    known = _OTHER_NAMES.get(error.instance)
+    return f"did you mean '{known}'?" if known else meant(error.instance, _TYPES)
+
+
+def _patterns(schema: Any, path: DocPath, places: Merged) -> list[Diagnostic]:
+    """Regular expressions that are none; the metaschema does not look into them."""
+    found = []
+    for key, value in schema.items() if isinstance(schema, dict) else ():
+        at = (*path, key)
+        if key == "pattern" and isinstance(value, str):
+            try:
+                re.compile(value)
+            except re.error as error:
+                message = f"{show_path(at)} is no regular expression: {error}"
+                found.append(finding("E049", message, places.value_at(at), path=at))
+        else:
+            found += _patterns(value, at, places)
+    return found
+
+
+_COUNTS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+
+
+def _is_plain(schema: Any) -> bool:
+    """Whether a schema is right at first sight, so that no library need be imported to say so."""
+    if not isinstance(schema, dict):
+        return isinstance(schema, bool)
+    for key, value in schema.items():
+        if key == "type":
+            right = isinstance(value, str) and value in _TYPES
+        elif key in ("description", "title"):
+            right = isinstance(value, str)
+        elif key in _COUNTS:
+            right = type(value) is int and value >= 0
+        elif key == "enum":
+            right = isinstance(value, list)
+        elif key in ("items", "additionalProperties"):
+            right = _is_plain(value)
+        elif key == "properties":
+            right = isinstance(value, dict) and all(map(_is_plain, value.values()))
+        elif key == "required":
+            right = isinstance(value, list) and all(isinstance(each, str) for each in value) and _unique(value)
+        else:
+            right = False
+        if not right:
+            return False
+    return True
+
+
+def _unique(names: list[str]) -> bool:
+    return len(set(names)) == len(names)
+
+
+def _default(spec: InputSpec, path: DocPath, places: Merged) -> list[Diagnostic]:
+    value = spec.default
+    if value is UNSET or has_reference(value) or _fits(spec.schema, value):
+        return []
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error = best_match(Draft202012Validator(spec.schema).iter_errors(value))
+    if error is None:
+        return []
+    at = (*path, "default")
+    message = f"the default of the input '{spec.name}' does not fit its schema: {error.message[:200]}"
+    return [finding("E049", message, places.value_at(at), path=at)]
+
+
+def _fits(schema: dict[str, Any], value: Any) -> bool:
+    """Whether a default fits at first sight."""
+    if not schema.keys() <= {"type", "enum", "description", "title"}:
+        return False
+    kinds = {"string": str, "integer": int, "boolean": bool}
+    return value in schema.get("enum", [value]) and type(value) is kinds.get(schema.get("type", ""))

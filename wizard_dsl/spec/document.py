@@ -1,0 +1,253 @@
+"""The typed shape of a pipeline file, on two levels.
+
+The structs here are what every file has; `providers`, `policies`, `strategy` and `steps` hold raw maps, and each
+of those converts with the struct its kind declares in the registry. The JSON Schema is generated from both
+levels. Units stay strings until link.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from wizard_dsl.core.component import (
+    Duration,
+    Money,
+    PolicyConfig,
+    ProviderConfig,
+    ProviderType,
+    StepType,
+    StrategyType,
+)
+
+NAME_PATTERN = "^[a-z][a-z0-9_]*$"
+#: A built-in kind is a plain word, a plug-in's has dots: `acme.redact`.
+KIND_PATTERN = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"
+
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Loss = Literal["tools", "json_schema", "images", "system", "streaming"]
+KindMap = Annotated[dict[str, bool], Meta(description="{error kind or HTTP status: true|false}, over the error table")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the file's structs: unknown keys are errors."""
+
+
+class PriceSpec(Section, frozen=True):
+    """US dollars for a million tokens."""
+
+    input: Money
+    output: Money
+    cached: Money | None = None
+
+
+class ModelFacts(Section, frozen=True):
+    """What a model can do, where the price library does not know or is wrong. Windows are tokens."""
+
+    context: Annotated[int, Meta(ge=1)] | None = None
+    max_output: Annotated[int, Meta(ge=1)] | None = None
+    tools: bool | None = None
+    images: bool | None = None
+    json_schema: bool | None = None
+    system: bool | None = None
+    streaming: bool | None = None
+    prices: PriceSpec | None = None
+
+
+class PoolSpec(Section, frozen=True):
+    """Connections of one provider."""
+
+    size: Annotated[int, Meta(ge=0, description="open connections at most; 0: no limit")] = 100
+    per_host: Annotated[int, Meta(ge=0, description="of these to one host; 0: no limit")] = 0
+    keep_alive: Annotated[Duration, Meta(description="an idle connection is closed after this time")] = "30s"
+    dns_ttl: Annotated[Duration, Meta(description="a looked-up address is used this long")] = "5m"
+
+
+class ProviderCommon(Section, frozen=True):
+    """What every provider has besides the keys of its type."""
+
+    type: Annotated[str, Meta(pattern=KIND_PATTERN, description="a wire protocol or a preset")]
+    model: Annotated[str, Meta(description="the model of a target that names the provider alone")] | None = None
+    models: Annotated[dict[str, ModelFacts], Meta(description="facts by model name")] = {}
+    pool: PoolSpec = PoolSpec()
+    policies: Annotated[dict[str, Any], Meta(description="one state for the whole provider and key")] = {}
+
+
+class TargetSpec(Section, frozen=True):
+    """A target written as a mapping."""
+
+    provider: Name
+    model: str | None = None
+    params: dict[str, Any] = {}
+    policies: dict[str, Any] = {}
+    enabled: Annotated[bool, Meta(description="false takes the target out of the chain")] = True
+
+
+class RateLimitSpec(Section, frozen=True):
+    """What a 429 does in a chain."""
+
+    wait_up_to: Annotated[Duration, Meta(description="waits and repeats up to that long")] = "2s"
+    then: Annotated[Literal["fallback", "fail"], Meta(description="beyond it: the next target, or the error")] = (
+        "fallback"
+    )
+    max_retry_after: Annotated[Duration, Meta(description="believed beyond that, never waited for")] = "5m"
+    quota_block: Annotated[Duration, Meta(description="how long an exhausted quota blocks the target")] = "1h"
+
+
+class ChainSpec(Section, frozen=True):
+    """The targets of one logical call. `policies` may hold `use:` and `stack:` beside the kinds."""
+
+    targets: Annotated[
+        list[str | dict[str, Any]], Meta(min_length=1, description="provider, provider/model, or a mapping")
+    ]
+    strategy: Annotated[str | dict[str, Any], Meta(description="a name, or a mapping with `type`")] = "sequential"
+    policies: dict[str, Any] = {}
+    fallback_on: KindMap = {}
+    on_rate_limit: Annotated[str | dict[str, Any], Meta(description="wait_up_to alone, or a mapping")] = {}
+    on_mid_stream_error: Annotated[Literal["fail"], Meta(description="what a break after the first content does")] = (
+        "fail"
+    )
+    allow_loss: Annotated[list[Loss], Meta(description="capabilities a target may lack")] = []
+
+
+class StepCommon(Section, frozen=True):
+    """What every step has besides the keys of its type."""
+
+    type: Annotated[str, Meta(pattern=KIND_PATTERN)] = "generate"
+    when: Annotated[str, Meta(description="an expression; false skips the step")] | None = None
+    for_each: (
+        Annotated[str, Meta(description="an expression that gives a list; the step runs once for each item")] | None
+    ) = None
+    concurrency: Annotated[int, Meta(ge=1, description="items of for_each at once")] = 4
+    needs: Annotated[
+        list[Name] | dict[str, Literal["done", "ran"]],
+        Meta(description="steps that must end before; `ran`: and not be skipped"),
+    ] = []
+    on_error: Annotated[str | dict[str, Any], Meta(description="fail, skip, or {default: value}")] = "fail"
+
+
+class LogSpec(Section, frozen=True):
+    """Logs go to stderr and never hold a prompt, a completion or a key."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    format: Literal["text", "json"] = "text"
+
+
+class ObserveSpec(Section, frozen=True):
+    log: LogSpec = LogSpec()
+
+
+class PromptPart(Section, frozen=True):
+    """One part of a message: a text or an image, each a template. An image is an https: or data: URL."""
+
+    text: str | None = None
+    image: str | None = None
+
+
+class PromptMessage(Section, frozen=True):
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str | list[PromptPart]
+
+
+class ToolSpec(Section, frozen=True):
+    """A function the model may call, passed through; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class PromptSpec(Section, frozen=True):
+    """`system` and `user`, or `messages`, or a `file`."""
+
+    system: str | None = None
+    user: str | None = None
+    messages: list[PromptMessage] = []
+    file: Annotated[str, Meta(description="a Markdown file with `# system` and `# user` sections")] | None = None
+    params: Annotated[dict[str, Any], Meta(description="sampling parameters; prompt < step < target")] = {}
+    tools: list[ToolSpec] = []
+
+
+class PipelineFile(Section, frozen=True):
+    """One resolved document: the layers merged, references resolved or left for later."""
+
+    version: Literal[1]
+    name: str = ""
+    description: str = ""
+    inputs: Annotated[
+        dict[str, dict[str, Any]], Meta(description="name → JSON Schema, plus `trusted` and `default`")
+    ] = {}
+    providers: Annotated[dict[str, dict[str, Any]], Meta(description="keyed by name")] = {}
+    policies: Annotated[
+        dict[str, dict[str, Any]], Meta(description="named sets; `default` applies where a chain names none")
+    ] = {}
+    chains: dict[str, ChainSpec] = {}
+    prompts: dict[str, PromptSpec] = {}
+    steps: dict[str, dict[str, Any]] = {}
+    output: Annotated[str | dict[str, str], Meta(description="a template, or a mapping of templates")] | None = None
+    deadline: Annotated[Duration, Meta(description="of the whole run")] = "10m"
+    observe: ObserveSpec = ObserveSpec()
+
+
+class InputSpec(msgspec.Struct, frozen=True):
+    """One declared input. `schema` is the JSON Schema without our own keys; `default` is UNSET where required."""
+
+    name: str
+    schema: dict[str, Any]
+    trusted: bool = False
+    default: Any = msgspec.UNSET
+
+
+class ProviderEntry(msgspec.Struct, frozen=True):
+    """A provider, converted: its type, that type's config, and what every provider has."""
+
+    name: str
+    type: ProviderType
+    config: ProviderConfig
+    common: ProviderCommon
+
+
+#: Policies of one place, normalised: kind → map of its keys, or "off".
+PolicyMap = dict[str, dict[str, Any] | Literal["off"]]
+
+
+class ChainEntry(msgspec.Struct, frozen=True):
+    """A chain, converted. `use` is the set under `policies` (None: the default rule), `stack` an order by hand."""
+
+    name: str
+    spec: ChainSpec
+    targets: tuple[TargetSpec, ...]
+    names: tuple[str, ...]
+    strategy: StrategyType
+    strategy_config: PolicyConfig
+    rate_limit: RateLimitSpec
+    policies: PolicyMap
+    target_policies: tuple[PolicyMap, ...]
+    use: str | None = None
+    stack: tuple[str, ...] | None = None
+
+
+class StepEntry(msgspec.Struct, frozen=True):
+    """A step, converted: its type, that type's config, and what every step has."""
+
+    name: str
+    type: StepType
+    config: PolicyConfig
+    common: StepCommon
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A whole pipeline file, both levels converted; names are not resolved yet."""
+
+    file: PipelineFile
+    inputs: dict[str, InputSpec]
+    providers: dict[str, ProviderEntry]
+    provider_policies: dict[str, PolicyMap]
+    policies: dict[str, PolicyMap]
+    chains: dict[str, ChainEntry]
+    prompts: dict[str, PromptSpec]
+    steps: dict[str, StepEntry]

@@ -1,0 +1,119 @@
+"""What type a path inside a struct has, for the few values whose type is not in the text: references and nulls.
+
+A reference is resolved to text; a field that wants no text gets it as a YAML scalar. One that is not resolved yet
+(`validate` needs no environment) is stood in for by a value of the field's type, so that all else can be checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, Final
+
+from msgspec import inspect
+
+from wizard_dsl.core.units import UNITS
+from wizard_dsl.spec.diagnostics import DocPath
+from wizard_dsl.spec.interpolate import typed
+
+#: One of these matches any pattern of the grammar.
+_SAMPLES: Final = (
+    *(unit.example for unit in UNITS),
+    "x",
+    "https://example.invalid/v1",
+    "2023-06-01",
+    "off",
+    "503",
+    "1",
+)
+
+
+@cache
+def _info(kind: type) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+def leaves(kind: type, path: DocPath) -> list[inspect.Type]:
+    """The types a value at `path` below a struct may have; empty where the struct has no such place."""
+    found = list(_options(_info(kind)))
+    for part in path:
+        found = [option for each in found for below in _below(each, part) for option in _options(below)]
+    return found
+
+
+def secret_fields(kind: type) -> frozenset[str]:
+    """The fields of a struct that take only references."""
+    info = _info(kind)
+    fields = info.fields if isinstance(info, inspect.StructType) else ()
+    return frozenset(field.encode_name for field in fields if _has_mark(field.type, "x-secret"))
+
+
+def _has_mark(info: inspect.Type, mark: str) -> bool:
+    if isinstance(info, inspect.Metadata):
+        return mark in (info.extra_json_schema or {}) or _has_mark(info.type, mark)
+    return isinstance(info, inspect.UnionType) and any(_has_mark(each, mark) for each in info.types)
+
+
+def _options(info: inspect.Type) -> Iterator[inspect.Type]:
+    if isinstance(info, inspect.Metadata):
+        yield from _options(info.type)
+    elif isinstance(info, inspect.UnionType):
+        for each in info.types:
+            yield from _options(each)
+    else:
+        yield info
+
+
+def _below(info: inspect.Type, part: str | int) -> Iterator[inspect.Type]:
+    if isinstance(info, inspect.AnyType):
+        yield info
+    elif isinstance(info, inspect.StructType):
+        yield from (field.type for field in info.fields if field.encode_name == part)
+    elif isinstance(info, inspect.DictType) and isinstance(part, str):
+        yield info.value_type
+    elif isinstance(info, inspect.ListType) and isinstance(part, int):
+        yield info.item_type
+
+
+def fitted(text: str, options: Sequence[inspect.Type]) -> Any:
+    """A resolved text as one of the types, where one of them is no text; else verbatim."""
+    plain = any(isinstance(each, inspect.StrType) and each.pattern is None for each in options)
+    if plain or not options:
+        return text
+    value = typed(text)
+    wanted = tuple(python for each in options for python in _python(each))
+    return value if type(value) in wanted else text
+
+
+def _python(info: inspect.Type) -> tuple[type, ...]:
+    if isinstance(info, inspect.AnyType):
+        return (int, float, bool)
+    if isinstance(info, inspect.IntType):
+        return (int,)
+    if isinstance(info, inspect.FloatType):
+        return (int, float)
+    if isinstance(info, inspect.LiteralType):
+        return tuple({type(each) for each in info.values})
+    return (bool,) if isinstance(info, inspect.BoolType) else ()
+
+
+def stand_in(text: str, options: Sequence[inspect.Type]) -> Any:
+    """For an unresolved reference: the text itself where any text is right, else a value of the field's type."""
+    samples = [sample for each in options for sample in _samples(each, text)]
+    return samples[0] if samples and text not in samples else text
+
+
+def _samples(info: inspect.Type, text: str) -> Iterator[Any]:
+    if isinstance(info, inspect.AnyType):
+        yield text
+    elif isinstance(info, inspect.LiteralType):
+        yield info.values[0]
+    elif isinstance(info, (inspect.IntType, inspect.FloatType)):
+        yield next((each for each in (info.ge, info.le) if each is not None), 1)
+    elif isinstance(info, inspect.BoolType):
+        yield True
+    elif isinstance(info, inspect.StrType) and info.pattern is None:
+        yield text
+    elif isinstance(info, inspect.StrType):
+        yield from [each for each in _SAMPLES if re.search(info.pattern or "", each)][:1]

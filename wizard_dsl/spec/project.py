@@ -1,0 +1,63 @@
+"""Where the files of a run are: the project root and the documents of its layers, lowest first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from wizard_dsl.spec.layers import LayerName
+
+PROJECT_FILE: Final = "wizard.yaml"
+
+
+class Project(msgspec.Struct, frozen=True):
+    """`root` bounds the paths that files may name; `file` is its `wizard.yaml`, if there is one."""
+
+    root: Path
+    file: Path | None
+
+
+def find_project(path: Path) -> Project:
+    """The project of a pipeline file or folder.
+
+    The root is the nearest folder upwards with a wizard.yaml, else with a .git, else the file's own.
+    """
+    start = path.absolute()
+    folder = start if start.is_dir() else start.parent
+    upwards = (folder, *folder.parents)
+    for each in upwards:
+        if os.path.isfile(each / PROJECT_FILE):
+            return Project(each, each / PROJECT_FILE)
+    return Project(next((each for each in upwards if os.path.exists(each / ".git")), folder), None)
+
+
+def user_config(env: Mapping[str, str]) -> Path | None:
+    """The user's own file: the one WIZARD_CONFIG names, whether or not it is there; else config.yaml below
+    XDG_CONFIG_HOME or ~/.config, if it is there. An empty WIZARD_CONFIG means none.
+    """
+    if "WIZARD_CONFIG" in env:
+        return Path(env["WIZARD_CONFIG"]) if env["WIZARD_CONFIG"] else None
+    base = env.get("XDG_CONFIG_HOME", "")
+    home = env.get("HOME", "")
+    folder = Path(base) if base.startswith("/") else Path(home) / ".config" if home else None
+    path = folder / "wizard" / "config.yaml" if folder else None
+    return path if path is not None and os.path.isfile(path) else None
+
+
+def layer_files(
+    pipeline: Path, project: Project, overlays: Sequence[Path], env: Mapping[str, str]
+) -> list[tuple[LayerName, Path]]:
+    """The files to read, lowest layer first. `wizard.yaml` given as the pipeline itself stands there once."""
+    files: list[tuple[LayerName, Path]] = []
+    user = user_config(env)
+    if user is not None:
+        files.append(("user", user))
+    if project.file is not None and os.path.realpath(project.file) != os.path.realpath(pipeline):
+        files.append(("project", project.file))
+    files.append(("pipeline", pipeline))
+    files.extend(("overlay", each) for each in overlays)
+    return files

@@ -1,0 +1,1 @@
+"""Stores: keyed bytes for the cache, in memory and on disk."""

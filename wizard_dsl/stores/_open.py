@@ -1,0 +1,74 @@
+"""The stores of one runtime: opened on first use, by kind and name, and closed together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from wizard_dsl.core.node import Store, StoreUnavailable
+from wizard_dsl.stores._worker import Inline, Thread
+from wizard_dsl.stores.disk import DISK
+from wizard_dsl.stores.memory import MEMORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wizard_dsl.core.clock import Clock
+    from wizard_dsl.core.component import StoreType
+    from wizard_dsl.stores._worker import Worker
+
+BUILT_IN: Mapping[str, StoreType] = {each.name: each for each in (MEMORY, DISK)}
+
+
+class StoreSet:
+    """Implements `core.node.Stores`.
+
+    Every store gets a folder below `folder`, named after it. Without a folder nothing is written anywhere, and every
+    store is one in memory: for mocked and simulated runs, whose answers must never be taken for real ones. `threads`
+    is False where the loop tolerates none, as in virtual time.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        clock: Clock,
+        *,
+        threads: bool = True,
+        types: Mapping[str, StoreType] = BUILT_IN,
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._worker: Callable[[], Worker] = Thread if threads else lambda: Inline(clock)
+        self._types = types
+        self._open: dict[tuple[str, str], Store] = {}
+
+    def open(self, kind: str, name: str, *, max_entries: int, eviction: str) -> Store:
+        """The store of this kind and name; the first to open it decides its size. Does not touch the disk."""
+        store = self._open.get((kind, name))
+        if store is None:
+            made = self._types[kind] if self._folder is not None else MEMORY
+            store = self._open[kind, name] = made.open(
+                folder=self._folder / folder_name(name) if self._folder is not None else None,
+                max_entries=max_entries,
+                eviction=eviction,
+                clock=self._clock,
+                worker=self._worker,
+            )
+        return store
+
+    async def close(self) -> list[str]:
+        """Close all. Returns a sentence for each store that failed and could not tell anybody."""
+        untold = []
+        while self._open:
+            _, store = self._open.popitem()
+            try:
+                await store.close()
+            except StoreUnavailable as error:
+                untold.append(str(error))
+        return untold
+
+
+def folder_name(name: str) -> str:
+    """`name` with everything that means something to a file system replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "_"

@@ -1,0 +1,1 @@
+"""Strategies: nodes with several children, one file each."""
