@@ -31,8 +31,10 @@ class Shared:
 class Bench:
     """One node of `type`, its transport, and the words to drive it; must be made inside a running loop."""
 
-    def __init__(self, type: ProviderType, config=None, replies=(), *, model="m", facts=None, seed=1, shared=None):
-        self.transport = ScriptedTransport(replies)
+    def __init__(
+        self, type: ProviderType, config=None, replies=(), *, model="m", facts=None, seed=1, shared=None, transport=None
+    ):
+        self.transport = transport or ScriptedTransport(replies)
         self.clock = LoopClock()
         self.shared = shared or Shared()
         self.config = msgspec.convert(config or {}, type.config)
@@ -53,7 +55,12 @@ class Bench:
         self.node = type.build(self.config, spec, context)
 
     def run(self, **changes) -> Run:
-        fields = {"scope": Scope(run_id="r1", step="s"), "deadline": 600.0, "transcript": Transcript(0.0), "call": Call()}
+        fields = {
+            "scope": Scope(run_id="r1", step="s"),
+            "deadline": 600.0,
+            "transcript": Transcript(0.0),
+            "call": Call(),
+        }
         return Run(**(fields | changes))
 
     async def open(self, request: Request = HELLO, **changes) -> Response:

@@ -1,13 +1,27 @@
-"""What all drawings say about a described program (`Program.describe()`), whatever they draw it with."""
+"""What all drawings say about a program, whatever they draw it with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from wizard_dsl.compiler.program import Program
 from wizard_dsl.core.units import show_duration
 
 Described = dict[str, Any]
+
+
+def drawn(program: Program) -> Described:
+    """The program as plain data; of each chain's policies, `around` are those that wrap the strategy and `beside`
+    those that only keep state for it."""
+    description = program.describe()
+    for name, chain in program.chains.items():
+        description["chains"][name]["around"] = [{"kind": plan.type.name} for plan in chain.outer]
+        description["chains"][name]["beside"] = [{"kind": plan.type.name} for plan in chain.shared]
+    for step, plan in zip(description["steps"], program.steps, strict=True):
+        if plan.subprogram is not None:
+            step["pipeline"] = drawn(plan.subprogram)
+    return description
 
 
 def levels(steps: list[Described]) -> dict[str, int]:
@@ -42,6 +56,12 @@ def edges(steps: list[Described]) -> Iterator[tuple[str, str, str]]:
 def ladder(policies: list[Described]) -> str:
     """The kinds, outermost first."""
     return " > ".join(policy["kind"] for policy in policies) or "no policies"
+
+
+def around(chain: Described) -> list[str]:
+    """Lines about what stands above the strategy, and about what the chain only keeps in mind."""
+    lines = [ladder(chain["around"])] if chain["around"] else []
+    return lines + ([f"with {', '.join(each['kind'] for each in chain['beside'])}"] if chain["beside"] else [])
 
 
 def chains_of(description: Described) -> dict[str, Described]:

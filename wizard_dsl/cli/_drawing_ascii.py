@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wizard_dsl.cli._drawing import Described, chains_of, ladder, levels, step_notes, title
+from wizard_dsl.cli._drawing import Described, around, chains_of, ladder, levels, step_notes, title
 from wizard_dsl.cli._output import columns
 
 
@@ -63,9 +63,8 @@ def _rows(description: Described) -> list[str]:
 def _chain(name: str, chain: Described) -> Iterator[str]:
     yield f"chain {name}"
     indent = "  "
-    if chain["policies"]:
-        yield f"  {ladder(chain['policies'])}"
-        yield "  |"
+    for line in around(chain):
+        yield f"  {line}"
     strategy = chain["strategy"]["type"]
     yield f"{indent}{strategy}"
     last = len(chain["targets"]) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wizard_dsl.cli._drawing import Described, chains_of, edges, ladder, step_notes, title
+from wizard_dsl.cli._drawing import Described, around, chains_of, edges, ladder, step_notes, title
 
 
 def dot(description: Described) -> str:
@@ -58,7 +58,7 @@ def _step(step: Described, streamed: str | None, prefix: str, indent: str) -> It
 
 def _chain(name: str, chain: Described, prefix: str, indent: str) -> Iterator[str]:
     frame = f"{prefix}chain {name}"
-    label = _quoted(f"chain {name}", chain["strategy"]["type"], ladder(chain["policies"]))
+    label = _quoted(f"chain {name}", *around(chain), chain["strategy"]["type"])
     yield f"{indent}subgraph {_quoted(f'cluster {frame}')} {{"
     yield f"{indent}  label={label}"
     for number, target in enumerate(chain["targets"]):

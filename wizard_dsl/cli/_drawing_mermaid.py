@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wizard_dsl.cli._drawing import Described, chains_of, edges, ladder, step_notes, title
+from wizard_dsl.cli._drawing import Described, around, chains_of, edges, ladder, step_notes, title
 
 _ENTITIES = str.maketrans({'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"})
 
@@ -54,8 +54,8 @@ def _step(step: Described, streamed: str | None, prefix: str, indent: str) -> It
 
 def _chain(name: str, chain: Described, prefix: str, indent: str) -> Iterator[str]:
     frame = f"{prefix}chain_{name}"
-    around = ladder(chain["policies"])
-    yield f"{indent}subgraph {frame} [{_label(f'chain {name}', chain['strategy']['type'], around)}]"
+    head = _label(f"chain {name}", *around(chain), chain["strategy"]["type"])
+    yield f"{indent}subgraph {frame} [{head}]"
     for number, target in enumerate(chain["targets"]):
         label = _label(f"{number + 1} {target['name']}", ladder(target["policies"]))
         yield f"{indent}  {frame}_{number}({label})"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
-from wizard_dsl.spec.schema_words import resolved, wants
+from wizard_dsl.spec.schema_words import Node, resolved, wants
 
 _REQUIRED: Final = "required"
 
@@ -22,33 +23,33 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def keys_of(config: type[msgspec.Struct]) -> list[Key]:
-    """The keys in the order of the declaration."""
+    """The keys in the order of the declaration; those of a mapping with keys of its own as `output.repairs`."""
     root = msgspec.json.schema(config)
-    node = resolved(root, root)
-    required = node.get("required", ())
-    return [
-        Key(
-            name=name,
-            takes=_takes(each, root),
-            default=_REQUIRED if name in required else shown(each.get("default", {})),
-            description=_described(each, root),
-        )
-        for name, each in node.get("properties", {}).items()
-    ]
+    return list(_keys(resolved(root, root), root, ""))
 
 
-def _takes(node: dict[str, Any], root: dict[str, Any]) -> str:
+def _keys(node: Node, root: Node, prefix: str) -> Iterator[Key]:
+    for name, each in node.get("properties", {}).items():
+        inner = resolved(each, root)
+        if inner.get("properties"):
+            yield from _keys(inner, root, f"{prefix}{name}.")
+            continue
+        default = _REQUIRED if name in node.get("required", ()) else shown(each.get("default", {}))
+        yield Key(f"{prefix}{name}", _takes(each, root), default, _described(each, root))
+
+
+def _takes(node: Node, root: Node) -> str:
     """In words; that a key may be left out goes without saying."""
     parts = [part for part in wants(node, root).split(" or ") if part != "nothing"]
-    return " or ".join(parts) or "anything"
+    return " or ".join(dict.fromkeys(part.partition(", such as ${")[0] for part in parts)) or "anything"
 
 
-def _described(node: dict[str, Any], root: dict[str, Any]) -> str:
+def _described(node: Node, root: Node) -> str:
     text = node.get("description") or next((each["description"] for each in _inner(node) if "description" in each), "")
     return str(text or resolved(node, root).get("description", ""))
 
 
-def _inner(node: dict[str, Any]) -> list[dict[str, Any]]:
+def _inner(node: Node) -> list[Node]:
     branches = [*node.get("anyOf", ()), *node.get("oneOf", ())]
     return [each for branch in branches for each in (branch, *_inner(branch))]
 

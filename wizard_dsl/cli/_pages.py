@@ -127,7 +127,7 @@ def _component(what: str, each: Component) -> Page:
             {"name": key.name, "takes": key.takes, "default": key.default, "description": key.description}
             for key in keys_of(each.config)
         ],
-        "errors": [{"class": error.__name__, "kind": error.kind} for error in getattr(each, "raises", ())],
+        "errors": [_error(error) for error in getattr(each, "raises", ())],
         "events": sorted({event.name for event in getattr(each, "emits", ())}),
         "examples": [{"title": example.title, "yaml": example.yaml} for example in each.examples],
     }
@@ -135,11 +135,14 @@ def _component(what: str, each: Component) -> Page:
 
 def _teaching(each: Component) -> str:
     """The docstring of the module that the component is declared in; a preset has only its summary."""
-    home = inspect.getmodule(each.build)
-    if home is None or getattr(home, each.name.rpartition(".")[2].upper(), None) is not each:
-        module = getattr(each.config, "__module__", "")
-        home = sys.modules.get(module) if not isinstance(each, ProviderType) else None
+    homes = (inspect.getmodule(each.build), sys.modules.get(each.config.__module__))
+    home = next((module for module in homes if module and any(one is each for one in vars(module).values())), None)
     return inspect.cleandoc(home.__doc__) if home is not None and home.__doc__ else ""
+
+
+def _error(error: type[WizardError]) -> dict[str, str]:
+    kind = error.kind if "kind" in vars(error) else "the kind of the last error"
+    return {"class": error.__name__, "kind": kind}
 
 
 def _place(each: Component) -> str | None:
@@ -167,8 +170,8 @@ def _kind_lines(page: Page) -> Iterator[str]:
         *(("what to do", each) for each in page["suggestions"]),
     ]
     yield from columns(rows).splitlines()
-    yield ""
-    yield "  Exceptions from this row: `retry_on`, `fallback_on` and `trip_on`, each {kind or status: true|false}."
+    if page["breaker"] != _MOVES["verdict"]["none"]:
+        yield from ("", "  A file may say otherwise, by kind or status, with `retry_on`, `fallback_on` and `trip_on`.")
 
 
 def _component_lines(page: Page) -> Iterator[str]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.compiler.program import Program
 from wizard_dsl.core.errors import SpecError
-from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered, render_text
-
-
-def registry_of(env: Mapping[str, str] = os.environ) -> Registry:
-    """The components of this installation; `WIZARD_PLUGINS=` (set and empty) turns plug-ins off."""
-    return Registry(plugins=env.get("WIZARD_PLUGINS", "all") != "")
 
 
 def compiled_offline(file: Path, overlays: Sequence[str], sets: Sequence[str]) -> tuple[Compiled, Program]:

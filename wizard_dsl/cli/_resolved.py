@@ -53,7 +53,7 @@ def _with_defaults(data: dict[str, Any], registry: Registry) -> dict[str, Any]:
         "observe": _under(msgspec.to_builtins(ObserveSpec()), data.get("observe", {})),
     }
     deadline = next(field.default for field in msgspec.structs.fields(PipelineFile) if field.name == "deadline")
-    return {"deadline": deadline, **filled} if "deadline" not in data else filled
+    return {**filled, "deadline": data.get("deadline", deadline)}
 
 
 def _filled_set(own: dict[str, Any], registry: Registry) -> dict[str, Any]:

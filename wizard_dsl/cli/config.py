@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wizard_dsl.cli._output import as_json, columns, format_option
-from wizard_dsl.cli._program import registry_of
+from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.cli._resolved import Resolved, as_data, as_yaml, resolved
 from wizard_dsl.cli._variables import Row, rows
 from wizard_dsl.spec.diagnostics import Diagnostic, has_errors, render_text

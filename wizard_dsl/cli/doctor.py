@@ -10,7 +10,7 @@ import msgspec
 
 from wizard_dsl.cli._installation import Finding, examine
 from wizard_dsl.cli._output import as_json, columns, format_option
-from wizard_dsl.cli._program import registry_of
+from wizard_dsl.cli._registry import registry_of
 
 
 @click.command("doctor", short_help="Look at this installation.")

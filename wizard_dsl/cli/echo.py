@@ -9,7 +9,8 @@ from typing import Final
 import click
 
 from wizard_dsl.cli._output import as_json, format_option, layer_options
-from wizard_dsl.cli._program import refused, registry_of
+from wizard_dsl.cli._program import refused
+from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.cli._resolved import as_data, as_yaml, resolved
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.spec.load import load

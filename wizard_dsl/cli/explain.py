@@ -6,7 +6,7 @@ import click
 
 from wizard_dsl.cli._output import as_json, columns, format_option
 from wizard_dsl.cli._pages import pages, text_of, words
-from wizard_dsl.cli._program import registry_of
+from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.spec.diagnostics import did_you_mean
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from wizard_dsl.cli._drawing import drawn
 from wizard_dsl.cli._drawing_ascii import ascii_art
 from wizard_dsl.cli._drawing_dot import dot
 from wizard_dsl.cli._drawing_mermaid import mermaid
@@ -25,6 +26,5 @@ def command(file: Path, form: str, overlays: tuple[str, ...], sets: tuple[str, .
     Needs no environment. `json` prints the compiled program.
     """
     _, program = compiled_offline(file, overlays, sets)
-    description = program.describe()
-    click.echo(as_json(description) if form == "json" else DRAWINGS[form](description), nl=False)
+    click.echo(as_json(program.describe()) if form == "json" else DRAWINGS[form](drawn(program)), nl=False)
     return 0

@@ -5,20 +5,20 @@ from __future__ import annotations
 import click
 
 from wizard_dsl.cli._output import as_json
-from wizard_dsl.cli._program import registry_of
+from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.runtime.result import result_schema
-from wizard_dsl.spec.schema import overlay_schema, pipeline_schema, project_schema
+from wizard_dsl.spec.schema import for_kind
 
-SCHEMAS = {"pipeline": pipeline_schema, "project": project_schema, "overlay": overlay_schema}
+KINDS = ("pipeline", "project", "overlay")
 
 
 @click.command("schema", short_help="Print the JSON Schema of pipeline files.")
-@click.argument("which", type=click.Choice([*SCHEMAS, "result"]), default="pipeline")
+@click.argument("which", type=click.Choice([*KINDS, "result"]), default="pipeline")
 def command(which: str) -> int:
     """Print a JSON Schema (2020-12): of pipeline files, of wizard.yaml (project), of overlays, or of the result.
 
     The kinds of installed plug-ins are in it, with their keys, so an editor that is given it knows them.
     """
-    schema = result_schema() if which == "result" else SCHEMAS[which](registry_of(), plugins=True)
+    schema = result_schema() if which == "result" else for_kind(which, registry_of(), plugins=True)
     click.echo(as_json(schema), nl=False)
     return 0

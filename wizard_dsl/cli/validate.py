@@ -10,7 +10,7 @@ import click
 
 from wizard_dsl.cli._files import Found, Kind, find
 from wizard_dsl.cli._output import format_option
-from wizard_dsl.cli._program import registry_of
+from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry

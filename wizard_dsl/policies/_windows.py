@@ -20,9 +20,9 @@ RequestRate = Annotated[
     Meta(pattern=RATE.pattern.replace("(?: tokens)?", ""), extra_json_schema={"x-unit": RATE.name, "x-words": []}),
 ]
 
-#: A window admits while its weighted count is below the limit. A waiter is woken this much of a request later
-#: than the exact point, and admitted from half of it on: no rounding can send it back to sleep.
-_LATE: Final = 1e-6
+#: Seconds. A waiter is woken this much later than the exact point, because wall-clock times are so large that their
+#: sums are only good to a quarter of a microsecond: no rounding can send it back to sleep.
+_LATE: Final = 1e-5
 
 
 class WindowCounts:
@@ -48,7 +48,7 @@ class WindowCounts:
     def add(self, key: str, period: int, limit: int, amount: int) -> bool:
         """Count `amount` more, if the limit allows it."""
         before, left, current, _ = self.look(key, period)
-        if before * left / period + current + amount > limit + 1 - _LATE / 2:
+        if before * left / period + current + amount >= limit + 1:
             return False
         number = int(self._wall() // period)
         self._counts[key] = (number, before, current + amount)
@@ -78,10 +78,10 @@ def window_wait(seen: tuple[int, float, int, float], limit: int, period: int, pl
         place -= max(0, limit - current)
         waited += left
         before, current, left = max(current, limit), 0, float(period)
-    room = limit + 1 - _LATE - current - place
-    if before * left / period <= room + _LATE / 2:
+    room = limit + 1 - current - place
+    if before * left / period < room:
         return waited
-    return waited + left - room * period / before
+    return waited + left - room * period / before + _LATE
 
 
 class Windows:

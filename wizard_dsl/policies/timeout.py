@@ -58,13 +58,18 @@ def bound(config: TimeoutConfig, inner: Bound, facts: BoundFacts) -> Bound:
 
 
 def check(config: TimeoutConfig) -> list[str]:
-    """Sentences about keys that do not fit together."""
-    total = seconds(config.total)
+    """Sentences about keys that do not fit together; a default that another key makes idle is no mistake."""
+    total, usual = seconds(config.total), TimeoutConfig()
     if total is None:
         return []
-    limits = {"connect": config.connect, "first_chunk": config.first_chunk, "idle": config.idle}
-    late = {name: text for name, text in limits.items() if (seconds(text) or 0.0) > total}
-    return [f"{name} ({text}) is longer than total ({config.total}) and never applies" for name, text in late.items()]
+    set_here = {
+        name: text
+        for name in ("connect", "first_chunk", "idle")
+        if (text := getattr(config, name)) != getattr(usual, name) and (seconds(text) or 0.0) > total
+    }
+    return [
+        f"{name} ({text}) is longer than total ({config.total}): it never applies" for name, text in set_here.items()
+    ]
 
 
 TIMEOUT = PolicyType(

@@ -266,6 +266,7 @@ class Arriving:
         try:
             data = await self._response.read_some()
         except ConnectionLost as error:
+            self._response.abort()
             raise ServerError(f"the connection broke: {error}", status=self._response.status) from error
         out: list[Delta] = []
         try:
@@ -336,15 +337,18 @@ class Arriving:
         if self._whole is not None or self._head is not None:
             out.extend(self._wire.decode(self._response, self._reader, b"".join(self._whole or ())))
             return
+        begins = self._opening.startswith(b"{") if self._reader.lines else _begins_stream(self._opening)
+        if not begins:
+            raise self._wire.garbage(self._response, "the body is no stream of events", self._opening)
+        raw = b""
         try:
             for name, raw in self._splitter.close():
                 self._reader.event(name, raw, out)
         except ErrorInside as error:
             raise self._wire.inside(self._response, error) from None
-        except (Unreadable, *_ODD):
-            pass  # an event without its end was cut with the stream
-        if not self._reader.lines and not _begins_stream(self._opening):
-            raise self._wire.garbage(self._response, "the body is no event stream", self._opening)
+        except (Unreadable, *_ODD) as error:
+            if not _is_cut(raw):
+                raise self._wire.garbage(self._response, f"an event cannot be read ({error})", raw) from None
 
     def abort(self, reason: BaseException | None) -> None:
         if self._grace is not None:
@@ -355,6 +359,15 @@ class Arriving:
 def _begins_stream(opening: bytes) -> bool:
     """Whether a body, or what came of it, begins with a field of an event."""
     return any(opening.startswith(field) or field.startswith(opening) for field in _FIELDS)
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether an event without its end is half an event: the stream was cut inside it."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    return False
 
 
 def idempotency_key(run: Run, target: str, body: bytes) -> str:

@@ -35,11 +35,15 @@ _BESIDE = frozenset({"safetySettings", "toolConfig", "cachedContent", "labels"})
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
-    **dict.fromkeys(
-        "SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII MODEL_ARMOR IMAGE_SAFETY IMAGE_PROHIBITED_CONTENT "
-        "IMAGE_RECITATION".split(),
-        "content_filter",
-    ),
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
 }
 #: What Google takes in place of a signature for a call that another model, or an earlier run, has made.
 _NO_SIGNATURE = "skip_thought_signature_validator"

@@ -123,6 +123,8 @@ class OllamaReader:
     def event(self, name: bytes, data: bytes, out: list[Delta]) -> None:
         line = msgspec.json.decode(data)
         raise_named(line)
+        if "message" not in line and not line.get("done"):
+            raise Unreadable("a line has no message")
         self._line(line, out)
 
     def whole(self, body: bytes) -> list[Delta]:

@@ -163,7 +163,7 @@ class ResponsesReader:
         reason = (response.get("incomplete_details") or {}).get("reason")
         finish: FinishReason = "tool_calls" if self._calls else "content_filter" if self._refused else "stop"
         if reason or response.get("status") == "incomplete":
-            finish = _INCOMPLETE.get(reason, "other")
+            finish = _INCOMPLETE.get(str(reason), "other")
         usage = read_usage(response["usage"]) if response.get("usage") else None
         out.append(Delta(finish_reason=finish, usage=usage))
         self.done = self.final = True

@@ -79,6 +79,18 @@ class Pipeline:
         execution = self._begin(_inputs(inputs, named), deadline, channel.put, reasoning=reasoning, principal=principal)
         return Stream(execution, channel, self._execute)
 
+    def start(
+        self,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        deadline: float | str | None = None,
+        principal: str | None = None,
+        **named: Any,
+    ) -> Stream:
+        """As `stream`, without deltas: a run that can be awaited with `finish`, looked at and cancelled."""
+        execution = self._begin(_inputs(inputs, named), deadline, None, reasoning=False, principal=principal)
+        return Stream(execution, _Channel(), self._execute)
+
     def _begin(
         self,
         inputs: Mapping[str, Any],

@@ -55,9 +55,9 @@ PROGRAM_CODES: Final = (
         "steps: {sort: {type: pipeline, file: classify.yaml}}",
     ),
     Code(
-        "E047", "a plug-in does not load",
-        "An installed package announces a policy, provider, strategy, store or step, and importing it failed. The "
-        "message names the package. `WIZARD_PLUGINS=` (empty) turns all plug-ins off.",
+        "E047", "a plug-in is not installed or does not load",
+        "A kind with a dotted name comes from an installed package. Either no installed package announces it, or "
+        "importing it failed; then the message names the package. `WIZARD_PLUGINS=` (empty) turns all plug-ins off.",
         "policies: {default: {acme.redact: {}}}       # and the package raises when it is imported",
         "policies: {default: {acme.redact: {}}}       # after pip install --upgrade of the package",
     ),

@@ -135,4 +135,11 @@ SHAPE_CODES: Final = (
         "# --set chains.default.targets[3]=local, where the chain has one target",
         "# --set 'chains.default.targets=[openai/gpt-4o, local]'",
     ),
+    Code(
+        "E038", "a text with `${` that is no reference",
+        "In a free text `${` begins a reference, and what follows here is none. A text that shall contain `${` itself "
+        "has it written `$${`. In templates, which belong to the model, `${` is text like any other.",
+        'description: "sorts by ${field}"',
+        'description: "sorts by $${field}"',
+    ),
 )  # fmt: skip

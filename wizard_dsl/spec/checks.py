@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from wizard_dsl.spec.convert import Uninstalled
+from wizard_dsl.spec.convert_policies import Uninstalled
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding, meant, show_path
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Refused, has_reference, read_inside

@@ -21,14 +21,17 @@ from wizard_dsl.core.component import (
     StepType,
     StrategyType,
 )
+from wizard_dsl.core.errors import KINDS
+from wizard_dsl.spec import grammar
 
-NAME_PATTERN = "^[a-z][a-z0-9_]*$"
-#: A built-in kind is a plain word, a plug-in's has dots: `acme.redact`.
-KIND_PATTERN = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"
+NAME_PATTERN = grammar.NAME_PATTERN
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Loss = Literal["tools", "json_schema", "images", "system", "streaming"]
-KindMap = Annotated[dict[str, bool], Meta(description="{error kind or HTTP status: true|false}, over the error table")]
+KindKey = Annotated[str, Meta(pattern=grammar.KIND_KEY_PATTERN, extra_json_schema={"x-words": list(KINDS)})]
+KindMap = Annotated[
+    dict[KindKey, bool], Meta(description="{error kind or HTTP status: true|false}, over the error table")
+]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +71,7 @@ class PoolSpec(Section, frozen=True):
 class ProviderCommon(Section, frozen=True):
     """What every provider has besides the keys of its type."""
 
-    type: Annotated[str, Meta(pattern=KIND_PATTERN, description="a wire protocol or a preset")]
+    type: Annotated[str, Meta(description="a wire protocol or a preset")]
     model: Annotated[str, Meta(description="the model of a target that names the provider alone")] | None = None
     models: Annotated[dict[str, ModelFacts], Meta(description="facts by model name")] = {}
     pool: PoolSpec = PoolSpec()
@@ -115,7 +118,7 @@ class ChainSpec(Section, frozen=True):
 class StepCommon(Section, frozen=True):
     """What every step has besides the keys of its type."""
 
-    type: Annotated[str, Meta(pattern=KIND_PATTERN)] = "generate"
+    type: str = "generate"
     when: Annotated[str, Meta(description="an expression; false skips the step")] | None = None
     for_each: (
         Annotated[str, Meta(description="an expression that gives a list; the step runs once for each item")] | None

@@ -6,25 +6,29 @@ right is the merged document judged, with the values of variables, flags and ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from wizard_dsl.spec import schema
-from wizard_dsl.spec.convert import Failure
-from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, finding, show_path
-from wizard_dsl.spec.interpolate import Malformed, pieces
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, did_you_mean, finding, show_path, show_value
+from wizard_dsl.spec.interpolate import has_reference
 from wizard_dsl.spec.layers import Layer
 from wizard_dsl.spec.schema_errors import schema_findings
+from wizard_dsl.spec.structs import Failure
 
 if TYPE_CHECKING:
-    from wizard_dsl.registry import Registry
+    from wizard_dsl.registry import Group, Registry
 
 #: What the published schema refuses is reported under these codes, and nothing else is.
 SCHEMA_CODES: Final = frozenset(
-    {"E020", "E021", "E022", "E023", "E024", "E025", "E026", "E027", "E028", "E029"}
+    {"E020", "E021", "E022", "E023", "E024", "E025", "E026", "E027", "E028", "E029", "E030"}
     | {"E034", "E040", "E041", "E042", "E048", "E060", "E061", "E062", "E065"}
+)
+_KINDS: Final[Mapping[str, tuple[Group, str]]] = MappingProxyType(
+    {"E042": ("providers", "provider type"), "E048": ("steps", "step type"), "E062": ("strategies", "strategy")}
 )
 
 
@@ -62,30 +66,48 @@ def of_conversion(failures: Sequence[Failure], places: Places) -> list[Diagnosti
 
 
 def _sharper(each: Diagnostic, data: dict[str, Any], registry: Registry) -> Diagnostic:
-    """The same finding with what only we know: why a reference is none, and where a policy belongs."""
-    if each.code in ("E060", "E021") and _is_policy_place(each.path):
-        type = registry.policy(str(each.path[-1])) if each.path[-1] in registry.names("policies") else None
-        if type is not None:
-            place = "a target" if "targets" in each.path else "a provider"
-            message = f"the policy '{type.name}' cannot stand on {place}: its scope is the {type.scope.value}"
-            return replace(each, code="E061", message=message, suggestion="move it to the chain, or into a policy set")
-    if each.code in ("E022", "E024", "E025", "E026", "E027", "E034", "E040", "E065"):
-        bad = _malformed(data, each.path)
-        if bad is not None:
-            message = f"{bad.reason}, in {show_path(each.path)}"
-            return replace(each, code="E027", message=message, suggestion=bad.suggestion, value=None)
+    """The same finding with what only we know: where a policy belongs, and which kinds there are."""
+    if each.code in ("E021", "E060") and each.path[-2:-1] == ("policies",):
+        return _misplaced(each, registry)
+    if each.code in _KINDS:
+        return _unknown_kind(each, _at(data, each.path), registry)
     return each
 
 
-def _is_policy_place(path: DocPath) -> bool:
-    return len(path) >= 2 and path[-2] == "policies" and path[0] in ("providers", "chains")
+def _misplaced(each: Diagnostic, registry: Registry) -> Diagnostic:
+    """The finding of a kind that is known, and does not belong where it stands."""
+    name = str(each.path[-1])
+    type = registry.policy(name) if "." in name or name in registry.names("policies") else None
+    if type is None:
+        return each
+    place = "a target" if "targets" in each.path else "a provider"
+    scope = {"call": "the whole call", "chain": "the chain", "target": "each target of a chain"}[type.scope.value]
+    message = f"the policy '{type.name}' cannot stand on {place}; it belongs to {scope}"
+    return replace(each, code="E061", message=message, suggestion="write it under the chain, or in a policy set")
 
 
-def _malformed(data: Any, path: DocPath) -> Malformed | None:
+def _unknown_kind(each: Diagnostic, name: Any, registry: Registry) -> Diagnostic:
+    group, word = _KINDS[each.code]
+    if not isinstance(name, str) or has_reference(name):
+        return replace(each, message=f"{show_path(each.path)} wants the name of a {word}", suggestion=None)
+    names = registry.names(group)
+    near = did_you_mean(name, names)
+    hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(names)}"
+    return replace(each, message=f"unknown {word} {show_value(name)} in {show_path(each.path)}", suggestion=hint)
+
+
+def _at(data: Any, path: DocPath) -> Any:
     for part in path:
         try:
             data = data[part]
         except (KeyError, IndexError, TypeError):
             return None
-    found = pieces(data) if isinstance(data, str) and "${" in data else []
-    return next((each for each in found if isinstance(each, Malformed)), None)
+    return data
+
+
+def of_references(found: Sequence[Diagnostic], shape: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """All findings, a malformed reference once: as E030 where it makes the value wrong, as E038 in a free text."""
+    refused = {each.path for each in shape}
+    malformed = {each.path for each in found if each.code == "E030"}
+    free = [replace(each, code="E038") if each.code == "E030" and each.path not in refused else each for each in found]
+    return [*free, *(each for each in shape if each.path not in malformed)]

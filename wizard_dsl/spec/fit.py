@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
+import msgspec
 from msgspec import inspect
 
 from wizard_dsl.core.units import UNITS
@@ -40,6 +41,12 @@ def leaves(kind: type, path: DocPath) -> list[inspect.Type]:
     for part in path:
         found = [option for each in found for below in _below(each, part) for option in _options(below)]
     return found
+
+
+@cache
+def required_fields(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The keys a mapping for this struct must have."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind) if field.required)
 
 
 def secret_fields(kind: type) -> frozenset[str]:
@@ -98,22 +105,33 @@ def _python(info: inspect.Type) -> tuple[type, ...]:
     return (bool,) if isinstance(info, inspect.BoolType) else ()
 
 
+def admits_anything(info: inspect.Type) -> bool:
+    return isinstance(info, inspect.AnyType)
+
+
 def stand_in(text: str, options: Sequence[inspect.Type]) -> Any:
     """For an unresolved reference: the text itself where any text is right, else a value of the field's type."""
-    samples = [sample for each in options for sample in _samples(each, text)]
+    samples = [each for option in options for each in _samples(option, text)]
     return samples[0] if samples and text not in samples else text
 
 
+def sample(options: Sequence[inspect.Type]) -> Any:
+    """A value of one of the types, where a right one is missing."""
+    found = [each for option in options for each in _samples(option, "-")]
+    if found:
+        return found[0]
+    lists = [each for each in options if isinstance(each, inspect.ListType)]
+    return [sample(list(_options(lists[0].item_type)))] * (lists[0].min_length or 0) if lists else {}
+
+
 def _samples(info: inspect.Type, text: str) -> Iterator[Any]:
-    if isinstance(info, inspect.AnyType):
-        yield text
-    elif isinstance(info, inspect.LiteralType):
+    if isinstance(info, inspect.LiteralType):
         yield info.values[0]
     elif isinstance(info, (inspect.IntType, inspect.FloatType)):
         yield next((each for each in (info.ge, info.le) if each is not None), 1)
     elif isinstance(info, inspect.BoolType):
         yield True
-    elif isinstance(info, inspect.StrType) and info.pattern is None:
+    elif isinstance(info, inspect.StrType) and info.pattern is not None:
+        yield from [each for each in _SAMPLES if re.search(info.pattern, each)][:1]
+    elif isinstance(info, (inspect.AnyType, inspect.StrType)):
         yield text
-    elif isinstance(info, inspect.StrType):
-        yield from [each for each in _SAMPLES if re.search(info.pattern or "", each)][:1]

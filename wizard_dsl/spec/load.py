@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from wizard_dsl.spec import checks, findings, schema
-from wizard_dsl.spec.convert import Converter, Given
+from wizard_dsl.spec.convert import Converter
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Resolved, read_inside, reference_findings, resolve_tree
@@ -25,6 +25,7 @@ from wizard_dsl.spec.project import Project, find_project, layer_files
 from wizard_dsl.spec.settings import env_settings, flag_settings
 from wizard_dsl.spec.shorthand import expanded, expanded_value, settled
 from wizard_dsl.spec.source import load_file, load_text
+from wizard_dsl.spec.structs import Given
 from wizard_dsl.spec.templates import template_paths
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ OTHER_VARIABLES: Final = (
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file came to. `document` is None where its shape is wrong.
+    """What a file came to. `document` is None where nothing could be read; where the shape is wrong it has stand-ins,
+    and `diagnostics` has errors: it may be checked further and must not run.
 
     `data` is the merged document as written, its references unresolved. `files` holds (name, text) of each prompt
     file by the path of its prompt. `secrets` are the values that must never be shown. `keyless` maps a provider to
@@ -164,12 +166,8 @@ class _Load:
         data = settled(resolved.data, given.registry, given.refs, unresolved)
         converter = Converter(given)
         document = converter.document(self._versioned(data, "pipeline"))
-        if converter.failures or not self._each_is_right():
-            self._explain(data, converter)
-        else:
-            overlays = [each for each in self.stack.layers if each.name == "overlay"]
-            self.found += findings.of_layers(overlays, given.registry, self.stack.kind)
-        self.found += checks.plugins(converter.uninstalled, given.registry, self.merged)
+        self.found = findings.of_references(self.found, self._shape(data, converter))
+        self.found += checks.plugins(converter.kinds.uninstalled, given.registry, self.merged)
         return self._loaded(document, converter)
 
     def _versioned(self, data: dict[str, Any], layer: str) -> dict[str, Any]:
@@ -187,16 +185,18 @@ class _Load:
         refs = resolve_tree(data, None, lambda path, name: "", template_paths(data, registry)).refs
         converter = Converter(Given(registry, refs, frozenset(refs)))
         converter.document(self._versioned(settled(data, registry, refs, refs), layer.name))
-        return not converter.failures
+        return not converter.structs.failures
 
-    def _explain(self, data: dict[str, Any], converter: Converter) -> None:
-        """Say what is wrong: in a file by itself, else in what all of them make."""
-        registry = self.stack.registry
-        found = findings.of_layers(self.stack.layers, registry, self.stack.kind)
+    def _shape(self, data: dict[str, Any], converter: Converter) -> list[Diagnostic]:
+        """What is wrong in a file by itself, else in what all of them make."""
+        registry, kind, layers = self.stack.registry, self.stack.kind, self.stack.layers
+        if not converter.structs.failures and self._each_is_right():
+            return findings.of_layers([each for each in layers if each.name == "overlay"], registry, kind)
+        found = findings.of_layers(layers, registry, kind)
         if not found:
-            rules = schema.for_kind(self.stack.kind, registry, plugins=True)
+            rules = schema.for_kind(kind, registry, plugins=True)
             found = findings.of_data(rules, data, self.merged, converter.given.refs, registry)
-        self.found += found or findings.of_conversion(converter.failures, self.merged)
+        return found or findings.of_conversion(converter.structs.failures, self.merged)
 
     def _resolved(self) -> Resolved:
         skip = template_paths(self.merged.data, self.stack.registry)

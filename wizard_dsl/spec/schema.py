@@ -227,7 +227,9 @@ def _input() -> Node:
 def _headers(raw: Node) -> Node:
     """Headers, of which some take only references."""
     secret = {"type": "string", "pattern": grammar.REFERENCE_PATTERN, "x-secret": True}
-    other = {**raw["additionalProperties"], "not": {"pattern": grammar.SECRET_VALUE_PATTERN}, "x-code": "E034"}
+    says = "this header's value looks like a secret, which only a reference may bring in"
+    literal = {"pattern": grammar.SECRET_VALUE_PATTERN}
+    other = {**raw["additionalProperties"], "not": literal, "x-code": "E034", "x-says": says}
     return {**raw, "patternProperties": {grammar.SECRET_HEADER_PATTERN: secret}, "additionalProperties": other}
 
 

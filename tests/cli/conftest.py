@@ -1,0 +1,62 @@
+"""The command line as a user has it: arguments in; exit code, stdout and stderr out. Each test has a folder of its
+own, with a copy of `files/`, an empty home and none of the variables that matter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from wizard_dsl.cli.main import main
+
+FILES = Path(__file__).parent / "files"
+
+
+class Ran(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Wizard = Callable[..., Ran]
+
+
+class TextFile(SingleFileSnapshotExtension):
+    """One snapshot, one text file: a diff reads like the output."""
+
+    file_extension = "txt"
+    _write_mode = WriteMode.TEXT
+
+
+@pytest.fixture
+def approved(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(TextFile)
+
+
+@pytest.fixture
+def wizard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wizard:
+    """Runs a command in a copy of `files/`."""
+    work = tmp_path / "work"
+    shutil.copytree(FILES, work)
+    monkeypatch.chdir(work)
+    for name in [each for each in os.environ if each.startswith("WIZARD_") or each.endswith("_API_KEY")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WIZARD_PLUGINS", "")
+
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(each) for each in arguments])
+        out, err = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), out, err)
+
+    return run

@@ -1,0 +1,70 @@
+"""wizard graph: the same program drawn in three languages."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from wizard_dsl.cli._drawing import levels
+
+from tests.cli.conftest import Wizard
+
+
+@pytest.mark.parametrize("form", ["ascii", "mermaid", "dot"])
+@pytest.mark.parametrize("name", ["triage", "parts"])
+def test_a_program_is_drawn(wizard: Wizard, approved: SnapshotAssertion, name: str, form: str) -> None:
+    code, out, err = wizard("graph", f"{name}.yaml", "--format", form)
+    assert (code, err) == (0, "")
+    assert out == approved
+
+
+def test_json_is_the_compiled_program(wizard: Wizard) -> None:
+    described = json.loads(wizard("graph", "triage.yaml", "--format", "json").out)
+    assert [step["name"] for step in described["steps"]] == ["topic", "reply"]
+    assert [target["name"] for target in described["chains"]["writer"]["targets"]] == ["openai/gpt-4o", "local"]
+
+
+def test_an_overlay_and_a_setting_change_the_drawing(wizard: Wizard) -> None:
+    out = wizard("graph", "triage.yaml", "--overlay", "fast.overlay.yaml", "--set", "policies.default.retry=off").out
+    assert "cache" not in out
+    assert "chain cheap\n  with retry_budget\n  sequential\n  +- 1. openai/gpt-4o-mini\n  |     rate_limit" in out
+
+
+def test_a_wrong_file_is_told_on_stderr(wizard: Wizard) -> None:
+    code, out, err = wizard("graph", "wrong.yaml")
+    assert (code, out) == (3, "")
+    assert "wrong.yaml:4:30 error[E021]" in err
+
+
+def test_labels_cannot_leave_their_quotes(wizard: Wizard) -> None:
+    mermaid = wizard("graph", "parts.yaml", "--format", "mermaid").out
+    assert "one #quot;quoted#quot; #lt;b#gt;" in mermaid
+    assert all(line.count('"') % 2 == 0 for line in mermaid.splitlines())
+    dot = wizard("graph", "parts.yaml", "--format", "dot").out
+    assert r"one \"quoted\" <b>" in dot
+
+
+def test_mermaid_ids_are_no_words_of_its_own(wizard: Wizard) -> None:
+    ids = re.findall(r"^\s*(\w+)[\[(]", wizard("graph", "parts.yaml", "--format", "mermaid").out, re.MULTILINE)
+    assert "step_end" in ids
+    assert all(each.startswith(("step_", "chain_")) for each in ids)
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_reads_it(wizard: Wizard) -> None:
+    out = wizard("graph", "parts.yaml", "--format", "dot").out
+    subprocess.run(["dot", "-Tcanon"], input=out, text=True, check=True, capture_output=True)
+
+
+def test_a_level_is_one_more_than_what_it_needs() -> None:
+    steps = [
+        {"name": "a", "needs": {}},
+        {"name": "b", "needs": {}},
+        {"name": "c", "needs": {"a": "done"}},
+        {"name": "d", "needs": {"c": "done", "b": "ran"}},
+    ]
+    assert levels(steps) == {"a": 1, "b": 1, "c": 2, "d": 3}

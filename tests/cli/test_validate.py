@@ -1,0 +1,119 @@
+"""wizard validate: findings on stdout, a summary on stderr, and exit codes for CI."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from tests.cli.conftest import FILES, Wizard
+
+
+def test_a_valid_file_has_no_findings(wizard: Wizard) -> None:
+    assert wizard("validate", "triage.yaml") == (0, "", "no findings in 1 file\n")
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "github"])
+def test_every_mistake_is_reported_in_each_format(wizard: Wizard, approved: SnapshotAssertion, form: str) -> None:
+    code, out, _ = wizard("validate", "wrong.yaml", "--format", form)
+    assert code == 1
+    assert out == approved
+
+
+def test_the_text_ends_with_a_count_on_stderr(wizard: Wizard) -> None:
+    assert wizard("validate", "wrong.yaml", "warned.yaml").err == "3 errors, 1 warning in 2 files\n"
+
+
+def test_only_the_text_format_has_a_summary(wizard: Wizard) -> None:
+    code, out, err = wizard("validate", "wrong.yaml", "--format", "json")
+    assert (code, err) == (1, "")
+    assert {each["severity"] for each in json.loads(out)} == {"error"}
+
+
+def test_a_warning_is_a_finding_only_if_strict(wizard: Wizard) -> None:
+    lax, strict = wizard("validate", "warned.yaml"), wizard("validate", "--strict", "warned.yaml")
+    assert (lax.code, strict.code) == (0, 1)
+    assert lax.out == strict.out
+    assert "warning[W123]" in lax.out
+
+
+def test_lint_is_the_same_command(wizard: Wizard) -> None:
+    assert wizard("lint", "wrong.yaml") == wizard("validate", "wrong.yaml")
+
+
+def test_without_paths_the_working_directory_is_looked_at(wizard: Wizard) -> None:
+    code, out, err = wizard("validate")
+    assert code == 1
+    assert {line.partition(":")[0] for line in out.splitlines()} == {"wrong.yaml", "warned.yaml"}
+    assert err.endswith("in 8 files\n")
+
+
+def test_verbose_names_what_is_looked_at_and_what_is_not(wizard: Wizard) -> None:
+    Path("project/compose.yaml").write_text("services: {}\n")
+    Path("project/ask.test.yaml").write_text("version: 1\ntests: {}\n")
+    Path("project/.hidden").mkdir()
+    Path("project/.hidden/broken.yaml").write_text("version: 1\nsteps: [\n")
+    code, _, err = wizard("validate", "-v", "project")
+    assert code == 0
+    assert err.splitlines() == [
+        "project/wizard.yaml: project",
+        "project/pipelines/ask.yaml: pipeline",
+        "project/ask.test.yaml: not looked at",
+        "project/compose.yaml: not looked at",
+        "no findings in 2 files",
+    ]
+
+
+def test_a_misspelt_version_does_not_hide_a_file_in_a_folder(wizard: Wizard) -> None:
+    Path("project/pipelines/odd.yaml").write_text("verison: 1\nchains: {}\nsteps: {}\n")
+    code, out, _ = wizard("validate", "project")
+    assert code == 1
+    assert "odd.yaml" in out
+
+
+@pytest.mark.parametrize("name", ["ask.yaml", "wizard.yaml", "fast.overlay.yaml"])
+def test_each_kind_of_file_has_its_own_schema(wizard: Wizard, name: str) -> None:
+    Path(name).write_text("chains: {default: {target: [local]}}\n")
+    code, out, _ = wizard("validate", name)
+    assert code == 1
+    assert "E021" in out
+    assert ("'version' is missing" in out) == (name == "ask.yaml")
+
+
+def test_a_project_file_is_not_blamed_for_what_one_pipeline_leaves_unused(wizard: Wizard) -> None:
+    assert wizard("validate", "project").code == 0
+    assert wizard("validate", "--strict", "project").out == ""
+
+
+@pytest.mark.parametrize("arguments", [["nothing.yaml"], ["empty"], ["one.yaml", "nothing.yaml"]])
+def test_nothing_to_look_at_is_wrong_usage(wizard: Wizard, arguments: list[str]) -> None:
+    Path("empty").mkdir()
+    code, out, err = wizard("validate", *arguments)
+    assert (code, out) == (2, "")
+    assert "there is no" in err
+
+
+def test_a_directory_that_is_called_like_a_file_is_looked_into(wizard: Wizard) -> None:
+    Path("folder.yaml").mkdir()
+    assert wizard("validate", "folder.yaml").code == 2
+
+
+def test_no_environment_is_needed(wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WIZARD_RETRY_MAX_ATTEMPTS", "99")
+    assert wizard("validate", "triage.yaml").code == 0
+
+
+def test_a_valid_file_needs_neither_network_nor_schema_library() -> None:
+    program = (
+        "import sys\nfrom wizard_dsl.cli.main import main\n"
+        "try:\n    main(['validate', 'triage.yaml'])\nexcept SystemExit as ended:\n    assert ended.code == 0\n"
+        "print(sorted({'aiohttp', 'jsonschema', 'diskcache', 'loguru', 'genai_prices', 'rich'} & sys.modules.keys()))\n"
+    )
+    env = {**os.environ, "WIZARD_PLUGINS": ""}
+    done = subprocess.run([sys.executable, "-c", program], cwd=FILES, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

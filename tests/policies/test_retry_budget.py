@@ -1,0 +1,123 @@
+"""The retry budget of a chain."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wizard_dsl.core.errors import WizardError
+from wizard_dsl.core.messages import Request, message
+from wizard_dsl.core.target import RateLimitRule
+from wizard_dsl.policies.contract import CONTRACT
+from wizard_dsl.policies.retry import RETRY
+from wizard_dsl.policies.retry_budget import RETRY_BUDGET, RetryBudget, RetryBudgetConfig
+from wizard_dsl.testing.chains import ScriptedChain, build_chain
+from wizard_dsl.testing.virtual import run
+
+
+async def fail(chain: ScriptedChain, **options: object) -> WizardError:
+    with pytest.raises(WizardError) as caught:
+        await chain.answer(**options)  # type: ignore[arg-type]
+    return caught.value
+
+
+def granted(budget: RetryBudget, now: float, times: int) -> int:
+    return sum(budget.withdraw(now) for _ in range(times))
+
+
+def test_in_a_window_of_ten_seconds_thirty_repeats_are_always_allowed() -> None:
+    budget = RetryBudget(RetryBudgetConfig())
+    assert granted(budget, 0.0, 100) == 30
+    assert granted(budget, 9.9, 100) == 0
+    assert granted(budget, 11.1, 100) == 30
+
+
+def test_a_fifth_of_the_first_attempts_is_allowed_where_that_is_more() -> None:
+    budget = RetryBudget(RetryBudgetConfig())
+    for _ in range(1000):
+        budget.deposit(0.0)
+    assert granted(budget, 5.0, 1000) == 200
+    assert granted(budget, 30.0, 1000) == 30
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 3), st.sampled_from(["deposit", "withdraw"])), max_size=200),
+    st.sampled_from(["0%", "20%", "100%"]),
+    st.sampled_from(["0.1/s", "1/s"]),
+)
+def test_no_window_ever_holds_more_repeats_than_its_share(
+    steps: list[tuple[float, str]], ratio: str, floor: str
+) -> None:
+    config = RetryBudgetConfig(ratio=ratio, floor=floor)
+    budget, now = RetryBudget(config), 0.0
+    deposits, repeats = list[float](), list[float]()
+    for gap, step in steps:
+        now += gap
+        if step == "deposit":
+            budget.deposit(now)
+            deposits.append(now)
+        elif budget.withdraw(now):
+            repeats.append(now)
+            inside = sum(1 for at in repeats if at > now - 10)
+            first = sum(1 for at in deposits if at >= now - 11 - 1e-9)
+            assert inside <= max(int(ratio[:-1]) / 100 * first, float(floor[:-2]) * 10) + 1e-9
+
+
+def test_it_is_shared_by_the_whole_chain_over_calls_and_targets() -> None:
+    async def main() -> None:
+        policies = [(RETRY, {"jitter": "none"}), (RETRY_BUDGET, {"ratio": "0%", "floor": "0.2/s"})]
+        chain = build_chain({"a": [503] * 9, "b": [503] * 9}, policies)
+        await asyncio.gather(fail(chain), fail(chain))
+        assert len(chain.scripts["a"].calls) + len(chain.scripts["b"].calls) == 4 + 2
+
+    run(main())
+
+
+def test_the_first_call_deposits_and_first_calls_to_fallbacks_do_neither() -> None:
+    async def main() -> None:
+        policies = [(RETRY, {"jitter": "none", "base": "1ms"}), (RETRY_BUDGET, {"ratio": "100%", "floor": "0.1/s"})]
+        chain = build_chain({"a": [401] * 3 + [503] * 9, "b": [503] * 9}, policies, fallback_on={"auth": True})
+        await fail(chain)
+        assert chain.story() == "a 401 → b 503 → b 503"  # one deposit allows one repeat, on whichever target
+        await fail(chain)
+        assert chain.story() == "a 401 → b 503 → b 503"
+
+    run(main())
+
+
+def test_contract_repairs_neither_deposit_nor_withdraw() -> None:
+    async def main() -> None:
+        policies = [(RETRY, {"jitter": "none"}), (RETRY_BUDGET, {"ratio": "0%", "floor": "0.1/s"}), (CONTRACT, {})]
+        chain = build_chain({"a": ["no json", 503, "{}"]}, policies)
+        request = Request(messages=(message("user", "x"),), schema={"type": "object"})
+        assert (await chain.answer(request)).text == "{}"
+
+    run(main())
+
+
+def test_a_wait_after_a_429_withdraws() -> None:
+    async def main() -> None:
+        budget = {"ratio": "0%", "floor": "0.01/s", "window": "100s"}
+        policies = [(RETRY, {"jitter": "none"}), (RETRY_BUDGET, budget)]
+        script = [{"status": 429, "retry_after": "20s"}, {"status": 429, "retry_after": "2s"}, "never"]
+        chain = build_chain({"a": script}, policies, rate_limit=RateLimitRule())
+        error = await fail(chain)
+        assert chain.story() == "a 429 → a 429" and error.marks == ("retry_budget_exhausted",)
+
+    run(main())
+
+
+def test_without_the_policy_repeats_are_not_rationed() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [503] * 9 + ["hello"]}, [(RETRY, {"max_attempts": 10})])
+        assert (await chain.answer()).text == "hello"
+
+    run(main())
+
+
+def test_a_window_of_no_length_is_pointed_out() -> None:
+    assert RETRY_BUDGET.check(RetryBudgetConfig()) == []
+    assert "window" in RETRY_BUDGET.check(RetryBudgetConfig(window="0s"))[0]

@@ -1,0 +1,245 @@
+"""The step graph: order, conditions, loops, errors, other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_kit import CHAIN, HEAD, play
+
+from wizard_dsl.core.errors import DeadlineExceeded, InputInvalid, StepFailed, WizardError
+from wizard_dsl.runtime.pipeline import Pipeline
+from wizard_dsl.runtime.result import Result
+
+
+async def once(pipeline: Pipeline) -> Result:
+    return await pipeline.run()
+
+
+def result_of(text: str, folder: Path, **scripts: list[Any]) -> Result:
+    return play(HEAD + CHAIN + text, folder, scripts, once)[0]
+
+
+def test_a_step_sees_the_answer_of_another_and_runs_after_it(tmp_path: Path) -> None:
+    text = """
+steps:
+  second: {prompt: {user: "got {{ steps.first.text }}"}}
+  first: {prompt: {user: "{{ q }}"}}
+output: "{{ steps.second.text }}"
+"""
+    result, scripts = play(HEAD + CHAIN + text, tmp_path, {"a": ["one", "two"]}, once)
+    assert result.text == "two"
+    assert [request.messages[-1].text for request, _ in scripts["a"].calls] == ["hello", "got one"]
+
+
+def test_independent_steps_run_at_once(tmp_path: Path) -> None:
+    text = """
+steps:
+  x: {prompt: {user: x}}
+  y: {prompt: {user: y}}
+  z: {type: render, template: "{{ steps.x.text }}+{{ steps.y.text }}"}
+"""
+    slow = {"reply": "ok", "delay": "3s"}
+    result = result_of(text, tmp_path, a=[slow, slow])
+    assert result.text == "ok+ok"
+    assert result.elapsed == 3
+
+
+def test_a_false_condition_skips_and_dependents_still_run(tmp_path: Path) -> None:
+    text = """
+steps:
+  a: {prompt: {user: x}, when: q == 'no'}
+  b: {type: render, template: "[{{ steps.a.text }}]{{ steps.a.json }}{{ steps.a.skipped }}"}
+  c: {type: render, template: never, needs: {a: ran}}
+  d: {type: render, template: "{{ steps.b.text }}", needs: [c]}
+"""
+    result = result_of(text, tmp_path, a=[])
+    assert result.text == "[]nulltrue"
+    assert result.steps["a"].skipped
+    assert result.steps["c"].skipped
+
+
+def test_a_loop_keeps_input_order_and_bounds_its_concurrency(tmp_path: Path) -> None:
+    text = """
+steps:
+  each: {for_each: "[3, 1, 2]", concurrency: 2, prompt: {user: "{{ item }}/{{ index }}"}}
+"""
+    script = [{"reply": "slow", "delay": "5s"}, {"reply": "quick", "delay": "1s"}, {"reply": "last", "delay": "1s"}]
+    result, scripts = play(HEAD + CHAIN + text, tmp_path, {"a": script}, once)
+    assert result.text == "slow\nquick\nlast"
+    assert [request.messages[-1].text for request, _ in scripts["a"].calls] == ["3/0", "1/1", "2/2"]
+    assert result.elapsed == 5
+    assert [item.text for item in result.steps["each"].items or []] == ["slow", "quick", "last"]
+
+
+def test_on_error_is_per_item(tmp_path: Path) -> None:
+    text = """
+steps:
+  each: {for_each: "['x', 'y']", concurrency: 1, prompt: {user: "{{ item }}"}, on_error: skip}
+  all: {type: render, template: "{{ steps.each.items[0].error.kind }} {{ steps.each.items[1].text }}"}
+"""
+    result = result_of(text, tmp_path, a=[400, "fine"])
+    assert result.text == "invalid_request fine"
+    assert result.steps["each"].items is not None
+    assert result.steps["each"].items[0].skipped
+
+
+def test_a_condition_that_looks_at_the_item_skips_items(tmp_path: Path) -> None:
+    text = """
+steps:
+  each: {for_each: "[1, 2, 3]", when: item > 1, concurrency: 1, prompt: {user: "{{ item }}"}}
+"""
+    result = result_of(text, tmp_path, a=["two", "three"])
+    assert [item.skipped for item in result.steps["each"].items or []] == [True, False, False]
+
+
+def test_a_default_stands_in_for_a_failed_step(tmp_path: Path) -> None:
+    text = """
+steps:
+  one: {prompt: {user: x}, on_error: {default: {topic: none}}}
+  two: {type: render, template: "{{ steps.one.json.topic }}"}
+"""
+    result = result_of(text, tmp_path, a=[400])
+    assert result.ok
+    assert result.text == "none"
+    assert result.steps["one"].error is not None
+    assert result.steps["one"].error.kind == "invalid_request"
+
+
+def test_a_failed_step_fails_the_run_and_the_result_says_how_far_it_came(tmp_path: Path) -> None:
+    text = """
+steps:
+  one: {prompt: {user: x}}
+  two: {prompt: {user: "{{ steps.one.text }}"}}
+"""
+    with pytest.raises(WizardError) as caught:
+        result_of(text, tmp_path, a=["fine", 401])
+    assert caught.value.kind == "auth"
+    result = caught.value.result
+    assert not result.ok
+    assert result.partial
+    assert result.steps["one"].text == "fine"
+    assert [attempt.kind for attempt in result.attempts] == ["ok", "auth"]
+    assert result.error.kind == "auth"
+
+
+def test_a_failing_sibling_cancels_what_runs_at_once(tmp_path: Path) -> None:
+    text = """
+steps:
+  slow: {prompt: {user: x}}
+  bad: {prompt: {user: y}}
+  end: {type: render, template: "{{ steps.slow.text }}{{ steps.bad.text }}"}
+"""
+    with pytest.raises(WizardError) as caught:
+        result_of(text, tmp_path, a=[{"reply": "late", "delay": "50s"}, {"status": 401, "delay": "1s"}])
+    assert caught.value.result.elapsed == 1
+    assert [attempt.kind for attempt in caught.value.result.attempts] == ["cancelled", "auth"]
+
+
+def test_a_missing_key_in_a_template_fails_with_its_line(tmp_path: Path) -> None:
+    text = """
+steps:
+  one: {type: render, template: '{{ {"a": 1} }}'}
+  two:
+    type: render
+    template: |
+      line one
+      {{ steps.one.json.b }}
+"""
+    with pytest.raises(StepFailed, match="line 2"):
+        result_of(text, tmp_path, a=[])
+
+
+def test_the_run_deadline_cuts_a_hanging_step(tmp_path: Path) -> None:
+    text = """
+steps: {one: {prompt: {user: x}}}
+deadline: 5s
+"""
+    with pytest.raises(DeadlineExceeded) as caught:
+        result_of(text, tmp_path, a=[{"reply": "never", "delay": "1h"}])
+    assert caught.value.result.elapsed == 5
+    assert caught.value.result.attempts[0].kind == "deadline"
+
+
+def test_a_callers_deadline_tightens_the_files(tmp_path: Path) -> None:
+    async def work(pipeline: Pipeline) -> float:
+        with pytest.raises(DeadlineExceeded):
+            await pipeline.run(deadline="2s")
+        with pytest.raises(DeadlineExceeded) as caught:
+            await pipeline.run(deadline=3)
+        return float(caught.value.result.elapsed)
+
+    text = HEAD + CHAIN + "steps: {one: {prompt: {user: x}}}\n"
+    hang = {"reply": "never", "delay": "1h"}
+    assert play(text, tmp_path, {"a": [hang, hang]}, work)[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, r"input 'n' is missing \(how many\)"),
+        ({"n": "three"}, "it is a string, not integer"),
+        ({"n": 12}, "12 is greater than the maximum of 10"),
+        ({"n": 1, "t": "x" * 20}, "it has 20 characters; at most 10 are allowed"),
+        ({"n": 1, "m": 2}, "there is no input 'm'"),
+        ({"n": 1, "lang": "fr"}, "it is none of en, de"),
+    ],
+)
+def test_inputs_that_do_not_fit_name_the_input_and_what_it_is_for(
+    tmp_path: Path, given: dict[str, Any], sentence: str
+) -> None:
+    text = """
+version: 1
+inputs:
+  n: {type: integer, maximum: 10, description: how many}
+  t: {type: string, maxLength: 10, default: ""}
+  lang: {type: string, enum: [en, de], default: en}
+steps: {one: {type: render, template: "{{ n }}"}}
+"""
+
+    async def work(pipeline: Pipeline) -> None:
+        with pytest.raises(InputInvalid, match=sentence):
+            await pipeline.run(inputs=given)
+
+    play(text, tmp_path, {}, work)
+
+
+def test_another_file_runs_as_a_step_with_the_same_ledger(tmp_path: Path) -> None:
+    inner = """
+version: 1
+inputs: {topic: {type: string}}
+providers: {c: {type: mock, model: z}}
+chains: {default: {targets: [c]}}
+steps: {facts: {prompt: {user: "about {{ topic }}"}}}
+output: {text: "{{ steps.facts.text }}", n: "{{ 3 }}"}
+"""
+    (tmp_path / "inner.yaml").write_text(inner)
+    text = """
+steps:
+  sub: {type: pipeline, file: inner.yaml, inputs: {topic: "{{ q }}"}}
+  end: {type: render, template: "{{ steps.sub.text }} {{ steps.sub.json.n }}"}
+"""
+    result, _ = play(HEAD + CHAIN + text, tmp_path, {"a": [], "c": ["a fact"]}, once)
+    assert result.text == "a fact 3"
+    assert [attempt.step for attempt in result.attempts] == ["sub/facts"]
+    assert len(result.steps["sub"].attempts) == 1
+
+
+def test_embeddings_are_the_json_of_their_step(tmp_path: Path) -> None:
+    text = HEAD + CHAIN + "steps: {v: {type: embed, texts: ['{{ q }}', two]}}\noutput: {v: '{{ steps.v.json }}'}\n"
+
+    async def main() -> Result:
+        from run_kit import compiled
+
+        from wizard_dsl.registry import Registry
+        from wizard_dsl.runtime.runtime import running
+
+        async with running(compiled(text, tmp_path), Registry(plugins=False), seed=1) as pipeline:
+            return await pipeline.run()
+
+    from wizard_dsl.testing import virtual
+
+    result = virtual.run(main())
+    assert len(result.output["v"]) == 2
+    assert all(isinstance(number, float) for number in result.output["v"][0])

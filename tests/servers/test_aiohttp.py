@@ -1,0 +1,218 @@
+"""The transport on real sockets: what breaks, what is kept alive, what is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+
+import pytest
+from server_kit import RawServer, chunked, response
+
+from wizard_dsl.core.http import ConnectFailed, ConnectionLost, HttpRequest, PoolConfig
+from wizard_dsl.providers._aiohttp import AiohttpTransport
+
+pytestmark = pytest.mark.server
+
+
+def request(url, **fields):
+    return HttpRequest(**({"method": "POST", "url": url, "headers": {"x-a": "1"}, "body": b"{}", "pool": "p"} | fields))
+
+
+@pytest.fixture
+async def transport():
+    made = AiohttpTransport()
+    yield made
+    await made.close()
+
+
+async def test_status_headers_and_body_arrive(transport):
+    async with RawServer([[response(b'{"a":1}', status=201, extra=b"X-Request-ID: r1\r\n")]]) as server:
+        answer = await transport.send(request(f"{server.url}/v1/x?api-version=1"))
+        assert (answer.status, answer.headers["x-request-id"]) == (201, "r1")
+        assert await answer.read_all() == b'{"a":1}'
+        answer.release()
+        head = server.requests[0]
+        assert head.startswith(b"POST /v1/x?api-version=1 HTTP/1.1\r\n") and head.endswith(b"\r\n\r\n{}")
+        assert b"x-a: 1" in head and b"cookie" not in head.lower()
+
+
+async def test_a_connection_is_used_again(transport):
+    async with RawServer([[response(b"one")], [response(b"two")]]) as server:
+        for wanted in (b"one", b"two"):
+            answer = await transport.send(request(server.url))
+            assert await answer.read_all() == wanted
+            answer.release()
+        assert server.connections == 1
+        (figures,) = transport.figures()
+        assert (figures.name, figures.opened, figures.requests, figures.idle, figures.active) == ("p", 1, 2, 1, 0)
+
+
+async def test_a_kept_connection_that_died_is_stale(transport):
+    async with RawServer([[response(b"one")], ["close"], ["close"]]) as server:
+        answer = await transport.send(request(server.url))
+        await answer.read_all()
+        answer.release()
+        with pytest.raises(ConnectionLost) as caught:
+            await transport.send(request(server.url))
+        assert caught.value.stale
+        with pytest.raises(ConnectionLost) as caught:
+            await transport.send(request(server.url))
+        assert not caught.value.stale, "a fresh connection is never stale"
+
+
+async def test_nobody_listening_is_no_connection(transport):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(ConnectFailed):
+        await transport.send(request(url))
+
+
+async def test_an_unknown_host_is_no_connection(transport):
+    with pytest.raises(ConnectFailed):
+        await transport.send(request("http://does-not-exist.invalid/"))
+
+
+async def test_a_server_that_does_not_accept_in_time_is_no_connection(transport):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        fillers = [socket.socket() for _ in range(4)]
+        try:
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+            with pytest.raises(ConnectFailed, match=r"none within 0\.2 s"):
+                await transport.send(request(url, connect=0.2))
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+async def test_plain_http_in_answer_to_tls_is_no_connection(transport):
+    async with RawServer([[response(b"x")]]) as server:
+        with pytest.raises(ConnectFailed):
+            await transport.send(request(server.url.replace("http:", "https:")))
+
+
+async def test_what_is_not_http_is_a_lost_connection(transport):
+    async with RawServer([[b"SSH-2.0-OpenSSH_9\r\n\r\n", "close"]]) as server:
+        with pytest.raises(ConnectionLost):
+            await transport.send(request(server.url))
+
+
+async def test_a_body_shorter_than_announced_is_lost(transport):
+    cut = response(b"half of it").replace(b"content-length: 10", b"content-length: 20")
+    async with RawServer([[cut, "close"]]) as server:
+        answer = await transport.send(request(server.url))
+        with pytest.raises(ConnectionLost):
+            await answer.read_all()
+        answer.abort()
+
+
+async def test_a_chunked_body_without_its_end_is_lost(transport):
+    async with RawServer([[chunked(b"data: 1\n\n", end=False), "close"]]) as server:
+        answer = await transport.send(request(server.url))
+        assert await answer.read_some() == b"data: 1\n\n"
+        with pytest.raises(ConnectionLost):
+            await answer.read_some()
+        answer.abort()
+
+
+async def test_gzip_is_undone_also_in_a_stream(transport):
+    body = gzip.compress(b"data: hello\n\n" * 50)
+    encoded = chunked(body[:20], body[20:]).replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n", 1)
+    async with RawServer([[encoded]]) as server:
+        answer = await transport.send(request(server.url))
+        assert await answer.read_all() == b"data: hello\n\n" * 50
+        answer.release()
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed(transport):
+    async with RawServer([[response(b"", status=307, extra=b"location: http://127.0.0.1:1/\r\n")]]) as server:
+        answer = await transport.send(request(server.url))
+        assert (answer.status, answer.headers["location"]) == (307, "http://127.0.0.1:1/")
+        answer.release()
+        assert len(server.requests) == 1
+
+
+async def test_aborting_wakes_a_pending_read_and_closes_the_connection(transport):
+    async with RawServer([[chunked(b"data: 1\n\n", end=False), "hang"]]) as server:
+        answer = await transport.send(request(server.url))
+        await answer.read_some()
+        pending = asyncio.ensure_future(answer.read_some())
+        await asyncio.sleep(0)
+        answer.abort()
+        with pytest.raises(ConnectionLost):
+            await pending
+        answer.abort()
+        await asyncio.wait_for(server.lost.wait(), 5)
+        assert transport.figures()[0].active == 0
+
+
+async def test_cancelling_a_request_closes_the_upstream_connection(transport):
+    async with RawServer([["hang"]]) as server:
+        pending = asyncio.ensure_future(transport.send(request(server.url)))
+        while not server.requests:
+            await asyncio.sleep(0)
+        pending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+        await asyncio.wait_for(server.lost.wait(), 5)
+
+
+async def test_a_cancelled_read_loses_no_bytes(transport):
+    async with RawServer([[chunked(b"a", end=False), 0.05, b"1\r\nb\r\n0\r\n\r\n"]]) as server:
+        answer = await transport.send(request(server.url))
+        assert await answer.read_some() == b"a"
+        pending = asyncio.ensure_future(answer.read_some())
+        await asyncio.sleep(0)
+        pending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+        assert await answer.read_all() == b"b"
+        answer.release()
+
+
+async def test_a_pool_waits_for_a_place_longer_than_for_a_connection(transport):
+    transport.configure("p", PoolConfig(size=1))
+    async with RawServer([[0.3, response(b"slow")], [response(b"next")]]) as server:
+
+        async def one():
+            answer = await transport.send(request(server.url, connect=0.1))
+            body = await answer.read_all()
+            answer.release()
+            return body
+
+        assert await asyncio.gather(one(), one()) == [b"slow", b"next"]
+        assert server.connections == 1
+
+
+async def test_proxies_of_the_environment_are_used_and_exceptions_honoured(monkeypatch):
+    async with RawServer([[response(b"from the proxy")], [response(b"direct")]]) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        transport = AiohttpTransport()
+        answer = await transport.send(request("http://provider.invalid/v1"))
+        assert await answer.read_all() == b"from the proxy"
+        answer.release()
+        assert server.requests[0].startswith(b"POST http://provider.invalid/v1 HTTP/1.1")
+        answer = await transport.send(request(f"{server.url}/v1"))
+        assert await answer.read_all() == b"direct"
+        answer.release()
+        await transport.close()
+        assert server.requests[1].startswith(b"POST /v1 HTTP/1.1")
+
+
+async def test_a_closed_transport_refuses_and_closing_again_is_fine(transport):
+    await transport.close()
+    await transport.close()
+    with pytest.raises(ConnectFailed, match="closed"):
+        await transport.send(request("http://127.0.0.1:1/"))
+
+
+async def test_a_url_that_is_none_is_no_connection(transport):
+    with pytest.raises(ConnectFailed):
+        await transport.send(request("http://[half/"))

@@ -1,0 +1,61 @@
+"""wizard init: begin a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from wizard_dsl.cli._output import as_json, format_option
+from wizard_dsl.cli._registry import registry_of
+from wizard_dsl.cli._scaffold import Written, filled, report, write
+from wizard_dsl.spec.schema import for_kind
+
+#: Where each file goes, and the template it comes from.
+FILES = {
+    "wizard.yaml": "init/wizard.yaml",
+    "pipelines/hello.yaml": "init/hello.yaml",
+    "prompts/hello.md": "init/hello.md",
+}
+IGNORED = ".wizard/"
+
+
+@click.command("init", short_help="Begin a project here.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@format_option("text", "json")
+def command(folder: Path, form: str) -> int:
+    """Write wizard.yaml, a first pipeline with its prompt, and the schemas for editors into FOLDER.
+
+    Nothing that exists is changed, but for .gitignore, which gets a line.
+    """
+    try:
+        files = _files(folder)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {error.filename}: {error.strerror}") from None
+    if form == "json":
+        click.echo(as_json([msgspec.structs.asdict(each) for each in files]), nl=False)
+        return 0
+    hello = folder / "pipelines" / "hello.yaml"
+    click.echo(report(files), nl=False)
+    click.echo(f"Try it: wizard run {hello} --mock, then without --mock on the embedded model.", err=True)
+    return 0
+
+
+def _files(folder: Path) -> list[Written]:
+    written = [write(folder / path, filled(template)) for path, template in FILES.items()]
+    for kind in ("pipeline", "project"):
+        schema = as_json(for_kind(kind, registry_of(), plugins=True))
+        written.append(write(folder / "schemas" / f"{kind}.schema.json", schema))
+    return [*written, _ignore(folder / ".gitignore")]
+
+
+def _ignore(path: Path) -> Written:
+    """Add our folder for caches to the files that git ignores."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if any(line.strip().rstrip("/").lstrip("/") == IGNORED.rstrip("/") for line in text.splitlines()):
+        return Written(str(path), "kept")
+    gap = "" if not text or text.endswith("\n") else "\n"
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{gap}{IGNORED}\n")
+    return Written(str(path), "added" if text else "new")

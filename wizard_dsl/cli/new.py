@@ -1,0 +1,97 @@
+"""wizard new: a pipeline, or a complete package of a plug-in, to start from."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import click
+import msgspec
+
+from wizard_dsl.cli._output import as_json, format_option
+from wizard_dsl.cli._scaffold import Written, filled, report, write
+from wizard_dsl.spec.document import NAME_PATTERN
+from wizard_dsl.spec.grammar import DOTTED_PATTERN
+from wizard_dsl.spec.project import find_project
+from wizard_dsl.spec.source import load_file
+
+_OWN_SECTIONS = """\
+providers:
+  local: {type: embedded}                       # a small model in this process: no key, no network
+
+chains:
+  default: {targets: [local]}
+
+"""
+
+
+@click.command("new", short_help="Write a pipeline, a policy or a provider to start from.")
+@click.argument("what", type=click.Choice(["pipeline", "policy", "provider"]))
+@click.argument("name")
+@click.option("--in", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write it.")
+@format_option("text", "json")
+def command(what: str, name: str, folder: Path | None, form: str) -> int:
+    """Write a pipeline file, or the package of a plug-in, called NAME.
+
+    NAME of a plug-in's policy or provider has a dot, as in acme.pace; the package has a test that passes.
+    Nothing that exists is changed.
+    """
+    try:
+        files = _pipeline(name, folder) if what == "pipeline" else _package(what, name, folder or Path())
+    except OSError as error:
+        raise click.UsageError(f"cannot write {error.filename}: {error.strerror}") from None
+    if form == "json":
+        click.echo(as_json([msgspec.structs.asdict(each) for each in files]), nl=False)
+    else:
+        click.echo(report(files), nl=False)
+    return 0
+
+
+def _pipeline(name: str, folder: Path | None) -> list[Written]:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise click.UsageError(f"'{name}' is not a good name: small letters, digits and underscores, a letter first")
+    project = find_project(folder or Path())
+    if folder is None:
+        folder = Path("pipelines") if Path("pipelines").is_dir() else Path()
+    path = folder / f"{name}.yaml"
+    _free(path)
+    schema = os.path.relpath(project.root / "schemas" / "pipeline.schema.json", folder)
+    values = {"name": name, "schema": Path(schema).as_posix(), "shared": _shared(project.file)}
+    return [write(path, filled("pipeline/pipeline.yaml", values))]
+
+
+def _shared(project_file: Path | None) -> str:
+    """The sections a pipeline needs and the project file does not bring."""
+    brought = load_file(project_file).data.get("chains") if project_file is not None else None
+    return "" if isinstance(brought, dict) and "default" in brought else _OWN_SECTIONS
+
+
+def _package(what: str, kind: str, folder: Path) -> list[Written]:
+    if not re.fullmatch(DOTTED_PATTERN, kind):
+        word = re.sub(r"[^a-z0-9]+", "_", kind.lower()).strip("_") or "pace"
+        hint = f"write wizard new {what} acme.{word}, with the name of your organisation for acme"
+        raise click.UsageError(f"'{kind}' is not a plug-in's name, which has a dot; {hint}")
+    module = f"wizard_{kind.replace('.', '_')}"
+    values = {
+        "kind": kind,
+        "module": module,
+        "distribution": module.replace("_", "-"),
+        "constant": re.sub(r"\W", "_", kind).upper(),
+        "title": "".join(part.capitalize() for part in re.split(r"[._]", kind)),
+        "variable": f"{kind.partition('.')[0].upper()}_API_KEY",
+    }
+    base = folder / values["distribution"]
+    _free(base)
+    places = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        f"{module}.py": "module.py",
+        f"tests/test_{module}.py": "test.py",
+    }
+    return [write(base / path, filled(f"{what}/{template}", values)) for path, template in places.items()]
+
+
+def _free(path: Path) -> None:
+    if path.exists():
+        raise click.UsageError(f"{path} exists; choose another name, or another folder with --in")

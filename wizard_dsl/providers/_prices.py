@@ -1,0 +1,48 @@
+"""What the price library knows of a model: prices, and the window of its context.
+
+The library is imported on the first question (it costs 0.4 s), and asked once a model. Prices are standard ones:
+the lowest tier, the last known date, the dearest hours, no batch or priority.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from wizard_dsl.core.target import Facts, Prices
+
+
+@cache
+def library(prices: str, model: str) -> Facts:
+    """Facts of `model` in the list of a provider, named as a ProviderType's `prices` names it; all unknown where
+    the library does not know them."""
+    from genai_prices.data import providers
+
+    provider = next((each for each in providers if each.id == prices), None)
+    info = provider.find_model(model) if provider is not None else None
+    if info is None:
+        return Facts()
+    return Facts(context=info.context_window, prices=_standard(info.prices))
+
+
+def _standard(prices: Any) -> Prices | None:
+    """The price of a plain request, None where input or output has none."""
+    if isinstance(prices, list):
+        prices = _latest(prices)
+    rates = [_base(getattr(prices, name, None)) for name in ("input_mtok", "output_mtok", "cache_read_mtok")]
+    if rates[0] is None or rates[1] is None:
+        return None
+    return Prices(rates[0], rates[1], rates[2])
+
+
+def _latest(conditional: list[Any]) -> Any:
+    """The price with the last start date; of prices for some hours of the day the dearest."""
+    dated = [each for each in conditional if hasattr(each.constraint, "start_date")]
+    if dated:
+        return dated[-1].prices
+    return max((each.prices for each in conditional), key=lambda price: _base(getattr(price, "output_mtok", None)) or 0)
+
+
+def _base(rate: Any) -> float | None:
+    rate = getattr(rate, "base", rate)
+    return float(rate) if rate is not None else None
