@@ -161,6 +161,19 @@ def test_whatever_is_cancelled_or_gives_up_order_holds_and_nothing_is_lost(
     run(main())
 
 
+def test_patience_that_ends_just_after_the_turn_came_changes_nothing() -> None:
+    async def main() -> None:
+        line = Line(Places(1), LoopClock())
+        token = line.take(0.0)
+        waiter = asyncio.ensure_future(line.stand(2.0))
+        await asyncio.sleep(2.0)
+        assert token is not None
+        line.give(token)
+        assert await waiter is not None
+
+    run(main())
+
+
 def test_cancelling_all_leaves_nothing_behind() -> None:
     async def main() -> None:
         line = Line(Places(1), LoopClock())

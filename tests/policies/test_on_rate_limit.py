@@ -19,6 +19,7 @@ from wizard_dsl.core.events import RateLimitWaited, TargetSkipped
 from wizard_dsl.core.events import TargetBlocked as Blocked
 from wizard_dsl.core.target import RateLimitRule
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
+from wizard_dsl.policies.rate_limit import RATE_LIMIT
 from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.testing.chains import ScriptedChain, build_chain
 from wizard_dsl.testing.virtual import run
@@ -292,5 +293,69 @@ def test_a_503_with_retry_after_is_waited_for_too_where_no_untried_target_is_lef
         chain = build_chain({"a": [{"status": 503, "retry_after": "20s"}, "hello"]}, CALM)
         await chain.answer()
         assert chain.story() == "a 503 → a ok" and chain.clock.now() == 20
+
+    run(main())
+
+
+def test_a_breaker_that_opens_during_the_wait_ends_it_with_the_last_real_error() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [refused("20s")]}, CALM)
+        call = asyncio.ensure_future(failure(chain))
+        await asyncio.sleep(10)
+        chain.targets["a"].gates.append(lambda now: 99.0)
+        assert isinstance(await call, RateLimited) and chain.clock.now() == 20
+
+    run(main())
+
+
+def test_an_error_after_the_wait_that_does_not_move_on_leaves_at_once() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [refused("20s"), 401], "b": [refused("30s"), "never"]}, CALM)
+        error = await failure(chain)
+        assert isinstance(error, AllFallbacksFailed) and error.kind == "auth" and chain.clock.now() == 20
+
+    run(main())
+
+
+def test_an_error_after_the_wait_that_moves_on_lets_the_next_free_one_try() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [refused("20s"), 402], "b": [refused("30s"), "hello"]}, CALM)
+        assert (await chain.answer()).text == "hello" and chain.clock.now() == 30
+
+    run(main())
+
+
+def test_a_refusal_of_ours_after_the_wait_leaves_the_real_error() -> None:
+    async def main() -> None:
+        limit = [(RATE_LIMIT, {"rate": "0.001/s", "burst": 1})]
+        chain = build_chain({"a": [refused("20s")]}, [*CALM, *limit])
+        error = await failure(chain)
+        assert isinstance(error, RateLimited) and chain.clock.now() == 20
+        chain = build_chain({"a": ["x"], "b": [503]}, [(RETRY, {"max_attempts": 1}), *limit])
+        await chain.answer()
+        chain.targets["a"].state.block(40.0, "rate_limited")
+        assert (await failure(chain)).kind == "server" and chain.clock.now() == 40
+
+    run(main())
+
+
+def test_a_429_seen_again_after_the_wait_is_waited_for_again_while_attempts_last() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [refused("20s"), refused("20s"), "hello"]}, CALM)
+        assert (await chain.answer()).text == "hello" and chain.clock.now() == 40
+        assert [row.retry_of for row in chain.attempts] == [None, 0, 1]
+
+    run(main())
+
+
+def test_a_429_inside_the_queue_of_our_own_limit_is_a_skip() -> None:
+    async def main() -> None:
+        policies = [(RETRY, {"max_attempts": 1}), (RATE_LIMIT, {"rate": "1/s", "burst": 1})]
+        chain = build_chain({"a": ["x", "y"]}, policies)
+        await chain.answer()
+        call = asyncio.ensure_future(chain.answer())
+        await asyncio.sleep(0.5)
+        chain.targets["a"].state.block(20.0, "rate_limited")
+        assert (await call).text == "y" and chain.clock.now() == 20
 
     run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits.strategies import FixedWindowRateLimiter
 
 from wizard_dsl.core.units import Rate
 from wizard_dsl.policies._windows import Windows
@@ -102,3 +103,13 @@ def test_no_calendar_window_ever_admits_more_than_its_limit(limit: int, gaps: li
         if gate.take(0.0) is not None:
             admitted[int(wall.now)] = admitted.get(int(wall.now), 0) + 1
     assert all(count <= limit for count in admitted.values())
+
+
+def test_the_library_can_look_clear_and_is_told_what_is_not_kept() -> None:
+    gate, _ = windows((2, 60))
+    limiter, (item,) = gate._limiter, gate._items
+    assert take(gate, 5) == 2 and not limiter.test(item)
+    limiter.clear(item)
+    assert limiter.test(item) and take(gate, 5) == 2
+    with pytest.raises(NotImplementedError, match="only sliding windows"):
+        FixedWindowRateLimiter(limiter.storage).hit(item)

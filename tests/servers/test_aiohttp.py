@@ -92,9 +92,14 @@ async def test_a_server_that_does_not_accept_in_time_is_no_connection(transport)
 
 
 async def test_plain_http_in_answer_to_tls_is_no_connection(transport):
-    async with RawServer([[response(b"x")]]) as server:
+    async def talk(reader, writer):
+        writer.write(response(b"this is no TLS"))
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
         with pytest.raises(ConnectFailed):
-            await transport.send(request(server.url.replace("http:", "https:")))
+            await transport.send(request(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
 
 
 async def test_what_is_not_http_is_a_lost_connection(transport):

@@ -87,6 +87,6 @@ async def test_leaving_a_stream_closes_the_upstream_connection(transport):
 
 async def test_an_idle_stream_is_given_up_from_the_timer(transport):
     async with RawServer([[chunked(HELLO[0] + HELLO[1] + HELLO[2], end=False), "hang"]]) as server:
-        with pytest.raises(WizardError, match="nothing arrived for 0.1 s"):
+        with pytest.raises(WizardError, match=r"nothing arrived for 0\.1 s"):
             await bench(server, transport).stream(idle=0.1)
         await asyncio.wait_for(server.lost.wait(), 5)

@@ -1,7 +1,7 @@
 """A described program as a Mermaid flowchart.
 
-Ids carry a prefix, for a step may be called `end`; labels are quoted, and what could leave the quotes is escaped as
-Mermaid's own entities.
+Ids carry a prefix, for a step may be called `end`, and what parts their parts is in capitals, which names never have.
+Labels are quoted, and what could leave the quotes is escaped as Mermaid's own entities.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _step(step: Described, streamed: str | None, prefix: str, indent: str) -> It
         yield f"{indent}{node}[{_label(step['name'], *notes)}]"
         return
     yield f"{indent}subgraph {node} [{_label(step['name'], *notes, inner['name'])}]"
-    yield from _program(inner, f"{node}_", indent + "  ")
+    yield from _program(inner, f"{node}_IN_", indent + "  ")
     yield f"{indent}end"
 
 
@@ -58,7 +58,7 @@ def _chain(name: str, chain: Described, prefix: str, indent: str) -> Iterator[st
     yield f"{indent}subgraph {frame} [{head}]"
     for number, target in enumerate(chain["targets"]):
         label = _label(f"{number + 1} {target['name']}", ladder(target["policies"]))
-        yield f"{indent}  {frame}_{number}({label})"
+        yield f"{indent}  {frame}_T{number}({label})"
     for number in range(1, len(chain["targets"])):
-        yield f"{indent}  {frame}_{number - 1} --> {frame}_{number}"
+        yield f"{indent}  {frame}_T{number - 1} --> {frame}_T{number}"
     yield f"{indent}end"

@@ -147,8 +147,13 @@ def _list(head: str, value: list[Any], path: DocPath, origins: Mapping[DocPath, 
     if len(words) == 1 and not any(isinstance(each, (dict, list)) or _is_long(each) for each in value):
         return [(f"{head} [{', '.join(map(_scalar, value))}]", words.pop())]
     lines: list[Line] = [(head, "")]
+    dash = f"{'  ' * (depth + 1)}-"
     for index, each in enumerate(value):
-        lines += _entry(f"{'  ' * (depth + 1)}-", each, (*path, index), origins, depth + 1)
+        if isinstance(each, dict) and each:
+            (first, origin), *others = _mapping(each, (*path, index), origins, depth + 2)
+            lines += [(f"{dash} {first.lstrip()}", origin), *others]
+        else:
+            lines += _entry(dash, each, (*path, index), origins, depth + 1)
     return lines
 
 

@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True):
     def shown(self) -> str:
         if not self.is_set:
             return "not set"
-        return f"= {self.value}" if self.value is not None else "is set"
+        return "is set" if self.value is None else f"= {self.value}" if self.value else "is empty"
 
 
 def rows(env: Mapping[str, str], registry: Registry) -> list[Row]:

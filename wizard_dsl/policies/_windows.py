@@ -140,18 +140,9 @@ def _limiter(counts: WindowCounts) -> Any:
         def clear_sliding_window(self, key: str, expiry: int) -> None:
             counts.forget(key)
 
-        def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-            raise NotImplementedError("fixed windows are not kept here")
+        def unused(self, *args: object) -> Any:
+            raise NotImplementedError("only sliding windows are kept here")
 
-        get = get_expiry = incr  # type: ignore[assignment]
-
-        def check(self) -> bool:
-            return True
-
-        def reset(self) -> None:
-            return None
-
-        def clear(self, key: str) -> None:
-            counts.forget(key)
+        incr = get = get_expiry = check = reset = clear = unused
 
     return SlidingWindowCounterRateLimiter(ClockStorage())

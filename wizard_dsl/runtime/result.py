@@ -136,6 +136,16 @@ class Result(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self)
 
 
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a result; `schemas/result.schema.json` holds it."""
+    schema = msgspec.json.schema(Result)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The result of a Wizard run",
+        **schema,
+    }
+
+
 def seconds(value: float) -> float:
     """Rounded to microseconds: what floating-point sums of times are worth."""
     return round(value, 6)

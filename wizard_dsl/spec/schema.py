@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wizard_dsl.registry import Registry
 
 BASE: Final = "https://wizard-dsl.readthedocs.io/schemas"
-_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _PLUGIN_VALUE: Final[Node] = {"description": "a plug-in's policy", "type": ["object", "string", "number"]}
 
 
@@ -60,7 +60,7 @@ def for_kind(kind: str, registry: Registry, *, plugins: bool = False) -> Node:
 
 
 def _titled(name: str, title: str, made: Node) -> Node:
-    return {"$schema": _DRAFT, "$id": f"{BASE}/{name}.schema.json", **made, "title": title}
+    return {"$schema": DRAFT, "$id": f"{BASE}/{name}.schema.json", **made, "title": title}
 
 
 class _Schema:

@@ -1,0 +1,96 @@
+"""A server that speaks the OpenAI chat protocol and limits nobody: precomputed bytes, no HTTP library.
+
+    POST /v1/chat/completions             a whole answer, or, where the body asks for it, a stream of 20 chunks
+    POST /chunks/N/v1/chat/completions    likewise, with N content chunks, each an HTTP chunk of its own
+
+Run as a program it prints its port, and serves until its standard input closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from functools import cache
+from typing import Any
+
+_ROUTE = re.compile(rb"POST (?:/chunks/(\d+))?/v1/chat/completions ")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_DEFAULT_CHUNKS = 20
+#: Bytes handed to the socket at once: what a busy provider's proxy would put into a few segments.
+_WRITE = 64 * 1024
+
+_HEAD = b'{"id":"chatcmpl-1","object":"chat.completion%s","created":1767225600,"model":"mock","choices":[{"index":0,'
+_TEXT = "The sky is blue because air scatters short waves of light more than long ones. " * 4
+_WHOLE = (
+    _HEAD % b""
+    + b'"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}],' % _TEXT.encode()
+    + b'"usage":{"prompt_tokens":42,"completion_tokens":64,"total_tokens":106}}'
+)
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+
+
+@cache
+def whole() -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req-1\r\ncontent-length: %d\r\n\r\n"
+    return head % len(_WHOLE) + _WHOLE
+
+
+@cache
+def streamed(count: int) -> tuple[bytes, ...]:
+    """The bytes of a stream with `count` content chunks, as pieces to write."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    events = [_chunk(b'"delta":{"role":"assistant","content":""},"finish_reason":null}]}')]
+    events += [_chunk(b'"delta":{"content":"word%d "},"finish_reason":null}]}' % (at % 1000)) for at in range(count)]
+    events.append(_chunk(b'"delta":{},"finish_reason":"stop"}]}'))
+    events.append(b'data: {"choices":[],"usage":{"prompt_tokens":42,"completion_tokens":%d}}\n\n' % count)
+    events.append(b"data: [DONE]\n\n")
+    body = b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
+    return (head, *(body[at : at + _WRITE] for at in range(0, len(body), _WRITE)))
+
+
+def _chunk(rest: bytes) -> bytes:
+    return b"data: " + _HEAD % b".chunk" + rest + b"\n\n"
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection; requests are answered in order."""
+
+    def __init__(self) -> None:
+        self._seen = b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        while (border := self._seen.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(self._seen, 0, border + 2)
+            end = border + 4 + (int(length[1]) if length else 0)
+            if len(self._seen) < end:
+                return
+            self._answer(self._seen[:border], self._seen[border + 4 : end])
+            self._seen = self._seen[end:]
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        route = _ROUTE.match(head)
+        if route is None:
+            self._transport.write(_NOT_FOUND)
+        elif b'"stream":true' in body:
+            for piece in streamed(int(route[1] or _DEFAULT_CHUNKS)):
+                self._transport.write(piece)
+        else:
+            self._transport.write(whole())
+
+
+async def serve() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Connection, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

@@ -1,0 +1,133 @@
+"""Scripted targets behave as real ones do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from wizard_dsl.core.errors import (
+    AttemptTimeout,
+    ConnectError,
+    RateLimited,
+    ServerError,
+    StreamBroken,
+    WizardError,
+)
+from wizard_dsl.core.messages import Usage
+from wizard_dsl.testing.chains import build_chain
+from wizard_dsl.testing.scripted import Item, Script, ScriptExhausted, read_item
+from wizard_dsl.testing.virtual import run
+
+
+def test_an_item_is_a_reply_a_status_or_a_mapping() -> None:
+    assert read_item("hello") == Item(reply="hello")
+    assert read_item(503) == Item(status=503)
+    assert read_item({"reply": {"a": 1}}).text == '{"a":1}'
+
+
+@pytest.mark.parametrize("raw", [None, True, 1.5, ["x"], 99, {"replay": "x"}, {"delay": 2}, {"times": 0}])
+def test_anything_else_says_what_is_wrong_with_it(raw: Any) -> None:
+    with pytest.raises(ValueError, match="is no script item"):
+        read_item(raw)
+
+
+def test_a_reply_streams_word_by_word_with_its_times() -> None:
+    async def main() -> None:
+        item = {"reply": "one two\nthree ", "delay": "1s", "first_chunk": "2s", "chunk_every": "3s"}
+        chain = build_chain({"a": [item]})
+        seen = []
+        async with await chain.ask(commit="content") as response:
+            async for delta in response.deltas():
+                seen.append((chain.clock.now(), delta.text))
+        assert seen[:4] == [(3, "one"), (6, " two"), (9, "\nthree"), (12, " ")]
+
+    run(main())
+
+
+def test_a_unary_answer_takes_the_same_time_and_is_the_same() -> None:
+    async def main() -> None:
+        item = {"reply": "one two", "first_chunk": "2s", "chunk_every": "3s", "usage": {"output_tokens": 7}}
+        chain = build_chain({"a": [item, item]})
+        unary = await chain.answer()
+        assert chain.clock.now() == 5
+        streamed = await chain.answer(commit="content")
+        assert unary == streamed and unary.usage == Usage(0, 7) and unary.finish_reason == "stop"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [
+        (503, ServerError),
+        ({"refuse": True}, ConnectError),
+        ({"status": 429, "retry_after": "1500ms"}, RateLimited),
+        ({"reply": "a b", "cut_after": 0}, ServerError),
+        ({"reply": "a b", "cut_after": 1}, StreamBroken),
+        ({"body": '{"error": {"type": "overloaded_error", "message": "busy"}}'}, ServerError),
+    ],
+)
+def test_failures_are_typed(item: Any, kind: type[WizardError]) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [item]})
+        with pytest.raises(kind) as caught:
+            await chain.answer(commit="content")
+        if kind is RateLimited:
+            assert caught.value.retry_after == 1.5
+
+    run(main())
+
+
+def test_a_stalled_stream_ends_when_it_is_aborted() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [{"reply": "a b", "stall_after": 1}]})
+        response = await chain.ask(commit="content")
+        reading = asyncio.ensure_future(response.read())
+        await asyncio.sleep(5)
+        response.abort(AttemptTimeout("enough", phase="idle"))
+        with pytest.raises(StreamBroken, match="enough"):
+            await reading
+        assert chain.clock.now() == 5
+
+    run(main())
+
+
+def test_items_are_used_once_or_as_often_as_they_say() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [{"reply": "x", "times": 2}, "y", {"reply": "z", "times": "forever"}]})
+        assert chain.scripts["a"].left == 2
+        assert [(await chain.answer()).text for _ in range(6)] == ["x", "x", "y", "z", "z", "z"]
+        assert chain.scripts["a"].left == 0 and len(chain.scripts["a"].calls) == 6
+
+    run(main())
+
+
+def test_a_script_that_is_used_up_fails_the_test_and_no_policy_hides_it() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": ["x"], "b": ["never"]})
+        await chain.answer()
+        with pytest.raises(ScriptExhausted, match="call 2 of target a"):
+            await chain.answer()
+
+    run(main())
+
+
+def test_an_item_may_be_made_beforehand_and_an_aborted_source_stays_aborted() -> None:
+    async def main() -> None:
+        item = Item(reply="a b", chunk_every="1s")
+        chain = build_chain({"a": [item]})
+        response = await chain.ask(commit="content")
+        source = response._source
+        assert source is not None
+        await response.aclose()
+        with pytest.raises(ServerError, match="given up"):
+            await source.read_batch()
+        source.abort(None)
+
+    run(main())
+
+
+def test_a_script_without_items_has_nothing_left() -> None:
+    assert Script("a", []).left == 0

@@ -1,0 +1,50 @@
+"""Generated files: schemas and reference pages, made from the declarations and committed.
+
+`python -m wizard_dsl.docgen` (`make gen`) writes them, `--check` says which are not up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from wizard_dsl.docgen import reference, schemas
+from wizard_dsl.registry import Registry
+
+#: Path below the repository → what makes its text. A new generated file is one more line.
+FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
+    {
+        "schemas/pipeline.schema.json": schemas.pipeline,
+        "schemas/project.schema.json": schemas.project,
+        "schemas/overlay.schema.json": schemas.overlay,
+        "schemas/result.schema.json": schemas.result,
+        "docs/reference/policies.md": reference.policies,
+        "docs/reference/strategies.md": reference.strategies,
+        "docs/reference/providers.md": reference.providers,
+        "docs/reference/steps.md": reference.steps,
+        "docs/reference/file.md": reference.sections,
+        "docs/reference/errors.md": reference.errors,
+        "docs/reference/diagnostics.md": reference.diagnostics,
+        "docs/reference/environment.md": reference.environment,
+    }
+)
+
+
+def outdated(root: Path, registry: Registry) -> list[str]:
+    """The generated files below `root` that are missing or differ."""
+    return [name for name, make in FILES.items() if _text(root / name) != make(registry)]
+
+
+def write(root: Path, registry: Registry) -> list[str]:
+    """Bring all generated files up to date; returns those that were not."""
+    names = outdated(root, registry)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(FILES[name](registry), encoding="utf-8")
+    return names
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,0 +1,42 @@
+"""The JSON Schemas as text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from wizard_dsl.registry import Registry
+from wizard_dsl.runtime.result import Result
+from wizard_dsl.spec import schema
+
+
+def pipeline(registry: Registry) -> str:
+    return pretty(schema.pipeline_schema(registry))
+
+
+def project(registry: Registry) -> str:
+    return pretty(schema.project_schema(registry))
+
+
+def overlay(registry: Registry) -> str:
+    return pretty(schema.overlay_schema(registry))
+
+
+def result(registry: Registry) -> str:
+    """Of what a run gives; it does not depend on the components."""
+    made = msgspec.json.schema(Result)
+    definitions = made["$defs"]
+    top = definitions.pop("Result")
+    head = {
+        "$schema": schema.DRAFT,
+        "$id": f"{schema.BASE}/result.schema.json",
+        "title": "The result of a Wizard run",
+    }
+    return pretty({**head, **{key: top[key] for key in top if key != "title"}, "$defs": definitions})
+
+
+def pretty(made: dict[str, Any]) -> str:
+    """Indented, in the order it was made, with a line break at the end."""
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
