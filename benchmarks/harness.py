@@ -22,6 +22,8 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.server import pin
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ROUNDS = 7
@@ -96,25 +98,16 @@ async def p50(call: Callable[[], Awaitable[Any]], count: int) -> float:
     return median(times)
 
 
-def pin(core: int) -> None:
-    """Keep this process on one of the cores it may use, where there are two."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) > 1:
-            os.sched_setaffinity(0, {cores[core % len(cores)]})
-
-
 @contextmanager
 def mock_server() -> Iterator[str]:
     """The URL of a running mock server. It has the second core, and this process the first, while it runs."""
     mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server"],
+        [sys.executable, "-m", "benchmarks.server", "1"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=HERE.parent,
-        preexec_fn=lambda: pin(1),
     )
     assert server.stdout is not None and server.stdin is not None
     try:

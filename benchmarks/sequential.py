@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from benchmarks.baseline import raw
-from benchmarks.harness import Row, mock_server, p50, row, rounds
+from benchmarks.harness import Row, mock_server, p50, rounds, row
 from benchmarks.subject import FILES, question, subject
 
 CALLS = 400

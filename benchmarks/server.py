@@ -3,12 +3,13 @@
     POST /v1/chat/completions             a whole answer, or, where the body asks for it, a stream of 20 chunks
     POST /chunks/N/v1/chat/completions    likewise, with N content chunks, each an HTTP chunk of its own
 
-Run as a program it prints its port, and serves until its standard input closes.
+Run as a program, with the number of its core, it prints its port and serves until its standard input closes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from functools import cache
@@ -84,6 +85,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(whole())
 
 
+def pin(core: int) -> None:
+    """Keep this process on one of the cores it may use, where there are two."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) > 1:
+            os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
 async def serve() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Connection, "127.0.0.1", 0)
@@ -93,4 +102,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    pin(int(sys.argv[1]))
     asyncio.run(serve())

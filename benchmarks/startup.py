@@ -10,15 +10,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.harness import HERE, Row, row, rounds
+from benchmarks.harness import HERE, Row, rounds, row
 
 ROUNDS = 11
 LINES = 200
 _WIZARD = str(Path(sys.executable).with_name("wizard"))
-_MEMORY = (
-    "import {module}\n{use}\nimport resource\n"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-)  # fmt: skip
+_MEMORY = """
+import {module}
+{use}
+with open("/proc/self/status") as status:
+    print(next(line for line in status if line.startswith("VmRSS")).split()[1])
+"""
 _SMALL = HERE / "pipelines" / "small.yaml"
 
 
@@ -29,7 +31,10 @@ def long_file(lines: int = LINES) -> str:
         "providers:\n  mock: {type: mock}\nchains:\n  default:\n    targets: [mock/a, mock/b]\n"
         "    policies: {retry: {max_attempts: 2, max_delay: 5s}, cache: {ttl: 1h}}\nsteps:\n"
     )
-    step = "  {name}:\n    prompt:\n      system: Answer briefly.\n      user: |\n        About {{{{ {before} }}}}\n        in one sentence.\n"
+    step = (
+        "  {name}:\n    prompt:\n      system: Answer briefly.\n"
+        "      user: |\n        About {{{{ {before} }}}}\n        in one sentence.\n"
+    )
     before, number = "question", 0
     while text.count("\n") + step.count("\n") <= lines:
         text += step.format(name=f"step_{number}", before=before)
@@ -42,7 +47,7 @@ def whole(*command: str) -> Callable[[], Awaitable[float]]:
 
     async def measure() -> float:
         began = perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return perf_counter() - began
 
     return measure
@@ -65,12 +70,12 @@ def first_output(*command: str) -> Callable[[], Awaitable[float]]:
 
 
 def memory(module: str, use: str = "") -> Callable[[], Awaitable[float]]:
-    """The highest resident memory of a process that imported a module, in MB."""
+    """The resident memory of a process that imported a module, in MB (Linux)."""
 
     async def measure() -> float:
         program = _MEMORY.format(module=module, use=use)
         done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-        return float(done.stdout)
+        return float(done.stdout) / 1024
 
     return measure
 

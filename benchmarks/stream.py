@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.baseline import Raw, raw
-from benchmarks.harness import Row, mock_server, row, rounds
+from benchmarks.harness import Row, mock_server, rounds, row
 from benchmarks.subject import FILES, question, subject
 from wizard_dsl.runtime.pipeline import Pipeline
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     )
     from wizard_dsl.core.messages import Completion, Delta, Message, Request, Usage
     from wizard_dsl.core.response import Response
+    from wizard_dsl.core.result import Result
     from wizard_dsl.runtime.pipeline import Pipeline, Stream
-    from wizard_dsl.runtime.result import Result
     from wizard_dsl.runtime.runtime import open
     from wizard_dsl.runtime.sync import run
 
@@ -46,7 +46,7 @@ _HOMES = {
     "wizard_dsl.core.messages": ("Completion", "Delta", "Message", "Request", "Usage"),
     "wizard_dsl.core.response": ("Response",),
     "wizard_dsl.runtime.pipeline": ("Pipeline", "Stream"),
-    "wizard_dsl.runtime.result": ("Result",),
+    "wizard_dsl.core.result": ("Result",),
     "wizard_dsl.runtime.runtime": ("open",),
     "wizard_dsl.runtime.sync": ("run",),
 }  # fmt: skip

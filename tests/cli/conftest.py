@@ -5,27 +5,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from cli_kit import FILES, Ran, Wizard
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
 from wizard_dsl.cli.main import main
-
-FILES = Path(__file__).parent / "files"
-
-
-class Ran(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Wizard = Callable[..., Ran]
 
 
 class TextFile(SingleFileSnapshotExtension):

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cli_kit import Wizard
 from syrupy.assertion import SnapshotAssertion
-
-from tests.cli.conftest import Wizard
 
 
 @pytest.fixture

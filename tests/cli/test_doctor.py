@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -9,12 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cli_kit import Wizard
+
 from wizard_dsl.cli import _installation
 from wizard_dsl.cli._installation import Finding, examine
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.registry import Registry
-
-from tests.cli.conftest import Wizard
 
 
 def found(registry: Registry | None = None, env: dict[str, str] | None = None) -> dict[str, Finding]:
@@ -39,7 +40,9 @@ def _lines(wizard: Wizard) -> list[str]:
     return [line.replace("absent  ", "ok  ").replace("ok      ", "ok  ") for line in wizard("doctor").out.splitlines()]
 
 
-def test_a_missing_package_is_broken_and_a_missing_extra_absent(wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_broken_and_a_missing_extra_absent(
+    wizard: Wizard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_installation, "_version", lambda name: None)
     findings = found()
     assert findings["package click"].state == "broken"
@@ -96,6 +99,25 @@ def test_a_folder_without_the_right_to_write_is_broken(wizard: Wizard) -> None:
 def test_a_file_in_the_place_of_the_cache_folder_is_broken(wizard: Wizard) -> None:
     Path(".wizard").write_text("")
     assert found()["cache folder"].state == "broken"
+
+
+def test_an_old_python_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_installation, "_OLDEST", (9, 9))
+    assert _installation._python().state == "broken"
+
+
+def test_a_terminal_without_utf_8_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    finding = _installation._terminal({})
+    assert finding.state == "broken"
+    assert finding.detail == "no terminal, latin-1"
+
+
+def test_another_files_mistakes_are_not_the_users_configs(wizard: Wizard) -> None:
+    Path("wizard.yaml").write_text("version: 1\nchains: 3\n")
+    Path("mine.yaml").write_text("version: 1\n")
+    findings = found(env={"WIZARD_CONFIG": "mine.yaml"})
+    assert (findings["user config"].state, findings["project file"].state) == ("ok", "broken")
 
 
 def test_nothing_is_written(wizard: Wizard) -> None:

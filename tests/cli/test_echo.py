@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_kit import Wizard
 from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
+
 from wizard_dsl.cli._resolved import Resolved, as_yaml
 from wizard_dsl.spec.layers import Origin
 from wizard_dsl.spec.source import load_text
-
-from tests.cli.conftest import Wizard
 
 
 def test_every_value_has_its_origin(

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cli_kit import Wizard
 from syrupy.assertion import SnapshotAssertion
+
 from wizard_dsl.cli._keys import keys_of, shown
 from wizard_dsl.cli._pages import pages, text_of, words
 from wizard_dsl.core.errors import TABLE
@@ -16,8 +18,6 @@ from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.codes import CODES
 from wizard_dsl.steps.generate import GENERATE
-
-from tests.cli.conftest import Wizard
 
 
 @pytest.mark.parametrize("word", ["E021", "timeout", "rate_limited", "openai", "sequential", "generate"])
@@ -47,7 +47,8 @@ def test_without_a_word_everything_is_listed(wizard: Wizard) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "near"), [("tiemout", "timeout"), ("E0211", "E021"), ("e07", "E070"), ("circuit-breaker", "circuit_breaker")]
+    ("word", "near"),
+    [("tiemout", "timeout"), ("E0211", "E021"), ("e07", "E070"), ("circuit-breaker", "circuit_breaker")],
 )
 def test_an_unknown_word_gets_the_nearest(wizard: Wizard, word: str, near: str) -> None:
     code, out, err = wizard("explain", word)

@@ -113,11 +113,12 @@ def test_each_mistake_has_its_exit_code_and_says_what_is_wrong(
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "code"), [(401, "auth", 4), (503, "server", 5), (429, "rate_limited", 5), (400, "invalid_request", 5)]
+    ("status", "kind", "code"),
+    [(401, "auth", 4), (503, "server", 5), (429, "rate_limited", 5), (400, "invalid_request", 5)],
 )
 def test_a_failed_provider_lists_its_attempts(tmp_path: Path, status: int, kind: str, code: int) -> None:
     path = tmp_path / "case.yaml"
-    path.write_text(FILE.replace("reply: \"one two three\", latency: 1s", f"error_rate: 100%, status: {status}"))
+    path.write_text(FILE.replace('reply: "one two three", latency: 1s', f"error_rate: 100%, status: {status}"))
     done = invoke("run", str(path), "--mock", "-i", "q=hi")
     assert done.exit_code == code, done.stderr
     assert f"error[{kind}]" in done.stderr

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli_kit import FILES, Wizard
 from syrupy.assertion import SnapshotAssertion
-
-from tests.cli.conftest import FILES, Wizard
 
 
 def test_a_valid_file_has_no_findings(wizard: Wizard) -> None:
@@ -98,6 +97,30 @@ def test_nothing_to_look_at_is_wrong_usage(wizard: Wizard, arguments: list[str])
     assert "there is no" in err
 
 
+def test_a_test_file_alone_is_nothing_to_look_at(wizard: Wizard) -> None:
+    Path("ask.test.yaml").write_text("version: 1\ntests: {}\n")
+    assert wizard("validate", "ask.test.yaml").code == 2
+    assert wizard("validate", "one.yaml", "ask.test.yaml").code == 0
+
+
+def test_a_byte_order_mark_does_not_hide_a_file(wizard: Wizard) -> None:
+    Path("marked").mkdir()
+    Path("marked/one.yaml").write_bytes(b"\xef\xbb\xbf" + Path("one.yaml").read_bytes())
+    assert wizard("validate", "marked").err == "no findings in 1 file\n"
+
+
+def test_a_link_to_nowhere_is_a_finding(wizard: Wizard) -> None:
+    Path("project/pipelines/gone.yaml").symlink_to("nowhere.yaml")
+    code, out, _ = wizard("validate", "project")
+    assert code == 1
+    assert "gone.yaml: error[E001]" in out
+    assert wizard("validate", "project/pipelines/gone.yaml").code == 1
+
+
+def test_a_file_named_twice_is_reported_once(wizard: Wizard) -> None:
+    assert wizard("validate", "wrong.yaml", "./wrong.yaml", ".").out.count("max_attempts") == 1
+
+
 def test_a_directory_that_is_called_like_a_file_is_looked_into(wizard: Wizard) -> None:
     Path("folder.yaml").mkdir()
     assert wizard("validate", "folder.yaml").code == 2
@@ -115,5 +138,6 @@ def test_a_valid_file_needs_neither_network_nor_schema_library() -> None:
         "print(sorted({'aiohttp', 'jsonschema', 'diskcache', 'loguru', 'genai_prices', 'rich'} & sys.modules.keys()))\n"
     )
     env = {**os.environ, "WIZARD_PLUGINS": ""}
-    done = subprocess.run([sys.executable, "-c", program], cwd=FILES, env=env, capture_output=True, text=True)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=FILES, env=env, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

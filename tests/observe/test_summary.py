@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from wizard_dsl.core.result import AttemptRow, Cost, ErrorRow, ItemRow, PipelineRow, Result, StepRow, UsageRow
 from wizard_dsl.observe.summary import short_names, show_time, summary
-from wizard_dsl.runtime.result import AttemptRow, Cost, ErrorRow, ItemRow, PipelineRow, Result, StepRow, UsageRow
 
 USAGE = UsageRow(1, 1, "reported")
 

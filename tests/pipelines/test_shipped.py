@@ -64,7 +64,7 @@ def test_streamed_and_whole_answers_are_the_same_text(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_what_we_ship_has_no_finding(name: str) -> None:
     from wizard_dsl.compiler.compile import Sources, compile_file
-    from wizard_dsl.lint import lint
+    from wizard_dsl.lint.rules import lint
     from wizard_dsl.registry import Registry
 
     compiled = compile_file(ROOT / "pipelines" / f"{name}.yaml", Registry(), Sources())

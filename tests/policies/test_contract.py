@@ -55,7 +55,10 @@ def test_the_answer_is_json_alone_or_in_one_fence(text: str) -> None:
     assert violations(text) == []
 
 
-@pytest.mark.parametrize("text", ["", "no", f"Here it is: {GOOD}", f"{GOOD}{GOOD}", "NaN", "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "no", f"Here it is: {GOOD}", f"{GOOD}{GOOD}", "NaN", "[" * 100_000, "\ud800", "[" * 100_000 + "]" * 100_000],
+)
 def test_anything_else_is_not(text: str) -> None:
     (sentence,) = violations(text)
     assert "not JSON" in sentence or "surrogates" in sentence
@@ -71,6 +74,12 @@ def test_violations_are_few_and_short() -> None:
     validator = compile_schema({"type": "array", "items": {"type": "integer"}}, "here")
     found = find_violations(validator, Completion(text=json.dumps(["x" * 1000] * 50)))
     assert len(found) == 10 and all(len(each.sentence) < 250 for each in found)
+
+
+def test_an_answer_too_deep_for_a_recursive_schema_is_a_violation() -> None:
+    lists = {"$ref": "#/$defs/list", "$defs": {"list": {"type": "array", "items": {"$ref": "#/$defs/list"}}}}
+    (found,) = find_violations(compile_schema(lists, "here"), Completion(text="[" * 900 + "]" * 900))
+    assert "too deeply" in found.sentence
 
 
 @pytest.mark.parametrize(("reason", "said"), [("length", "max_tokens"), ("content_filter", "content filter")])

@@ -166,10 +166,26 @@ def test_patience_that_ends_just_after_the_turn_came_changes_nothing() -> None:
         line = Line(Places(1), LoopClock())
         token = line.take(0.0)
         waiter = asyncio.ensure_future(line.stand(2.0))
+        await asyncio.sleep(0)
         await asyncio.sleep(2.0)
         assert token is not None
         line.give(token)
         assert await waiter is not None
+
+    run(main())
+
+
+def test_one_cancelled_on_the_very_instant_its_patience_ends_gives_nothing_back() -> None:
+    async def main() -> None:
+        places = Places(1)
+        line = Line(places, LoopClock())
+        line.take(0.0)
+        waiter = asyncio.ensure_future(line.stand(NEVER))
+        await asyncio.sleep(0)
+        line._late(next(iter(line._queue)))
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        assert waiter.cancelled() and places.taken == 1
 
     run(main())
 

@@ -359,3 +359,15 @@ def test_a_429_inside_the_queue_of_our_own_limit_is_a_skip() -> None:
         assert (await call).text == "y" and chain.clock.now() == 20
 
     run(main())
+
+
+def test_one_that_became_free_while_another_was_tried_is_called_without_a_wait() -> None:
+    async def main() -> None:
+        chain = build_chain(
+            {"a": [refused("20s"), "hello"], "b": [refused("10s"), {"status": 402, "delay": "15s"}]}, CALM
+        )
+        await chain.answer()
+        assert chain.story() == "a 429 → b 429 → b 402 → a ok" and chain.clock.now() == 25
+        assert len(chain.events(RateLimitWaited)) == 1
+
+    run(main())

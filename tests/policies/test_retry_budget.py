@@ -110,6 +110,16 @@ def test_a_wait_after_a_429_withdraws() -> None:
     run(main())
 
 
+def test_a_wait_for_the_one_free_first_is_not_begun_without_a_withdrawal() -> None:
+    async def main() -> None:
+        policies = [(RETRY, {"jitter": "none"}), (RETRY_BUDGET, {"ratio": "0%", "floor": "0.01/s"})]
+        chain = build_chain({"a": [{"status": 429, "retry_after": "20s"}, "never"]}, policies)
+        error = await fail(chain)
+        assert error.marks == ("retry_budget_exhausted",) and error.retry_after == 20 and chain.clock.now() == 0
+
+    run(main())
+
+
 def test_without_the_policy_repeats_are_not_rationed() -> None:
     async def main() -> None:
         chain = build_chain({"a": [503] * 9 + ["hello"]}, [(RETRY, {"max_attempts": 10})])

@@ -313,3 +313,22 @@ def test_repeats_of_a_request_share_a_key_and_other_requests_do_not():
 
     first, again, other = drive(OPENAI, KEY, [body] * 3, use)
     assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"a\ud83d\ude00b", "a😀b"),
+        (r"a\ud83d", "a�"),
+        (r"\ude00b", "�b"),
+        (r"\ud83d\n\u00e9", "�\né"),
+        (r"\\ud83d\ud83d", "\\ud83d�"),
+    ],
+)
+def test_half_a_character_does_not_break_an_answer(escaped, text):
+    event = b'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n' % escaped.encode()
+    completion, error = ask(sse_reply(event, chunk(finish="stop")), stream=True)
+    assert error is None and completion.text == text
+    body = b'{"choices": [{"message": {"content": "%s"}}]}' % escaped.encode()
+    completion, error = ask(Reply(body=body), stream=False)
+    assert error is None and completion.text == text

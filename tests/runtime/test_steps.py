@@ -9,8 +9,8 @@ import pytest
 from run_kit import CHAIN, HEAD, play
 
 from wizard_dsl.core.errors import DeadlineExceeded, InputInvalid, StepFailed, WizardError
+from wizard_dsl.core.result import Result
 from wizard_dsl.runtime.pipeline import Pipeline
-from wizard_dsl.runtime.result import Result
 
 
 async def once(pipeline: Pipeline) -> Result:

@@ -86,7 +86,10 @@ def test_a_stalled_stream_ends_when_it_is_aborted() -> None:
         response = await chain.ask(commit="content")
         reading = asyncio.ensure_future(response.read())
         await asyncio.sleep(5)
+        source = response._source
         response.abort(AttemptTimeout("enough", phase="idle"))
+        assert source is not None
+        source.abort(None)
         with pytest.raises(StreamBroken, match="enough"):
             await reading
         assert chain.clock.now() == 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,7 +28,7 @@ def needs(compiled: Compiled, program: Program) -> list[Need]:
     """The needs of a program and of those it runs as steps, each once."""
     found: dict[str, Need] = {}
     for each in _programs(program):
-        for need in (*_keys(each), *_models(each), *_stores(each, compiled.loaded.root)):
+        for need in (*_keys(each, compiled.loaded.data), *_models(each), *_stores(each, compiled.loaded.root)):
             found.setdefault(need.what, need)
     return list(found.values())
 
@@ -46,7 +46,7 @@ def _programs(program: Program) -> Iterator[Program]:
             yield from _programs(step.subprogram)
 
 
-def _keys(program: Program) -> Iterator[Need]:
+def _keys(program: Program, data: dict[str, Any]) -> Iterator[Need]:
     """The compiler has refused a file whose key is missing; an empty one is as good as none."""
     for target in targets(program):
         variable = target.type.key_variable
@@ -55,7 +55,8 @@ def _keys(program: Program) -> Iterator[Need]:
         if getattr(target.config, "api_key", None):
             yield Need(f"key of {target.provider}", "ok", "is set")
         else:
-            yield Need(f"key of {target.provider}", "missing", "is empty", f"set {variable}")
+            written = data.get("providers", {}).get(target.provider, {}).get("api_key", variable)
+            yield Need(f"key of {target.provider}", "missing", f"{written} is empty", "give it the key")
 
 
 def _models(program: Program) -> Iterator[Need]:

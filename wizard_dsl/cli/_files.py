@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -81,7 +82,7 @@ def _by_content(path: Path) -> Kind | None:
     """A pipeline has a version and one of our sections, or two of these: a misspelt version hides no file."""
     try:
         with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
+            head = stream.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
     except OSError:
         return "pipeline"  # unreadable: the loader says why
     sections = set(_SECTION.findall(head))

@@ -20,7 +20,7 @@ from wizard_dsl import __version__
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.providers.embedded import DEFAULT_MODEL, find_weights
 from wizard_dsl.registry import Group, Registry
-from wizard_dsl.spec.diagnostics import Diagnostic, has_errors, sentence
+from wizard_dsl.spec.diagnostics import Diagnostic, sentence
 from wizard_dsl.spec.load import load
 from wizard_dsl.spec.project import find_project, user_config
 
@@ -124,14 +124,13 @@ def _settings(folder: Path, env: Mapping[str, str], registry: Registry) -> Itera
             yield Finding(what, "absent", "none")
             continue
         found = load(path, registry=registry, kind="project").diagnostics
-        yield _file(what, path, [each for each in found if each.file == str(path) or has_errors([each])])
+        yield _file(what, path, [each for each in found if Path(each.file).resolve() == path.resolve()])
 
 
 def _file(what: str, path: Path, found: list[Diagnostic]) -> Finding:
-    errors = [each for each in found if each.severity == "error"]
-    if not errors:
+    first = next((each for each in found if each.severity == "error"), None)
+    if first is None:
         return Finding(what, "ok", str(path))
-    first = errors[0]
     detail = f"{first.file}:{first.line}:{first.column} [{first.code}] {sentence(first)}"
     return Finding(what, "broken", detail, f"wizard validate {path}")
 

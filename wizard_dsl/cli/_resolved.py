@@ -38,7 +38,7 @@ def resolved(merged: Merged, registry: Registry) -> Resolved:
     """The document of the layers; treat it as frozen."""
     data = _masked(_with_defaults(merged.data, registry))
     known = merged.origins()
-    origins = {path: known[path] if path in known else _BUILT_IN for path in _ends(data, ())}
+    origins = {path: known.get(path, _BUILT_IN) for path in _ends(data, ())}
     return Resolved(data, origins)
 
 
@@ -94,7 +94,9 @@ def _masked(value: Any) -> Any:
 
 
 def _ends(value: Any, path: DocPath) -> list[DocPath]:
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    pairs = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     return [end for key, each in pairs for end in _ends(each, (*path, key))] if pairs else [path]
 
 

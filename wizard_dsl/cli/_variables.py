@@ -15,7 +15,6 @@ from wizard_dsl.spec.settings import PREFIX, SET_PREFIX, env_table
 _OTHERS: Final = MappingProxyType(
     {
         "WIZARD_CONFIG": "the user's settings file; empty: none",
-        "WIZARD_ENV": "development: mocks where a provider has no key",
         "WIZARD_PLUGINS": "empty: no plug-in is looked for",
     }
 )

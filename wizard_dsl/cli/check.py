@@ -65,9 +65,12 @@ def examine(file: Path, live: bool, overlays: tuple[str, ...], sets: tuple[str, 
 
 
 def _text(report: Report) -> str:
-    lines = [(each.state, each.what, _with(each.detail, each.suggestion)) for each in report.needs]
+    lines: list[tuple[str, str, str]] = []
+    for need in report.needs:
+        lines.append((need.state, need.what, _with(need.detail, need.suggestion)))
     for each in report.live or ():
-        lines.append((each.kind, each.target, _with(each.message or f"answered in {each.elapsed:.2f} s", each.suggestion)))
+        answer = each.message or f"answered in {each.elapsed:.2f} s"
+        lines.append((each.kind, each.target, _with(answer, each.suggestion)))
     return render_text(report.diagnostics) + columns(lines, indent="") + ("ok\n" if report.sound else "")
 
 

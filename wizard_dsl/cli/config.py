@@ -22,7 +22,7 @@ def command() -> None:
     """Show the settings that lie under and over a pipeline file."""
 
 
-@command.command("show")
+@command.command("show", short_help="Settings files, settings and variables.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @format_option("text", "json")
 @click.option("--all", "everything", is_flag=True, help="All variables, not only those that are set.")
@@ -43,7 +43,7 @@ def show(file: Path | None, form: str, everything: bool) -> int:
     return int(has_errors(found))
 
 
-@command.command("path")
+@command.command("path", short_help="Where the settings files are.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @format_option("text", "json")
 def path(file: Path | None, form: str) -> int:

@@ -21,7 +21,9 @@ def command(form: str) -> int:
     Changes nothing and needs no network.
     """
     findings = examine(Path(), dict(os.environ), registry_of())
-    click.echo(as_json([msgspec.structs.asdict(each) for each in findings]) if form == "json" else _text(findings), nl=False)
+    click.echo(
+        as_json([msgspec.structs.asdict(each) for each in findings]) if form == "json" else _text(findings), nl=False
+    )
     return int(any(each.state == "broken" for each in findings))
 
 

@@ -39,6 +39,7 @@ def command(folder: Path, form: str) -> int:
     hello = folder / "pipelines" / "hello.yaml"
     click.echo(report(files), nl=False)
     click.echo(f"Try it: wizard run {hello} --mock, then without --mock on the embedded model.", err=True)
+    click.echo("After an upgrade: wizard schema > schemas/pipeline.schema.json, for your editor.", err=True)
     return 0
 
 

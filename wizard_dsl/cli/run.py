@@ -14,15 +14,16 @@ from wizard_dsl.cli._inputs import gather
 from wizard_dsl.cli.main import INTERRUPTED, tell
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.core.errors import WizardError
-from wizard_dsl.observe.transcript import render, summary
+from wizard_dsl.observe.summary import summary
+from wizard_dsl.observe.transcript import render
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import require, running
 from wizard_dsl.spec.diagnostics import ordered, render_text
 from wizard_dsl.testing import virtual
 
 if TYPE_CHECKING:
+    from wizard_dsl.core.result import Result
     from wizard_dsl.runtime.pipeline import Pipeline, Stream
-    from wizard_dsl.runtime.result import Result
 
 
 @click.command("run", short_help="Run a pipeline file.")
@@ -105,11 +106,14 @@ class _Work:
         return [log_sink(log.level, log.format, secrets=self._compiled.loaded.secrets)]
 
     async def _once(self, pipeline: Pipeline) -> int:
-        begin = pipeline.stream if self._stream else pipeline.start
-        extra = {"reasoning": True} if self._stream and self._options["reasoning"] else {}
+        deadline = self._options["deadline"]
+        if self._stream:
+            begun = pipeline.stream(inputs=self._inputs, deadline=deadline, reasoning=self._options["reasoning"])
+        else:
+            begun = pipeline.start(inputs=self._inputs, deadline=deadline)
         error: WizardError | None = None
         interrupted = False
-        async with begin(inputs=self._inputs, deadline=self._options["deadline"], **extra) as stream:
+        async with begun as stream:
             try:
                 await self._follow(stream)
             except WizardError as failure:

@@ -6,7 +6,7 @@ import click
 
 from wizard_dsl.cli._output import as_json
 from wizard_dsl.cli._registry import registry_of
-from wizard_dsl.runtime.result import result_schema
+from wizard_dsl.core.result import result_schema
 from wizard_dsl.spec.schema import for_kind
 
 KINDS = ("pipeline", "project", "overlay")

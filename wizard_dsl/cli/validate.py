@@ -61,7 +61,9 @@ def _files(paths: tuple[Path, ...]) -> Found:
         raise click.UsageError(f"there is no file or folder '{found.missing[0]}'")
     if not found.files:
         shown = ", ".join(map(str, paths))
-        raise click.UsageError(f"there is no pipeline, wizard.yaml or overlay in {shown}; `wizard init` writes some")
+        raise click.UsageError(
+            f"there is no pipeline, wizard.yaml or overlay in {shown}; `wizard init` begins a project"
+        )
     return found
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from wizard_dsl.core.result import Result
 from wizard_dsl.registry import Registry
-from wizard_dsl.runtime.result import Result
 from wizard_dsl.spec import schema
 
 

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.link import Library, known_facts
 from wizard_dsl.compiler.program import Program, TargetPlan
-from wizard_dsl.core.target import Facts
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding
 
 
 def w111_unknown_model(compiled: Compiled, library: Library) -> Iterator[Diagnostic]:
-    """W111: neither the file nor the provider type nor `library` knows anything of a target's model."""
+    """W111: neither the file nor the provider type nor `library` knows a target's window or price."""
     if compiled.program is None:
         return
     seen: set[tuple[str, str]] = set()
     for path, target in _targets(compiled.program, compiled):
         model = (target.provider, target.model)
-        if target.type.local or model in seen or known_facts(target, library) != Facts():
+        facts = known_facts(target, library)
+        if model in seen or facts.context is not None or facts.prices is not None:
             continue
         seen.add(model)
-        message = f"nothing is known about the model '{target.model}': its window, abilities and prices go unchecked"
+        message = f"nothing is known about the model '{target.model}': its window and its cost go unchecked"
         hint = f"say what you know under providers.{target.provider}.models"
         yield finding("W111", message, compiled.loaded.places.value_at(path), path=path, suggestion=hint)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.program import Program
@@ -40,15 +41,12 @@ class Subject:
         return self.compiled.loaded.places.origin_of(path).layer == "pipeline"
 
     def written(self, path: DocPath) -> bool:
-        """Whether something stands at `path` in the merged document, from whatever layer."""
-        value: object = self.compiled.loaded.data
+        """Whether a key stands at `path` in the merged document, from whatever layer."""
+        value: Any = self.compiled.loaded.data
         for part in path:
-            if isinstance(value, dict) and part in value:
-                value = value[part]
-            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-                value = value[part]
-            else:
+            if not isinstance(value, dict) or part not in value:
                 return False
+            value = value[part]
         return True
 
     def places_of(self, chain: ChainEntry, index: int | None) -> list[tuple[DocPath, PolicyMap]]:

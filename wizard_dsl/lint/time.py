@@ -73,4 +73,3 @@ def _written(subject: Subject, entry: ChainEntry, index: int | None, kind: str, 
         if isinstance(own, dict) and key in own:
             return (*path, kind, key)
     return None
-

@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wizard_dsl.runtime.result import AttemptRow, Cost, Result, StepRow
+    from wizard_dsl.core.result import AttemptRow, Cost, Result, StepRow
 
 #: More steps than this are counted, not told.
 _TOLD: Final = 3

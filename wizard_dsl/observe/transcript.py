@@ -21,8 +21,8 @@ from wizard_dsl.observe.redact import redact
 from wizard_dsl.observe.summary import summary
 
 if TYPE_CHECKING:
+    from wizard_dsl.core.result import Result
     from wizard_dsl.core.run import Transcript
-    from wizard_dsl.runtime.result import Result
 
 __all__ = ["SENTENCES", "render", "summary"]
 

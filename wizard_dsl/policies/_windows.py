@@ -140,7 +140,7 @@ def _limiter(counts: WindowCounts) -> Any:
         def clear_sliding_window(self, key: str, expiry: int) -> None:
             counts.forget(key)
 
-        def unused(self, *args: object) -> Any:
+        def unused(self, *args: object, **options: object) -> Any:
             raise NotImplementedError("only sliding windows are kept here")
 
         incr = get = get_expiry = check = reset = clear = unused

@@ -63,18 +63,17 @@ class CircuitBreakerConfig(PolicyConfig, frozen=True):
 class Breaker:
     """One breaker, shared by all nodes of its scope."""
 
-    __slots__ = ("_circuit", "_told", "state")
+    __slots__ = ("_circuit", "state", "told")
 
     def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
         self.state = BreakerState(limits)
         self._circuit = _circuit_type()(wall)
-        self._told = 0
+        self.told = 0  # the generation that listeners know of
 
     def settle(self, changed: Callable[[str, str], None]) -> None:
         """Tell the listeners, and `changed(before, after)`, of a transition that was not told yet."""
-        if self._told != self.state.generation:
-            self._told = self.state.generation
-            self._circuit.follow(self.state.state, changed)
+        self.told = self.state.generation
+        self._circuit.follow(self.state.state, changed)
 
     def add_listener(self, listener: Any) -> None:
         """A pybreaker.CircuitBreakerListener that is told of every transition."""
@@ -173,11 +172,13 @@ class CircuitBreaker:
             self._state.neutral(ticket)
 
     def _tell(self, run: Run) -> None:
-        self._breaker.settle(
-            lambda before, after: self._emit(
-                run, BreakerChanged(path=self._path, target=self._target.name, before=before, after=after)
-            )
-        )
+        if self._breaker.told == self._state.generation:
+            return
+
+        def changed(before: str, after: str) -> None:
+            self._emit(run, BreakerChanged(path=self._path, target=self._target.name, before=before, after=after))
+
+        self._breaker.settle(changed)
 
 
 def verdict(error: WizardError, trip_on: Mapping[str, bool]) -> Verdict:

@@ -20,6 +20,7 @@ from wizard_dsl.core.run import Run
 from wizard_dsl.providers._chat import ChatReader, read_usage
 from wizard_dsl.providers._chat_request import encode_messages, encode_tools, json_format
 from wizard_dsl.providers._config import JSON_HEADERS, BaseUrl, EndpointConfig, build_headers, join_url, secrets_of
+from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._wire import Wire, idempotency_key
 
 
@@ -72,7 +73,7 @@ class ChatNode:
         if request.kind == "embed":
             return await self._embed(request, run)
         stream = run.commit == "content"
-        body = msgspec.json.encode(self._body(request, stream))
+        body = encode_body(self._body(request, stream))
         headers = self._headers
         if self._quirks.idempotency:
             headers = headers | {"idempotency-key": idempotency_key(run, self._target, body)}
@@ -93,7 +94,7 @@ class ChatNode:
         return body
 
     async def _embed(self, request: Request, run: Run) -> Response:
-        body = msgspec.json.encode({**request.params, "model": self._model, "input": request.texts})
+        body = encode_body({**request.params, "model": self._model, "input": request.texts})
         return await self._wire.embed(self._embeddings, self._headers, body, _read_embeddings, len(request.texts), run)
 
 

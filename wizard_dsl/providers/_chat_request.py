@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from wizard_dsl.core.messages import Image, Message, Request, Text
+import msgspec
+
+from wizard_dsl.core.errors import InvalidRequest
+from wizard_dsl.core.messages import Image, Message, Request, Text, ToolCall
 
 
 def encode_messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
@@ -49,6 +52,14 @@ def encode_tools(request: Request) -> list[dict[str, Any]]:
         }
         for tool in request.tools
     ]
+
+
+def arguments_of(call: ToolCall) -> Any:
+    """The arguments of a call in the history, for protocols that want the object itself. Raises InvalidRequest."""
+    try:
+        return msgspec.json.decode(call.arguments or "{}")
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the arguments of the call {call.name!r} are no JSON: {error}", sent=False) from error
 
 
 def json_format(schema: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ def data_of(url: str) -> tuple[str, str] | None:
         return None
     kind, comma, content = url[5:].partition(",")
     if not comma or not kind.endswith(";base64"):
-        raise InvalidRequest(f"an image's data: URL must be base64, as in data:image/png;base64,…, not {url[:40]!r}")
+        raise InvalidRequest(
+            f"an image's data: URL must be base64, as in data:image/png;base64,…, not {url[:40]!r}", sent=False
+        )
     return kind.removesuffix(";base64") or "image/png", content
 
 

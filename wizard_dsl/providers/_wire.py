@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
-from wizard_dsl.core.errors import AttemptFailed, ConnectError, MalformedResponse, ServerError, WizardError
+from wizard_dsl.core.errors import (
+    AttemptFailed,
+    ConnectError,
+    MalformedResponse,
+    ServerError,
+    WizardError,
+)
 from wizard_dsl.core.http import ConnectFailed, ConnectionLost, HttpRequest, HttpResponse
 from wizard_dsl.core.messages import Assembler, Completion, Delta
 from wizard_dsl.core.response import Response
@@ -26,6 +32,7 @@ from wizard_dsl.providers._errors import (
     request_id,
     shorten,
 )
+from wizard_dsl.providers._json import mend
 from wizard_dsl.providers._sse import Splitter
 
 if TYPE_CHECKING:
@@ -171,7 +178,7 @@ class Wire:
                 raise Unreadable("the body is empty")
             if not reader.lines and head.startswith((b"data:", b"event:", b":", b"id:")):
                 return drain(reader, body)
-            return reader.whole(body)
+            return read_whole(reader, body)
         except ErrorInside as error:
             raise self.inside(response, error) from None
         except Unreadable as error:
@@ -226,8 +233,30 @@ def drain(reader: Reader, body: bytes) -> list[Delta]:
     out: list[Delta] = []
     splitter = reader.splitter()
     for name, data in (*splitter.feed(body), *splitter.close()):
-        reader.event(name, data, out)
+        read_event(reader, name, data, out)
     return out
+
+
+def read_event(reader: Reader, name: bytes, data: bytes, out: list[Delta]) -> None:
+    """One event, also where a character was cut into two escapes and only one of them is in it."""
+    try:
+        reader.event(name, data, out)
+    except msgspec.DecodeError:
+        whole = mend(data)
+        if whole == data:
+            raise
+        reader.event(name, whole, out)
+
+
+def read_whole(reader: Reader, body: bytes) -> list[Delta]:
+    """A whole body, with the same tolerance."""
+    try:
+        return reader.whole(body)
+    except msgspec.DecodeError:
+        whole = mend(body)
+        if whole == body:
+            raise
+        return reader.whole(whole)
 
 
 class Arriving:
@@ -319,11 +348,11 @@ class Arriving:
         return data
 
     def _events(self, data: bytes, out: list[Delta]) -> None:
-        read = self._reader.event
+        reader = self._reader
         raw = b""
         try:
             for name, raw in self._splitter.feed(data):
-                read(name, raw, out)
+                read_event(reader, name, raw, out)
         except ErrorInside as error:
             raise self._wire.inside(self._response, error) from None
         except Unreadable as error:
@@ -343,7 +372,7 @@ class Arriving:
         raw = b""
         try:
             for name, raw in self._splitter.close():
-                self._reader.event(name, raw, out)
+                read_event(self._reader, name, raw, out)
         except ErrorInside as error:
             raise self._wire.inside(self._response, error) from None
         except (Unreadable, *_ODD) as error:

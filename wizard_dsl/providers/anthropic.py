@@ -21,9 +21,11 @@ from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Facts
+from wizard_dsl.providers._chat_request import arguments_of
 from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
 from wizard_dsl.providers._images import data_of
+from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
@@ -66,7 +68,7 @@ class Anthropic:
         if request.kind == "embed":
             raise Unsupported("Anthropic has no embeddings", lost=("embed",))
         stream = run.commit == "content"
-        body = msgspec.json.encode(self._body(request, stream))
+        body = encode_body(self._body(request, stream))
         return await self._wire.ask(self._url, self._headers, body, AnthropicReader(), run, stream=stream)
 
     def _body(self, request: Request, stream: bool) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         elif isinstance(part, Text) and part.text:
             blocks.append({"type": "text", "text": part.text})
     for call in message.tool_calls:
-        arguments = msgspec.Raw(call.arguments.encode())
+        arguments = arguments_of(call)
         blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
     return blocks
 

@@ -20,6 +20,7 @@ from wizard_dsl.providers._chat import as_arguments
 from wizard_dsl.providers._chat_request import encode_messages, encode_tools
 from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
+from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
@@ -53,7 +54,7 @@ class Cohere:
         if request.kind == "embed":
             return await self._embed(request, run)
         stream = run.commit == "content"
-        body = msgspec.json.encode(self._body(request, stream))
+        body = encode_body(self._body(request, stream))
         return await self._wire.ask(self._url, self._headers, body, CohereReader(), run, stream=stream)
 
     def _body(self, request: Request, stream: bool) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class Cohere:
             "texts": request.texts,
             "embedding_types": ["float"],
         }
-        body = msgspec.json.encode(asked)
+        body = encode_body(asked)
         return await self._wire.embed(self._embeddings, self._headers, body, _read_embeddings, len(request.texts), run)
 
 

@@ -16,9 +16,11 @@ from wizard_dsl.core.messages import Completion, Delta, FinishReason, Image, Mes
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
+from wizard_dsl.providers._chat_request import arguments_of
 from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, names_error
 from wizard_dsl.providers._images import data_of, type_of
+from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
@@ -70,7 +72,7 @@ class Gemini:
             return await self._embed(request, run)
         stream = run.commit == "content"
         url = self._streaming if stream else self._url
-        body = msgspec.json.encode(self._body(request))
+        body = encode_body(self._body(request))
         return await self._wire.ask(url, self._headers, body, GeminiReader(), run, stream=stream)
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -119,7 +121,7 @@ class Gemini:
             elif isinstance(part, Text) and part.text:
                 parts.append({"text": part.text})
         for number, call in enumerate(message.tool_calls):
-            called: dict[str, Any] = {"functionCall": {"name": call.name, "args": msgspec.Raw(call.arguments.encode())}}
+            called: dict[str, Any] = {"functionCall": {"name": call.name, "args": arguments_of(call)}}
             if self._signed and number == 0:
                 called["thoughtSignature"] = _NO_SIGNATURE
             parts.append(called)
@@ -130,7 +132,7 @@ class Gemini:
             {**request.params, "model": self._resource, "content": {"parts": [{"text": text}]}}
             for text in request.texts
         ]
-        body = msgspec.json.encode({"requests": asked})
+        body = encode_body({"requests": asked})
         return await self._wire.embed(self._embeddings, self._headers, body, _read_embeddings, len(asked), run)
 
 

@@ -222,8 +222,8 @@ MOCK = ProviderType(
         Example(
             "Rules, latency, and an attempt in ten that fails",
             "type: mock\nlatency: 300ms\nerror_rate: 10%\nreply:\n"
-            "  - {match: (?i)refund, reply: Refunds take five days.}\n"
-            "  - {match: (?i)overload, status: 503}\n"
+            '  - {match: "(?i)refund", reply: Refunds take five days.}\n'
+            "  - {match: overload, status: 503}\n"
             "  - {reply: Thank you for your message.}",
         ),
     ),

@@ -28,10 +28,11 @@ from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.providers._chat import as_arguments
-from wizard_dsl.providers._chat_request import encode_tools
+from wizard_dsl.providers._chat_request import arguments_of, encode_tools
 from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
 from wizard_dsl.providers._images import data_of
+from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._ndjson import NdjsonSplitter
 from wizard_dsl.providers._sse import Splitter
 from wizard_dsl.providers._wire import Wire
@@ -57,12 +58,12 @@ class Ollama:
     async def call(self, request: Request, run: Run) -> Response:
         """Raises AttemptFailed, and Unsupported for an image that is a URL."""
         if request.kind == "embed":
-            body = msgspec.json.encode({**request.params, "model": self._model, "input": request.texts})
+            body = encode_body({**request.params, "model": self._model, "input": request.texts})
             return await self._wire.embed(
                 self._embeddings, self._headers, body, _read_embeddings, len(request.texts), run
             )
         stream = run.commit == "content"
-        body = msgspec.json.encode(self._body(request, stream))
+        body = encode_body(self._body(request, stream))
         reader = OllamaReader(estimate_tokens(request.size()))
         return await self._wire.ask(self._url, self._headers, body, reader, run, stream=stream)
 
@@ -91,8 +92,7 @@ def _message(message: Message, names: dict[str, str]) -> dict[str, Any]:
         body["images"] = images
     if message.tool_calls:
         body["tool_calls"] = [
-            {"function": {"name": call.name, "arguments": msgspec.Raw(call.arguments.encode())}}
-            for call in message.tool_calls
+            {"function": {"name": call.name, "arguments": arguments_of(call)}} for call in message.tool_calls
         ]
     if message.tool_call_id is not None:
         body["tool_name"] = names.get(message.tool_call_id, "tool")

@@ -21,6 +21,7 @@ from wizard_dsl.providers._chat import read_usage
 from wizard_dsl.providers._chat_request import json_format
 from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
+from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire, idempotency_key
 
@@ -31,6 +32,10 @@ _INCOMPLETE: dict[str, FinishReason] = {
     "max_tokens": "length",
     "content_filter": "content_filter",
 }
+
+
+_TEXT = frozenset({"response.output_text.delta", "response.refusal.delta"})
+_REASONING = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
 
 
 class ResponsesConfig(EndpointConfig, frozen=True, kw_only=True):
@@ -60,7 +65,7 @@ class Responses:
         if request.kind == "embed":
             raise Unsupported("the responses protocol has no embeddings; use type: openai", lost=("embed",))
         stream = run.commit == "content"
-        body = msgspec.json.encode(self._body(request, stream))
+        body = encode_body(self._body(request, stream))
         headers = self._headers | {"idempotency-key": idempotency_key(run, self._target, body)}
         return await self._wire.ask(self._url, headers, body, ResponsesReader(), run, stream=stream)
 
@@ -106,7 +111,10 @@ def _items(message: Message) -> list[dict[str, Any]]:
 
 
 class ResponsesReader:
-    """One answer. Items of the server's own tools are not for us."""
+    """One answer. Items of the server's own tools are not for us.
+
+    An item is known by its place in the output and by its id: some servers send only one, some change the ids.
+    """
 
     splitter: ClassVar[type[Splitter]] = SseSplitter
     lines: ClassVar[bool] = False
@@ -114,8 +122,10 @@ class ResponsesReader:
     def __init__(self) -> None:
         self.done = False
         self.final = False
+        self._model: str | None = None
         self._calls: dict[Any, int] = {}
-        self._spoken: set[Any] = set()  # places whose deltas came: items, and (item, "call") for arguments
+        self._count = 0
+        self._spoken: set[Any] = set()  # items whose text, or whose arguments, have come
         self._refused = False
 
     def event(self, name: bytes, data: bytes, out: list[Delta]) -> None:
@@ -123,27 +133,27 @@ class ResponsesReader:
             return
         event = msgspec.json.decode(data)
         kind = event.get("type") or name.decode()
-        place = event.get("output_index", event.get("item_id"))
-        if kind in ("response.output_text.delta", "response.refusal.delta"):
+        item = event.get("item") or {}
+        keys = _keys(event.get("output_index"), event.get("item_id") or item.get("id"))
+        if kind in _TEXT:
             self._refused = self._refused or kind == "response.refusal.delta"
-            self._spoken.add(place)
+            self._spoken.update(keys)
             out.append(Delta(text=event["delta"]))
-        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
-            self._spoken.add(place)
+        elif kind in _REASONING:
+            self._spoken.update(keys)
             out.append(Delta(reasoning=event["delta"]))
-        elif kind == "response.function_call_arguments.delta" and place in self._calls:
-            self._spoken.add((place, "call"))
-            out.append(Delta(tool=ToolDelta(self._calls[place], arguments=event["delta"])))
-        elif kind == "response.output_item.added" and event["item"].get("type") == "function_call":
-            self._call(place, event["item"], out)
+        elif kind == "response.function_call_arguments.delta":
+            self._arguments(keys, event["delta"], out)
+        elif kind == "response.output_item.added" and item.get("type") == "function_call":
+            self._call(keys, item, out)
         elif kind == "response.output_item.done":
-            self._item(place, event["item"], out)
+            self._item(keys, item, out)
         elif kind in ("response.completed", "response.incomplete"):
             self._finish(event["response"], out)
-        elif kind in ("response.failed", "error"):
+        elif kind in ("response.failed", "error") or event.get("error"):
             raise ErrorInside(event.get("response") or event)
-        elif kind == "response.created" and event["response"].get("model"):
-            out.append(Delta(model=event["response"]["model"]))
+        elif kind == "response.created":
+            self._name(event["response"], out)
 
     def whole(self, body: bytes) -> list[Delta]:
         response = msgspec.json.decode(body)
@@ -152,40 +162,53 @@ class ResponsesReader:
             raise Unreadable("the body has no output")
         if response.get("status") in ("failed", "cancelled"):
             raise ErrorInside(response)
-        out = [Delta(model=response["model"])] if response.get("model") else []
+        out: list[Delta] = []
         self._finish(response, out)
         return out
 
+    def _name(self, response: dict[str, Any], out: list[Delta]) -> None:
+        if self._model is None and response.get("model"):
+            self._model = response["model"]
+            out.append(Delta(model=self._model))
+
     def _finish(self, response: dict[str, Any], out: list[Delta]) -> None:
         """The end, with whatever of the output no event has told."""
+        self._name(response, out)
         for place, item in enumerate(response.get("output") or ()):
-            self._item(place, item, out)
+            self._item(_keys(place, item.get("id")), item, out)
         reason = (response.get("incomplete_details") or {}).get("reason")
-        finish: FinishReason = "tool_calls" if self._calls else "content_filter" if self._refused else "stop"
+        finish: FinishReason = "tool_calls" if self._count else "content_filter" if self._refused else "stop"
         if reason or response.get("status") == "incomplete":
             finish = _INCOMPLETE.get(str(reason), "other")
         usage = read_usage(response["usage"]) if response.get("usage") else None
         out.append(Delta(finish_reason=finish, usage=usage))
         self.done = self.final = True
 
-    def _call(self, place: Any, item: dict[str, Any], out: list[Delta]) -> None:
-        number = self._calls[place] = len(self._calls)
-        arguments = item.get("arguments") or ""
-        if arguments:
-            self._spoken.add((place, "call"))
-        out.append(Delta(tool=ToolDelta(number, item.get("call_id") or "", item.get("name") or "", arguments)))
+    def _call(self, keys: tuple[Any, ...], item: dict[str, Any], out: list[Delta]) -> None:
+        for key in keys:
+            self._calls[key] = self._count
+        out.append(Delta(tool=ToolDelta(self._count, item.get("call_id") or "", item.get("name") or "")))
+        self._count += 1
+        self._arguments(keys, item.get("arguments") or "", out)
 
-    def _item(self, place: Any, item: dict[str, Any], out: list[Delta]) -> None:
+    def _arguments(self, keys: tuple[Any, ...], arguments: str, out: list[Delta]) -> None:
+        number = next((self._calls[key] for key in keys if key in self._calls), None)
+        if number is not None and arguments:
+            self._spoken.update(keys)
+            out.append(Delta(tool=ToolDelta(number, arguments=arguments)))
+
+    def _item(self, keys: tuple[Any, ...], item: dict[str, Any], out: list[Delta]) -> None:
         """A whole item, of which the deltas may have come before."""
+        if not self._spoken.isdisjoint(keys):
+            return
         kind = item.get("type")
         if kind == "function_call":
-            if place not in self._calls:
-                self._call(place, item, out)
-            elif (place, "call") not in self._spoken and item.get("arguments"):
-                self._spoken.add((place, "call"))
-                out.append(Delta(tool=ToolDelta(self._calls[place], arguments=item["arguments"])))
-        elif kind in ("message", "reasoning") and place not in self._spoken:
-            self._spoken.add(place)
+            if any(key in self._calls for key in keys):
+                self._arguments(keys, item.get("arguments") or "", out)
+            else:
+                self._call(keys, item, out)
+        elif kind in ("message", "reasoning"):
+            self._spoken.update(keys)
             for part in (*(item.get("summary") or ()), *(item.get("content") or ())):
                 self._part(kind, part, out)
 
@@ -197,6 +220,10 @@ class ResponsesReader:
         elif part.get("type") == "refusal":
             self._refused = True
             out.append(Delta(text=part.get("refusal") or ""))
+
+
+def _keys(place: int | None, identity: str | None) -> tuple[Any, ...]:
+    return tuple(key for key in (place, identity) if key is not None and key != "")
 
 
 def endpoint(config: ResponsesConfig) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wizard_dsl.core import result as rows
 from wizard_dsl.core.errors import Cancelled, DeadlineExceeded, StepFailed, WizardError
 from wizard_dsl.core.events import RunEnded, RunStarted, StepEnded, StepStarted
 from wizard_dsl.core.guard import Guard
@@ -15,7 +16,6 @@ from wizard_dsl.core.messages import Assembler, Completion, Delta
 from wizard_dsl.core.run import Call, Run
 from wizard_dsl.core.step import Sink, StepCall, StepRunner, StepValue, as_text
 from wizard_dsl.prompts.template import bind
-from wizard_dsl.runtime import result as rows
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program, StepPlan

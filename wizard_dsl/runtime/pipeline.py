@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from wizard_dsl.core import units
 from wizard_dsl.core.errors import Cancelled, InputInvalid, WizardError
 from wizard_dsl.core.messages import Delta
+from wizard_dsl.core.result import Result
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.core.step import Sink
 from wizard_dsl.runtime.execution import Execution
-from wizard_dsl.runtime.result import Result
 
 if TYPE_CHECKING:
     from wizard_dsl.core.http import PoolFigures

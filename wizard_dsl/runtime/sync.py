@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from wizard_dsl.runtime.runtime import open
 
 if TYPE_CHECKING:
+    from wizard_dsl.core.result import Result
     from wizard_dsl.runtime.pipeline import OnDelta
-    from wizard_dsl.runtime.result import Result
 
 
 def run(

@@ -65,6 +65,8 @@ class Converter:
     def document(self, data: dict[str, Any]) -> Document | None:
         """The document; it is right where nothing failed. `data` has its shorthands written out."""
         data = {**data, **{name: self._entries(data[name], name) for name in grammar.NAMED_SECTIONS if name in data}}
+        if ("version",) in self.given.refs:
+            self._fail(("version",), "it says what the rest means, so it stands in the file itself")
         file = self.structs.struct(data, PipelineFile, ())
         if file is None:
             return None

@@ -57,6 +57,9 @@ class Kinds:
         if not isinstance(name, str) or path in self._structs.given.refs:
             self._structs.fail(path, "a name is wanted")
             return None
+        return self._named(group, search, name, path)
+
+    def _named(self, group: Group, search: Callable[[str], T | None], name: str, path: DocPath) -> T | None:
         found = search(name) if "." in name or name in self._registry.names(group) else None
         if found is None and re.search(grammar.DOTTED_PATTERN, name):
             self.uninstalled.append(Uninstalled(path, group, name))
@@ -69,7 +72,7 @@ class Kinds:
         made: PolicyMap = {}
         for kind, value in raw.items() if isinstance(raw, dict) else ():
             at = (*path, kind)
-            type = self.find("policies", self._registry.policy, kind, at)
+            type = self._named("policies", self._registry.policy, kind, at)
             if type is None:
                 if isinstance(value, bool) or not isinstance(value, (dict, str, int, float)):
                     self._structs.fail(at, "a mapping is wanted")

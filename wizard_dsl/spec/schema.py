@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from wizard_dsl.core.component import PolicyType, Scope
+from wizard_dsl.core.component import PolicyType, ProviderType, Scope
 from wizard_dsl.spec import document, grammar
 from wizard_dsl.spec.schema_nodes import (
     DOTTED,
@@ -143,18 +143,26 @@ class _Schema:
         common = self._struct(document.ProviderCommon)["properties"]
         common["policies"] = {"description": common["policies"]["description"], "$ref": "#/$defs/policies.provider"}
         common.pop("type")
-        for each in self.providers:
-            config = self._struct(each.config)
-            own = config.get("properties", {})
-            if "api_key" in own and each.key_variable:
-                own["api_key"] = {**own["api_key"], "x-env": each.key_variable}
-            if "headers" in own:
-                own["headers"] = _headers(own["headers"])
-            self.defs[f"provider.{each.name}"] = _typed(config, common, each.summary)
         self.defs["provider.plugin"] = {"properties": {"type": True, **common}}
+        shared = _pointed("provider.plugin", common)
+        for each in self.providers:
+            self.defs[f"provider.{each.name}"] = _typed(self._provider(each), shared, each.summary)
         kind = _kind_node([each.name for each in self.providers], "E042", "a wire protocol or a preset")
         cases = _cases([each.name for each in self.providers], "provider")
         return {"type": "object", "required": ["type"], "properties": {"type": kind}, "allOf": cases}
+
+    def _provider(self, type: ProviderType) -> Node:
+        """A provider's own keys: those of its config, which presets share, and its own key variable."""
+        name = f"config.{type.config.__name__}"
+        config = self._struct(type.config)
+        own = config.get("properties", {})
+        if "headers" in own:
+            own["headers"] = _headers(own["headers"])
+        self.defs[name] = config
+        pointed = _pointed(name, own)
+        if "api_key" in own and type.key_variable:
+            pointed["api_key"] = {**own["api_key"], "x-env": type.key_variable}
+        return {**config, "properties": pointed}
 
     def _chains(self) -> None:
         chain = self._struct(document.ChainSpec)
@@ -228,9 +236,14 @@ def _headers(raw: Node) -> Node:
     """Headers, of which some take only references."""
     secret = {"type": "string", "pattern": grammar.REFERENCE_PATTERN, "x-secret": True}
     says = "this header's value looks like a secret, which only a reference may bring in"
-    literal = {"pattern": grammar.SECRET_VALUE_PATTERN}
-    other = {**raw["additionalProperties"], "not": literal, "x-code": "E034", "x-says": says}
+    literal = {"not": {"pattern": grammar.SECRET_VALUE_PATTERN}, "x-code": "E034", "x-says": says}
+    other = {"if": REFERENCE, "else": {"allOf": [raw["additionalProperties"], literal]}}
     return {**raw, "patternProperties": {grammar.SECRET_HEADER_PATTERN: secret}, "additionalProperties": other}
+
+
+def _pointed(definition: str, properties: dict[str, Node]) -> dict[str, Node]:
+    """The same properties by reference."""
+    return {key: {"$ref": f"#/$defs/{definition}/properties/{key}"} for key in properties}
 
 
 def _typed(config: Node, common: dict[str, Node], summary: str) -> Node:

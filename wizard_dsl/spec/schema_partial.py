@@ -55,14 +55,14 @@ class _Partial:
 
     def _partial_ref(self, ref: str) -> str:
         """A reference to the partial form of a definition, made on the way."""
-        name = ref.removeprefix(_PREFIX)
+        name, slash, below = ref.removeprefix(_PREFIX).partition("/")
         if name == "reference":
             self._keep({"$ref": ref})
             return ref
         if f"partial.{name}" not in self.defs:
             self.defs[f"partial.{name}"] = {}
             self.defs[f"partial.{name}"] = self.node(self._whole[name])
-        return f"{_PREFIX}partial.{name}"
+        return f"{_PREFIX}partial.{name}{slash}{below}"
 
     def _keep(self, value: Any) -> None:
         """Keep the whole definitions that a node refers to."""
@@ -72,7 +72,7 @@ class _Partial:
         elif isinstance(value, dict):
             for each in value.values():
                 self._keep(each)
-            name = str(value.get("$ref", "")).removeprefix(_PREFIX)
+            name = str(value.get("$ref", "")).removeprefix(_PREFIX).partition("/")[0]
             if name and name not in self.defs:
                 self.defs[name] = self._whole[name]
                 self._keep(self._whole[name])

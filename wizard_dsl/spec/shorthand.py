@@ -82,6 +82,8 @@ def _target(key: str, registry: Registry) -> tuple[str, type[msgspec.Struct]] | 
 def _written_out(value: Any, field: str, config: type[msgspec.Struct]) -> Any:
     if isinstance(value, (dict, list, bool)) or value is None or value == "off":
         return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         msgspec.convert({field: value}, config)
     except msgspec.ValidationError:

@@ -10,7 +10,7 @@ from wizard_dsl.spec.diagnostics import DocPath
 if TYPE_CHECKING:
     from wizard_dsl.registry import Registry
 
-_OF_PROMPTS: Final = frozenset({"system", "user", "messages"})
+_OF_PROMPTS: Final = frozenset({"system", "user"})
 _OF_STEPS: Final = frozenset({"when", "for_each"})
 
 
@@ -22,19 +22,19 @@ def template_paths(data: dict[str, Any], registry: Registry) -> Callable[[DocPat
     def is_template(path: DocPath) -> bool:
         if path[:1] == ("output",):
             return True
-        if len(path) < 3:
+        if path[:1] == ("prompts",):
+            return _in_prompt(path[2:])
+        if path[:1] != ("steps",) or len(path) < 3:
             return False
-        section, name, field = path[:3]
-        if section == "prompts":
-            return field in _OF_PROMPTS
-        if section != "steps":
-            return False
-        return field in fields.get(str(name), _OF_STEPS) or (field == "prompt" and path[3:4] in _MESSAGES)
+        return path[2] in fields.get(str(path[1]), _OF_STEPS) or (path[2] == "prompt" and _in_prompt(path[3:]))
 
     return is_template
 
 
-_MESSAGES: Final = tuple((field,) for field in _OF_PROMPTS)
+def _in_prompt(path: DocPath) -> bool:
+    if path[:1] == ("messages",):
+        return path[2:3] == ("content",)
+    return bool(path) and path[0] in _OF_PROMPTS
 
 
 def _fields(raw: Any, registry: Registry) -> frozenset[str]:

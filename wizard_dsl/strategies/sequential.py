@@ -87,7 +87,7 @@ class Sequential:
     async def call(self, request: Request, run: Run) -> Response:
         """Raises the error of the only target called, AllFallbacksFailed of several, or why none was called."""
         visit = Visit(request, run)
-        done = {each.position for each in run.failures}
+        done = {each.position for each in run.failures} if run.failures else ()
         if run.failures and run.only is None and not self._moves_on(run.failures[-1].error):
             raise leaving(visit.failures, self._path)
         for branch in self._branches:
@@ -215,7 +215,7 @@ class Sequential:
         """Whether another target may begin: the first needs any time at all, after a failure min_attempt."""
         run = visit.run
         now = self._clock.now()
-        need = run.min_attempt if run.only is not None or visit.called else 0.0
+        need = run.min_attempt if run.only is not None or (visit.failures and visit.called) else 0.0
         if now + need <= run.deadline + _DUST and now < run.deadline:
             return True
         self._emit(run, DeadlineCut(path=self._path, what="target", needed=need, left=run.deadline - now))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+
 from wizard_dsl.core.bound import bound_unchanged
 from wizard_dsl.core.component import Example, PolicyConfig, PolicyType, Rung, Scope
 from wizard_dsl.core.messages import Message, Request, Text

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 
 import pytest
+from cli_kit import Wizard
 from syrupy.assertion import SnapshotAssertion
-from wizard_dsl.cli._drawing import levels
 
-from tests.cli.conftest import Wizard
+from wizard_dsl.cli._drawing import levels
 
 
 @pytest.mark.parametrize("form", ["ascii", "mermaid", "dot"])

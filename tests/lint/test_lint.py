@@ -1,0 +1,246 @@
+"""Rules: what each finds, where, and when it stays silent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.compiler.ladder import in_order, odd_pairs
+from wizard_dsl.core.target import Facts
+from wizard_dsl.lint.models import w111_unknown_model
+from wizard_dsl.lint.rules import RULES, lint
+from wizard_dsl.registry import Registry
+from wizard_dsl.spec.codes import CODES
+
+BASE = """\
+version: 1
+inputs: {question: {type: string}}
+providers: {local: {type: mock}}
+chains: {default: {targets: [local]}}
+steps: {answer: {prompt: {user: "{{ question }}"}}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compiled(text: str, **sources: Any) -> Compiled:
+    Path("a.yaml").write_text(text)
+    return compile_file("a.yaml", Registry(plugins=False), Sources(**sources))
+
+
+def found(text: str, **sources: Any) -> list[str]:
+    """`line code` of each warning. Fails where the file has errors, for then nothing is linted."""
+    made = compiled(text, **sources)
+    assert made.program is not None, made.diagnostics
+    return [f"{each.line} {each.code}" for each in lint(made)]
+
+
+def chains(chain: str, more: str = "") -> str:
+    """The base file with another default chain and more sections."""
+    return BASE.replace("{default: {targets: [local]}}", f"{{default: {chain}}}") + more
+
+
+def test_a_plain_file_has_no_warning(project: Path) -> None:
+    assert found(BASE) == []
+
+
+def test_a_file_with_errors_is_not_linted(project: Path) -> None:
+    made = compiled(BASE.replace("question }}", "qestion }}"))
+    assert made.program is None
+    assert lint(made) == []
+
+
+def test_each_rule_has_its_code_in_its_name_and_docstring() -> None:
+    for rule in (*RULES, w111_unknown_model):
+        code = rule.__name__.partition("_")[0].upper()
+        assert code in CODES
+        assert (rule.__doc__ or "").startswith(f"{code}: ")
+
+
+# -- W120 to W124 -------------------------------------------------------------------------------------
+
+UNUSED = [
+    ("W120", BASE.replace("{local: {type: mock}}", "{local: {type: mock}, spare: {type: mock}}"), 3),
+    ("W121", BASE.replace("[local]}}", "[local]}, spare: {targets: [local]}}"), 4),
+    ("W122", BASE + "prompts: {spare: {user: Hello}}\n", 6),
+    ("W123", BASE.replace("{question: {type: string}}", "{question: {type: string}, spare: {type: string}}"), 2),
+    ("W124", BASE + "policies: {spare: {retry: 3}}\n", 6),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "line"), UNUSED)
+def test_what_is_not_used_is_told_at_its_name(project: Path, code: str, text: str, line: int) -> None:
+    made = compiled(text)
+    (each,) = lint(made)
+    assert (each.code, each.line) == (code, line)
+    assert each.column == text.splitlines()[line - 1].index("spare") + 1
+    assert "'spare'" in each.message
+
+
+@pytest.mark.parametrize(("code", "text", "line"), UNUSED)
+def test_what_a_project_file_has_is_for_others(project: Path, code: str, text: str, line: int) -> None:
+    Path("wizard.yaml").write_text(text)
+    assert found(BASE) == []
+
+
+def test_a_target_that_is_switched_off_counts_as_use(project: Path) -> None:
+    text = BASE.replace("{local: {type: mock}}", "{local: {type: mock}, spare: {type: mock}}")
+    assert found(text.replace("[local]", "[local, {provider: spare, enabled: false}]")) == []
+
+
+def test_inputs_of_expressions_and_of_other_pipelines_count_as_use(project: Path) -> None:
+    Path("b.yaml").write_text(BASE)
+    text = (
+        "version: 1\n"
+        "inputs: {loud: {type: boolean}, topic: {type: string}, parts: {type: array}, end: {type: string}}\n"
+        "providers: {local: {type: mock}}\nchains: {default: {targets: [local]}}\nsteps:\n"
+        '  other: {type: pipeline, file: b.yaml, inputs: {question: "{{ topic }}"}}\n'
+        "  each: {for_each: parts, when: loud, prompt: {user: '{{ item }}'}}\n"
+        'output: "{{ end }}"\n'
+    )
+    assert found(text) == []
+
+
+def test_the_default_set_is_not_used_where_every_chain_names_another(project: Path) -> None:
+    sets = "policies: {default: {retry: 2}, careful: {retry: 3}}\n"
+    assert found(chains("{targets: [local], policies: {use: careful}}", sets)) == ["6 W124"]
+    assert found(chains("{targets: [local]}", sets)) == ["6 W124"]
+
+
+# -- W110 -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (BASE, []),
+        (chains("{targets: [local], policies: {deadline: 45s, timeout: 40s}}"), []),
+        (chains("{targets: [local], policies: {deadline: 40s, timeout: 40s}}"), ["4 W110"]),
+        (chains("{targets: [local], policies: {deadline: 45s}}"), ["4 W110"]),
+        (chains("{targets: [local], policies: {timeout: 10m}}"), ["4 W110"]),
+        (chains("{targets: [local], policies: {timeout: {connect: 1s}}}"), []),
+        (chains("{targets: [local], policies: {deadline: 45s, timeout: {total: off}}}"), []),
+        (chains("{targets: [local], policies: {deadline: 45s, timeout: off}}"), []),
+        (chains("{targets: [local]}", "deadline: 90s\n"), ["6 W110"]),
+        (chains("{targets: [local], policies: {deadline: 45s}}", "policies: {default: {timeout: 60s}}\n"), ["6 W110"]),
+        (chains("{targets: [{provider: local, policies: {timeout: 50s}}], policies: {deadline: 45s}}"), ["4 W110"]),
+    ],
+)
+def test_a_total_that_is_not_below_the_deadline(project: Path, text: str, warnings: list[str]) -> None:
+    assert found(text) == warnings
+
+
+def test_both_places_of_a_total_and_its_deadline_are_told(project: Path) -> None:
+    text = chains("{targets: [local], policies: {deadline: 45s}}", "policies: {default: {timeout: 60s}}\n")
+    (each,) = lint(compiled(text))
+    assert each.message == "timeout.total 1m of local is not below the deadline 45s"
+    assert [(other.line, other.message) for other in each.related] == [(4, "the deadline")]
+
+
+def test_a_built_in_total_is_called_so(project: Path) -> None:
+    (each,) = lint(compiled(chains("{targets: [local], policies: {deadline: 45s}}")))
+    assert each.message == "timeout.total 5m (built-in) of local is not below the deadline 45s"
+
+
+def test_a_place_is_blamed_once_for_all_its_targets(project: Path) -> None:
+    two = BASE.replace("{local: {type: mock}}", "{local: {type: mock}, near: {type: mock, model: other}}")
+    assert found(two.replace("[local]", "[local, near], policies: {deadline: 45s}")) == ["4 W110"]
+
+
+def test_a_flag_is_a_place_too(project: Path) -> None:
+    (each,) = lint(compiled(BASE, sets=("chains.default.policies.deadline=45s",)))
+    assert (each.code, each.file, each.line) == ("W110", "--set chains.default.policies.deadline", 0)
+
+
+# -- W112, W113 -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stack", "pairs"),
+    [
+        ("[retry, circuit_breaker, timeout]", 0),
+        ("[circuit_breaker, retry]", 1),
+        ("[timeout, circuit_breaker, retry]", 3),
+        ("[retry, cache]", 1),
+        ("[timeout]", 0),
+    ],
+)
+def test_a_stack_that_defeats_a_policy(project: Path, stack: str, pairs: int) -> None:
+    text = chains(f"{{targets: [local], policies: {{cache: 1h, stack: {stack}}}}}")
+    made = compiled(text)
+    warnings = lint(made)
+    assert [each.code for each in warnings] == ["W112"] * pairs
+    assert all(each.line == 4 for each in warnings)
+
+
+def test_a_stack_of_a_set_is_told_at_the_set(project: Path) -> None:
+    assert found(BASE + "policies: {default: {circuit_breaker: off, stack: [timeout, retry]}}\n") == ["6 W112"]
+
+
+def test_the_canonical_order_is_never_odd() -> None:
+    types = Registry(plugins=False).all_policies()
+    plans: Any = [SimpleNamespace(type=each) for each in types]
+    assert odd_pairs([plan.type.name for plan in in_order(plans, None)]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (BASE + "policies: {default: {retry: {base: 10s, max_delay: 2s}}}\n", ["6 W113"]),
+        (chains("{targets: [local], policies: {cache: {ttl: 0s}}}"), ["4 W113"]),
+        (chains("{targets: [{provider: local, policies: {retry: {base: 10s, max_delay: 2s}}}]}"), ["4 W113"]),
+        (BASE + "policies: {default: {retry: {base: 2s}}}\n", []),
+    ],
+)
+def test_settings_that_contradict_each_other(project: Path, text: str, warnings: list[str]) -> None:
+    assert found(text) == warnings
+
+
+def test_a_contradiction_made_of_two_places_is_told_at_the_nearer_one(project: Path) -> None:
+    sets = "policies: {default: {retry: {max_delay: 2s}}}\n"
+    assert found(chains("{targets: [local], policies: {retry: {base: 10s}}}", sets)) == ["4 W113"]
+
+
+# -- W111 -----------------------------------------------------------------------------------------------
+
+
+def known(prices: str, model: str) -> Facts:
+    return Facts(context=8000) if model == "known" else Facts()
+
+
+@pytest.mark.parametrize(
+    ("provider", "targets", "models"),
+    [
+        ("{type: mock}", "[local]", []),
+        ("{type: openai}", "[local/known, local/other, local/other_two]", ["other", "other_two"]),
+        ("{type: openai, models: {other: {context: 100}}}", "[local/other]", []),
+        ("{type: anthropic}", "[local/other]", ["other"]),
+        ("{type: vllm}", "[local/our-model]", ["our-model"]),
+    ],
+)
+def test_a_model_of_which_nothing_is_known(project: Path, provider: str, targets: str, models: list[str]) -> None:
+    text = BASE.replace("{type: mock}", provider).replace("[local]", targets)
+    made = compiled(text)
+    assert made.program is not None, made.diagnostics
+    warnings = list(w111_unknown_model(made, known))
+    assert [each.message.split("'")[1] for each in warnings] == models
+    assert all(each.line == 4 for each in warnings)
+
+
+def test_a_model_is_told_once(project: Path) -> None:
+    text = BASE.replace("{type: mock}", "{type: openai}").replace(
+        "{default: {targets: [local]}}", "{default: {targets: [local/x]}, more: {targets: [local/x]}}"
+    )
+    assert len(list(w111_unknown_model(compiled(text), known))) == 1
+
+
+def test_a_file_with_errors_has_no_models(project: Path) -> None:
+    assert list(w111_unknown_model(compiled("version: 1\n"), known)) == []

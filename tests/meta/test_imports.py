@@ -1,0 +1,110 @@
+"""What starting costs: heavy libraries are imported where they are used, and asyncio only by what runs programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "wizard_dsl"
+HEAVY = ("aiohttp", "jsonschema", "loguru", "limits", "diskcache", "pybreaker", "genai_prices")
+
+#: Modules that run programs, and so may import asyncio, with the reason. Entries that are no longer needed fail.
+MAY_IMPORT_ASYNCIO = {
+    "wizard_dsl.core.guard": "cancels the current task",
+    "wizard_dsl.core.attempt": "arms a guard around the provider",
+    "wizard_dsl.providers._aiohttp": "the transport itself",
+}
+
+VALID = """\
+version: 1
+name: answer
+inputs:
+  question: {type: string, minLength: 1}
+providers:
+  openai: {type: openai, api_key: "${env:OPENAI_API_KEY}"}
+chains:
+  default:
+    targets: [openai/gpt-4o-mini]
+    policies:
+      cache: {ttl: 1h, store: disk}
+      rate_limit: {windows: [60/minute]}
+      retry: {max_attempts: 2}
+steps:
+  answer:
+    prompt: {system: Answer briefly., user: "{{ question }}"}
+    output: {schema: {type: object, required: [a]}}
+"""
+
+
+def run(program: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "WIZARD_PLUGINS": "", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def imported(program: str, *arguments: str, cwd: Path = ROOT) -> set[str]:
+    """The top-level modules in memory after a program, which may exit with 0."""
+    whole = (
+        f"import sys\ntry:\n    {program}\nexcept SystemExit as done:\n    assert not done.code, done.code\n"
+        "print('MODULES', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = run(whole, *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    assert imported("import wizard_dsl") & {*HEAVY, "jinja2", "yaml", "msgspec", "asyncio", "click"} == set()
+
+
+def test_the_version_is_told_without_any_library() -> None:
+    told = imported("from wizard_dsl.cli.main import main; main(['--version'])")
+    assert told & {*HEAVY, "jinja2", "yaml", "msgspec", "asyncio", "click"} == set()
+
+
+def test_the_overview_of_verbs_imports_none_of_them() -> None:
+    found = imported("from wizard_dsl.cli.main import main; main(['--help'])")
+    assert found & {*HEAVY, "jinja2", "yaml", "asyncio"} == set()
+
+
+def test_validating_a_valid_file_imports_no_heavy_library(tmp_path: Path) -> None:
+    (tmp_path / "answer.yaml").write_text(VALID)
+    found = imported("from wizard_dsl.cli.main import main; main(['validate', 'answer.yaml'])", cwd=tmp_path)
+    assert "yaml" in found, "the file was not even read"
+    assert found & set(HEAVY) == set()
+
+
+def modules(*packages: str) -> list[str]:
+    paths = sorted(path for package in packages for path in (PACKAGE / package).glob("*.py"))
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if path.stem != "__init__"]
+
+
+def test_no_component_imports_asyncio_at_module_level() -> None:
+    """All of them in one process, one after the other: the first that brings asyncio in is named."""
+    wanted = [each for each in modules("core", "policies", "strategies", "providers") if each not in MAY_IMPORT_ASYNCIO]
+    assert len(wanted) > 40
+    program = (
+        "import sys\nfrom importlib import import_module\n"
+        "for name in sys.argv[1:]:\n"
+        "    import_module(name)\n"
+        "    assert 'asyncio' not in sys.modules, f'{name} imports asyncio'\n"
+    )
+    done = run(program, *wanted)
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT_ASYNCIO)
+def test_an_exception_that_is_no_longer_needed_goes(name: str) -> None:
+    assert "asyncio" in imported(f"import {name}"), f"{name} needs no entry in MAY_IMPORT_ASYNCIO any more"
