@@ -2,6 +2,7 @@
 
     POST /v1/chat/completions             a whole answer, or, where the body asks for it, a stream of 20 chunks
     POST /chunks/N/v1/chat/completions    likewise, with N content chunks, each an HTTP chunk of its own
+    POST /first/v1/chat/completions       likewise, with the first content at once and all else a moment later
 
 Run as a program, with the number of its core, it prints its port and serves until its standard input closes.
 """
@@ -15,9 +16,10 @@ import sys
 from functools import cache
 from typing import Any
 
-_ROUTE = re.compile(rb"POST (?:/chunks/(\d+))?/v1/chat/completions ")
+_ROUTE = re.compile(rb"POST (?:/chunks/(\d+)|(/first))?/v1/chat/completions ")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _DEFAULT_CHUNKS = 20
+_MOMENT = 0.002  # seconds: whoever measures the first chunk has had it by then
 #: Bytes handed to the socket at once: what a busy provider's proxy would put into a few segments.
 _WRITE = 64 * 1024
 
@@ -39,15 +41,16 @@ def whole() -> bytes:
 
 @cache
 def streamed(count: int) -> tuple[bytes, ...]:
-    """The bytes of a stream with `count` content chunks, as pieces to write."""
+    """The bytes of a stream with `count` content chunks, as pieces to write: up to the first content, the rest."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     events = [_chunk(b'"delta":{"role":"assistant","content":""},"finish_reason":null}]}')]
     events += [_chunk(b'"delta":{"content":"word%d "},"finish_reason":null}]}' % (at % 1000)) for at in range(count)]
     events.append(_chunk(b'"delta":{},"finish_reason":"stop"}]}'))
     events.append(b'data: {"choices":[],"usage":{"prompt_tokens":42,"completion_tokens":%d}}\n\n' % count)
     events.append(b"data: [DONE]\n\n")
-    body = b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
-    return (head, *(body[at : at + _WRITE] for at in range(0, len(body), _WRITE)))
+    framed = [b"%x\r\n%s\r\n" % (len(event), event) for event in events]
+    body = b"".join(framed[2:]) + b"0\r\n\r\n"
+    return (head + framed[0] + framed[1], *(body[at : at + _WRITE] for at in range(0, len(body), _WRITE)))
 
 
 def _chunk(rest: bytes) -> bytes:
@@ -79,8 +82,12 @@ class Connection(asyncio.Protocol):
         if route is None:
             self._transport.write(_NOT_FOUND)
         elif b'"stream":true' in body:
-            for piece in streamed(int(route[1] or _DEFAULT_CHUNKS)):
-                self._transport.write(piece)
+            first, *rest = streamed(int(route[1] or _DEFAULT_CHUNKS))
+            self._transport.write(first)
+            if route[2]:
+                asyncio.get_running_loop().call_later(_MOMENT, self._transport.writelines, rest)
+            else:
+                self._transport.writelines(rest)
         else:
             self._transport.write(whole())
 

@@ -13,7 +13,7 @@ from benchmarks.subject import FILES, question, subject
 from wizard_dsl.runtime.pipeline import Pipeline
 
 CHUNKS = 20_000
-STREAMS = 200
+STREAMS = 100
 
 
 async def pieces(pipeline: Pipeline) -> AsyncIterator[str]:
@@ -67,7 +67,7 @@ def main() -> list[Row]:
     rows = []
     with mock_server() as url:
         rates = asyncio.run(compare(f"{url}/chunks/{CHUNKS}/v1", rate))
-        firsts = asyncio.run(compare(f"{url}/v1", first))
+        firsts = asyncio.run(compare(f"{url}/first/v1", first))
     for name in FILES:
         rows.append(row("stream, 20,000 chunks", name, rates[name], rates["raw"], unit="/s", better="higher"))
     for name in FILES:

@@ -263,6 +263,12 @@ async def test_idle_before_the_commit_point_is_a_timeout_of_the_attempt() -> Non
 
 
 @in_virtual_time
+async def test_the_wait_for_the_first_event_is_not_an_idle_one() -> None:
+    response, _, _ = await opened([(40, text("a")), (1, END)], idle=5)
+    assert (await response.read()).text == "a"
+
+
+@in_virtual_time
 async def test_within_limits_the_sum_of_waits() -> None:
     response, _, _ = await opened([(0, text("a")), (3, text("b")), (3, text("c")), (3, END)])
     response.within(7)

@@ -190,6 +190,26 @@ def test_a_target_that_a_429_blocked_during_the_wait_is_not_called() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(("type", "config"), [(CONCURRENCY, {"limit": 1}), (RATE_LIMIT, {"rate": "0.1/s", "burst": 1})])
+def test_a_turn_of_a_call_whose_target_closed_meanwhile_goes_to_the_next(
+    type: PolicyType, config: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [SLOW], "b": ["b"]}, [], overrides={"a": [(type, config)], "b": []})
+        first = asyncio.ensure_future(chain.answer())
+        await asyncio.sleep(1)
+        waiting = [asyncio.ensure_future(chain.answer())]
+        await asyncio.sleep(1)
+        gate = chain.targets["a"].gates
+        gate.append(lambda now: 1.0)
+        assert (await waiting[0]).text == "b" and chain.clock.now() == 10
+        gate.clear()
+        await first
+        assert (await chain.answer()).text == "hello there" and chain.clock.now() == 20
+
+    run(main())
+
+
 def test_the_limit_is_per_target_and_shared_by_the_chains_that_use_it() -> None:
     async def main() -> None:
         config = [(RATE_LIMIT, {"rate": "0.001/s", "burst": 1})]

@@ -18,7 +18,7 @@ from wizard_dsl.core.errors import (
     ServerError,
     WizardError,
 )
-from wizard_dsl.core.events import RetriesEnded, RetryScheduled
+from wizard_dsl.core.events import DeadlineCut, RetriesEnded, RetryScheduled
 from wizard_dsl.core.target import RateLimitRule
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.concurrency import CONCURRENCY
@@ -209,6 +209,8 @@ def test_it_never_sleeps_past_the_deadline_and_says_so(commit: Commit) -> None:
         assert isinstance(error, ServerError) and error.status == 503
         assert error.marks == ("deadline",) and error.exit_code == 5
         assert chain.clock.now() == 0
+        path = "chains.chain.targets[0].retry"
+        assert chain.events(DeadlineCut) == [DeadlineCut(path=path, what="retry", needed=9.0, left=8.9)]
 
     run(main())
 

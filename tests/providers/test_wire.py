@@ -255,6 +255,16 @@ def test_request_id_and_headers_reach_the_completion():
     assert completion.request_id == "req_8" and completion.headers == {"x-request-id": "req_8"}
 
 
+@pytest.mark.parametrize("commit", ["content", "end"])
+def test_the_headers_of_a_limit_are_on_the_response(commit):
+    async def use(bench):
+        async with await bench.open(commit=commit) as response:
+            return response.headers["x-ratelimit-remaining-requests"]
+
+    reply = json_reply(b'{"choices": [{"message": {"content": "x"}}]}', **{"X-RateLimit-Remaining-Requests": "3"})
+    assert drive(OPENAI, KEY, [reply], use) == "3"
+
+
 def test_connect_timeout_pool_and_target_travel_with_the_request():
     async def use(bench):
         await bench.read(connect=2.5)

@@ -131,15 +131,16 @@ class Response:
     ) -> Response:
         """Await the commit point: the first content (with `reasoning`, reasoning counts), or the end.
 
-        The prelude is held back until then. `idle` limits each wait, in seconds, before and after. Raises what
-        the source raises; the source is aborted on any exception, cancellation included.
+        The prelude is held back until then. `idle` limits each wait between two events, in seconds: the wait for
+        the first one is the attempt's own (first_chunk). Raises what the source raises; the source is aborted on
+        any exception, cancellation included.
         """
         response = cls(source, clock)
-        if idle is not None:
-            response._limited().idle(idle)
         seen = 0
         try:
             while await response._pull():
+                if seen == 0 and idle is not None:
+                    response.idle(idle)
                 if commit == "content" and response._has_content(seen, reasoning):
                     break
                 seen = len(response._kept)

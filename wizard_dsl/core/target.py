@@ -153,7 +153,6 @@ class Chain:
     rate_limit: RateLimitRule = field(default_factory=RateLimitRule)
     allowance: RetryAllowance = field(default_factory=RetryAllowance)
     fallback_on: dict[str, bool] = field(default_factory=dict)
-    when_all_open: Literal["fail", "probe_first"] = "fail"
     allow_loss: frozenset[str] = frozenset()
 
 

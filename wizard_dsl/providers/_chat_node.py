@@ -19,9 +19,17 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.providers._chat import ChatReader, read_usage
 from wizard_dsl.providers._chat_request import encode_messages, encode_tools, json_format
-from wizard_dsl.providers._config import JSON_HEADERS, BaseUrl, EndpointConfig, build_headers, join_url, secrets_of
+from wizard_dsl.providers._config import (
+    JSON_HEADERS,
+    BaseUrl,
+    EndpointConfig,
+    build_headers,
+    idempotency_key,
+    join_url,
+    secrets_of,
+)
 from wizard_dsl.providers._json import encode_body
-from wizard_dsl.providers._wire import Wire, idempotency_key
+from wizard_dsl.providers._wire import Wire
 
 
 class ChatConfig(EndpointConfig, frozen=True, kw_only=True):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from wizard_dsl.core.component import ProviderConfig
 from wizard_dsl.core.errors import SpecError
+from wizard_dsl.core.run import Run
 
 Secret = Annotated[
     str, Meta(description="a reference, such as ${env:OPENAI_API_KEY}", extra_json_schema={"x-secret": True})
@@ -73,3 +75,9 @@ def build_headers(own: Mapping[str, str], config: EndpointConfig, where: str) ->
 def join_url(base: str, path: str) -> str:
     """`path` below `base`, with one slash between them."""
     return f"{base.rstrip('/')}/{path}"
+
+
+def idempotency_key(run: Run, target: str, body: bytes) -> str:
+    """The same for every repeat of one request on one target; a contract's repair asks something else."""
+    scope = run.scope
+    return sha256(f"{scope.run_id}/{scope.step}/{scope.item}/{target}/".encode() + body).hexdigest()[:32]

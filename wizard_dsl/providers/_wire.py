@@ -7,7 +7,6 @@ marker. What is the same for all – sending, statuses, errors inside a 200, the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
@@ -92,7 +91,9 @@ class Wire:
             if not 200 <= response.status < 300:
                 raise await self._refusal(response)
             if not stream:
-                return Response.complete(await self._whole(response, reader))
+                answer = Response.complete(await self._whole(response, reader))
+                answer.headers = response.headers
+                return answer
         except BaseException:
             response.abort()
             raise
@@ -397,9 +398,3 @@ def _is_cut(data: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return True
     return False
-
-
-def idempotency_key(run: Run, target: str, body: bytes) -> str:
-    """The same for every repeat of one request on one target; a contract's repair asks something else."""
-    scope = run.scope
-    return sha256(f"{scope.run_id}/{scope.step}/{scope.item}/{target}/".encode() + body).hexdigest()[:32]

@@ -19,11 +19,18 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.providers._chat import read_usage
 from wizard_dsl.providers._chat_request import json_format
-from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
+from wizard_dsl.providers._config import (
+    JSON_HEADERS,
+    EndpointConfig,
+    build_headers,
+    idempotency_key,
+    join_url,
+    secrets_of,
+)
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
 from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._sse import Splitter, SseSplitter
-from wizard_dsl.providers._wire import Wire, idempotency_key
+from wizard_dsl.providers._wire import Wire
 
 BASE_URL = "https://api.openai.com/v1"
 _UNKNOWN = frozenset({"stop", "seed", "presence_penalty", "frequency_penalty", "top_k"})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import UNSET
 
 from wizard_dsl.spec.convert_policies import Uninstalled
-from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding, meant, show_path
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding, meant, show_path, show_value
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Refused, has_reference, read_inside
 from wizard_dsl.spec.layers import Layer, Merged, Setting
@@ -76,8 +76,9 @@ def prompt_files(
             files[path] = (str(base.parent / name), read_inside(base, root, name))
         except Refused as refused:
             code = "E035" if refused.code == "E032" else refused.code
-            place = places.value_at((*path, "file"))
-            found.append(finding(code, refused.reason, place, path=(*path, "file"), suggestion=refused.suggestion))
+            message = f"the path {name} leaves the project" if code == "E033" else refused.reason
+            at = (*path, "file")
+            found.append(finding(code, message, places.value_at(at), path=at, suggestion=refused.suggestion))
     return files, found
 
 
@@ -116,8 +117,10 @@ def _schema(schema: dict[str, Any], path: DocPath, places: Merged) -> list[Diagn
     found = {}
     for error in Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema):
         at = (*path, *error.absolute_path)
-        message = f"{show_path(at)} is no JSON Schema of draft 2020-12: {error.message[:200]}"
-        found[at] = finding("E049", message, places.value_at(at), path=at, suggestion=_word(error))
+        hint = _word(error)
+        why = f"{show_value(error.instance)} is no type of JSON" if hint else error.message[:200]
+        message = f"{show_path(at)} is no JSON Schema of draft 2020-12: {why}"
+        found[at] = finding("E049", message, places.value_at(at), path=at, suggestion=hint)
     return list(found.values()) or _patterns(schema, path, places)
 
 

@@ -21,7 +21,7 @@ from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Resolved, read_inside, reference_findings, resolve_tree
 from wizard_dsl.spec.layers import Layer, Merged, Setting, merge
-from wizard_dsl.spec.project import Project, find_project, layer_files
+from wizard_dsl.spec.project import PROJECT_FILE, Project, find_project, layer_files
 from wizard_dsl.spec.settings import env_settings, flag_settings
 from wizard_dsl.spec.shorthand import expanded, expanded_value, settled
 from wizard_dsl.spec.source import load_file, load_text
@@ -42,6 +42,14 @@ OTHER_VARIABLES: Final = (
     "WIZARD_STATE",
     "WIZARD_WIRE_DATA",
 )
+
+
+def kind_of(path: str | Path) -> Kind:
+    """What a file is, by its name: `wizard.yaml`, `*.overlay.yaml`, or a pipeline."""
+    name = Path(path).name
+    if name == PROJECT_FILE:
+        return "project"
+    return "overlay" if name.endswith((".overlay.yaml", ".overlay.yml")) else "pipeline"
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -267,4 +267,5 @@ def _cases(names: Sequence[str], prefix: str, default: str | None = None) -> lis
     dotted = [name for name in names if "." in name]
     other = {**DOTTED, "not": {"enum": dotted}} if dotted else DOTTED
     condition = {"properties": {"type": other}, "required": ["type"]}
-    return [*cases, {"if": condition, "then": {"$ref": f"#/$defs/{prefix}.plugin"}}]
+    common = {"$ref": f"#/$defs/{prefix}.plugin"}
+    return [*cases, {"if": condition, "then": common}, {"if": {"required": ["type"]}, "else": common}]

@@ -5,7 +5,8 @@ a mistake; maps keyed by a fixed set of words list them, so that editors offer t
 only chooses between JSON types, because validators report a failed choice at its parent.
 
 Annotations of ours: `x-unit` and `x-words` (a quantity, and words besides), `x-secret` and `x-env` (only references,
-and the variable a secret usually is in), `x-code` and `x-unknown-code` (the diagnostic's code).
+and the variable a secret usually is in), `x-code` and `x-unknown-code` (the diagnostic's code), `x-form` (the words for a
+pattern).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from wizard_dsl.spec import grammar
 Node = dict[str, Any]
 
 REFERENCE: Final[Node] = {"$ref": "#/$defs/reference"}
-DOTTED: Final[Node] = {"type": "string", "pattern": grammar.DOTTED_PATTERN}
+DOTTED: Final[Node] = {"type": "string", "pattern": grammar.DOTTED_PATTERN, "x-form": "a plug-in's dotted name"}
 NAMES: Final[Node] = {"pattern": grammar.NAME_PATTERN}
 _TEXTS: Final = ("description", "default")
 

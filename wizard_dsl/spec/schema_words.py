@@ -2,7 +2,8 @@
 
 Annotations of ours that are understood: `x-unit` (a name of core.units) with `x-words` (words allowed besides),
 `x-secret` (takes only a reference), `x-env` (the variable such a secret usually comes from), `x-code` (the code of
-a finding about this value or these names), `x-unknown-code` (of an unknown key here), `x-says` (the message itself).
+a finding about this value or these names), `x-form` (the words for a pattern), `x-unknown-code` (of an unknown key
+here), `x-says` (the message itself).
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def _phrases(node: Node) -> list[str]:
 def _of_type(name: str, node: Node) -> str:
     if name in ("integer", "number"):
         return ("a whole number" if name == "integer" else "a number") + _range(node)
+    if name == "string" and "x-form" in node:
+        return str(node["x-form"])
     if name == "string":
         return "a text" + _size(node, "Length", "character") + _form(node)
     if name == "array":

@@ -1,0 +1,48 @@
+"""Generated files are committed, up to date, and come out the same each time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wizard_dsl.docgen import FILES, __main__, outdated, write
+from wizard_dsl.registry import Registry
+from wizard_dsl.runtime.result import Result
+
+ROOT = Path(__file__).parents[2]
+REGISTRY = Registry(plugins=False)
+
+
+def test_generated_files_are_up_to_date() -> None:
+    assert outdated(ROOT, REGISTRY) == [], "run `make gen` and commit what it changes"
+
+
+def test_writing_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
+    assert sorted(write(tmp_path, REGISTRY)) == sorted(FILES)
+    assert write(tmp_path, REGISTRY) == []
+
+
+def test_every_file_ends_in_one_line_break(tmp_path: Path) -> None:
+    for name, make in FILES.items():
+        text = make(REGISTRY)
+        assert text.endswith("\n"), name
+        assert not text.endswith("\n\n"), name
+
+
+def test_the_failure_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wizard_dsl").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["--check"]) == 1
+    assert "schemas/pipeline.schema.json is not up to date; run `make gen`" in capsys.readouterr().err
+    assert __main__.main([]) == 0
+    assert __main__.main(["--check"]) == 0
+    assert __main__.main(["--chekc"]) == 2
+
+
+def test_keys_of_a_result_never_disappear() -> None:
+    made = json.loads(FILES["schemas/result.schema.json"](REGISTRY))
+    assert set(made["required"]) == set(Result.__struct_fields__)
