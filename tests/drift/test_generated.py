@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from wizard_dsl.core.result import Result
 from wizard_dsl.docgen import FILES, __main__, outdated, write
 from wizard_dsl.registry import Registry
-from wizard_dsl.runtime.result import Result
 
 ROOT = Path(__file__).parents[2]
 REGISTRY = Registry(plugins=False)

@@ -56,11 +56,9 @@ def test_nothing_is_said_about_a_valid_file(name: str) -> None:
     assert (found.document is None) == name.endswith(".overlay.yaml")
 
 
-@pytest.mark.parametrize("name", INVALID)
+@pytest.mark.parametrize("name", [each.removesuffix(".yaml") for each in INVALID])
 def test_each_mistake_is_reported_where_it_is(name: str, snapshot: SnapshotAssertion) -> None:
-    assert render_text(loaded(f"invalid/{name}").diagnostics) == snapshot(
-        name=name.removesuffix(".yaml"), extension_class=Text
-    )
+    assert render_text(loaded(f"invalid/{name}.yaml").diagnostics) == snapshot(extension_class=Text)
 
 
 @pytest.mark.parametrize("name", [each for each in INVALID if each.startswith("E0")])
@@ -68,15 +66,22 @@ def test_a_case_shows_the_code_it_is_named_after_and_no_other(name: str) -> None
     assert {each.code for each in loaded(f"invalid/{name}").diagnostics} == {name[:4]}
 
 
-def test_ten_mistakes_are_ten_findings_each_at_its_line() -> None:
+def test_ten_mistakes_are_ten_findings_each_at_its_place() -> None:
     found = loaded("invalid/ten-mistakes.yaml").diagnostics
-    assert len(found) == 10
-    assert len({each.line for each in found}) == 10
     lines = (CASES / "invalid/ten-mistakes.yaml").read_text().splitlines()
-    for each in found:
-        wrong = str(each.path[-1]) if each.value is None else each.value.strip("'")
-        at = lines[each.line - 1][each.column - 1 :]
-        assert at.startswith((wrong, str(each.path[-1]), "sk-")), (each, at)
+    at = [(each.code, lines[each.line - 1][each.column - 1 :].rstrip("}").split(":")[0]) for each in found]
+    assert at == [
+        ("E021", "nmae"),
+        ("E049", "text"),
+        ("E041", "json"),
+        ("E042", "opnai"),
+        ("E034", "sk-example-not-a-key"),
+        ("E021", "max_attempt"),
+        ("E024", "30"),
+        ("E065", "none"),
+        ("E061", "cache"),
+        ("E025", "giveup"),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["pipeline", "project", "overlay"])

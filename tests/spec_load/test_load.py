@@ -303,7 +303,8 @@ def test_a_right_file_is_loaded_without_the_heavy_libraries(folder: Path) -> Non
     code = (
         "import sys; from wizard_dsl.registry import Registry; from wizard_dsl.spec.load import load\n"
         "assert not load('p.yaml', registry=Registry()).diagnostics\n"
-        "print([each for each in ('jsonschema', 'aiohttp', 'jinja2', 'asyncio', 'importlib.metadata') if each in sys.modules])"
+        "heavy = ('jsonschema', 'aiohttp', 'jinja2', 'asyncio', 'importlib.metadata')\n"
+        "print([each for each in heavy if each in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
     assert done.stdout.strip() == "[]"

@@ -6,13 +6,14 @@ right is the merged document judged, with the values of variables, flags and ref
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from wizard_dsl.spec import schema
+from wizard_dsl.spec import grammar, schema
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, did_you_mean, finding, show_path, show_value
 from wizard_dsl.spec.interpolate import has_reference
 from wizard_dsl.spec.layers import Layer
@@ -39,18 +40,29 @@ def of_layers(layers: Iterable[Layer], registry: Registry, kind: str) -> list[Di
         if layer.source is None or not layer.source.data:
             continue
         name = kind if layer.name == "pipeline" else "overlay" if layer.name == "overlay" else "project"
-        found += of_data(schema.for_kind(name, registry, plugins=True), layer.source.data, layer.source, (), registry)
+        found += of_data(name, layer.source.data, layer.source, (), registry)
     return found
 
 
 def of_data(
-    rules: dict[str, Any], data: dict[str, Any], places: Places, secret: Collection[DocPath], registry: Registry
+    kind: str, data: dict[str, Any], places: Places, secret: Collection[DocPath], registry: Registry
 ) -> list[Diagnostic]:
     """The findings of one document. What stands at paths in `secret` came from references: it is never shown, and
     no secret written down. Nor are the values of headers shown."""
+    rules = schema.for_kind(kind, registry, plugins=_uses_plugins(data))
     found = schema_findings(rules, data, places, _hidden(secret))
     literal = [each for each in found if each.code != "E034" or each.path not in secret]
     return [_sharper(each, data, registry) for each in literal]
+
+
+def _uses_plugins(value: Any) -> bool:
+    """Whether a dotted name stands where a kind may stand; only then is it worth a scan of what is installed."""
+    if isinstance(value, list):
+        return any(map(_uses_plugins, value))
+    if not isinstance(value, dict):
+        return False
+    names = [*value, *(value[key] for key in ("type", "strategy") if isinstance(value.get(key), str))]
+    return any(re.search(grammar.DOTTED_PATTERN, name) for name in names) or any(map(_uses_plugins, value.values()))
 
 
 def _hidden(secret: Collection[DocPath]) -> Callable[[DocPath], bool]:
@@ -67,7 +79,7 @@ def of_conversion(failures: Sequence[Failure], places: Places) -> list[Diagnosti
 
 def _sharper(each: Diagnostic, data: dict[str, Any], registry: Registry) -> Diagnostic:
     """The same finding with what only we know: where a policy belongs, and which kinds there are."""
-    if each.code in ("E021", "E060") and each.path[-2:-1] == ("policies",):
+    if each.code in ("E060", "E061") and each.path[-2:-1] == ("policies",):
         return _misplaced(each, registry)
     if each.code in _KINDS:
         return _unknown_kind(each, _at(data, each.path), registry)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from wizard_dsl.spec import checks, findings, schema
+from wizard_dsl.spec import checks, findings
 from wizard_dsl.spec.convert import Converter
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered
 from wizard_dsl.spec.document import Document
@@ -202,8 +202,7 @@ class _Load:
             return findings.of_layers([each for each in layers if each.name == "overlay"], registry, kind)
         found = findings.of_layers(layers, registry, kind)
         if not found:
-            rules = schema.for_kind(kind, registry, plugins=True)
-            found = findings.of_data(rules, data, self.merged, converter.given.refs, registry)
+            found = findings.of_data(kind, data, self.merged, converter.given.refs, registry)
         return found or findings.of_conversion(converter.structs.failures, self.merged)
 
     def _resolved(self) -> Resolved:

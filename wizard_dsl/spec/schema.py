@@ -33,6 +33,9 @@ BASE: Final = "https://wizard-dsl.readthedocs.io/schemas"
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _PLUGIN_VALUE: Final[Node] = {"description": "a plug-in's policy", "type": ["object", "string", "number"]}
 
+#: A plug-in's policy where its scope does not allow it; a built-in one is simply not listed.
+_MISPLACED: Final[Node] = {"not": {}, "x-code": "E061"}
+
 
 def pipeline_schema(registry: Registry, *, plugins: bool = False) -> Node:
     """Of a pipeline file: every entry is whole."""
@@ -60,7 +63,8 @@ def for_kind(kind: str, registry: Registry, *, plugins: bool = False) -> Node:
 
 
 def _titled(name: str, title: str, made: Node) -> Node:
-    return {"$schema": DRAFT, "$id": f"{BASE}/{name}.schema.json", **made, "title": title}
+    head = {"$schema": DRAFT, "$id": f"{BASE}/{name}.schema.json", "title": title}
+    return {**head, **{key: each for key, each in made.items() if key not in head}}
 
 
 class _Schema:
@@ -112,7 +116,7 @@ class _Schema:
     def _policy_map(self, fits: Callable[[PolicyType], bool], beside: dict[str, Node]) -> Node:
         """Policies by kind. One that is known and does not belong here is refused like an unknown one."""
         kinds = {each.name: self._policy(each) for each in self.policies if fits(each)}
-        misplaced = {each.name: False for each in self.policies if not fits(each) and "." in each.name}
+        misplaced = {each.name: _MISPLACED for each in self.policies if not fits(each) and "." in each.name}
         return {
             "type": "object",
             "properties": {**beside, **kinds, **misplaced},

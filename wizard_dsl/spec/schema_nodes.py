@@ -5,8 +5,8 @@ a mistake; maps keyed by a fixed set of words list them, so that editors offer t
 only chooses between JSON types, because validators report a failed choice at its parent.
 
 Annotations of ours: `x-unit` and `x-words` (a quantity, and words besides), `x-secret` and `x-env` (only references,
-and the variable a secret usually is in), `x-code` and `x-unknown-code` (the diagnostic's code), `x-form` (the words for a
-pattern).
+and the variable a secret usually is in), `x-code` and `x-unknown-code` (the diagnostic's code), `x-form` (a pattern in
+words).
 """
 
 from __future__ import annotations

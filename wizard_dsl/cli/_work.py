@@ -1,0 +1,110 @@
+"""One run on the command line: prints what comes, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wizard_dsl.cli.main import INTERRUPTED, tell
+from wizard_dsl.core.errors import WizardError
+from wizard_dsl.observe.log import log_sink
+from wizard_dsl.observe.summary import summary
+from wizard_dsl.observe.transcript import render
+from wizard_dsl.runtime.runtime import running
+
+if TYPE_CHECKING:
+    from wizard_dsl.compiler.compile import Compiled
+    from wizard_dsl.core.result import Result
+    from wizard_dsl.registry import Registry
+    from wizard_dsl.runtime.pipeline import Pipeline, Stream
+
+
+class Work:
+    """Results go to stdout, everything else to stderr; `run` returns the exit code."""
+
+    def __init__(self, compiled: Compiled, registry: Registry, inputs: dict[str, Any], options: dict[str, Any]) -> None:
+        self._compiled = compiled
+        self._registry = registry
+        self._inputs = inputs
+        self._options = options
+        wanted = options["stream"]
+        self._stream = options["format"] == "text" and (sys.stdout.isatty() if wanted is None else wanted)
+        self._printed = ""
+
+    async def run(self) -> int:
+        seed = 0 if self._options["mock"] and self._options["seed"] is None else self._options["seed"]
+        async with running(
+            self._compiled,
+            self._registry,
+            seed=seed,
+            mock=self._options["mock"],
+            sinks=self._sinks(),
+        ) as pipeline:
+            return await self._once(pipeline)
+
+    def _sinks(self) -> list[Any]:
+        document = self._compiled.loaded.document
+        assert document is not None
+        log = document.file.observe.log
+        return [log_sink(log.level, log.format, secrets=self._compiled.loaded.secrets)]
+
+    async def _once(self, pipeline: Pipeline) -> int:
+        deadline = self._options["deadline"]
+        if self._stream:
+            begun = pipeline.stream(inputs=self._inputs, deadline=deadline, reasoning=self._options["reasoning"])
+        else:
+            begun = pipeline.start(inputs=self._inputs, deadline=deadline)
+        error: WizardError | None = None
+        interrupted = False
+        async with begun as stream:
+            try:
+                await self._follow(stream)
+            except WizardError as failure:
+                error = failure
+            except asyncio.CancelledError:
+                interrupted = True
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
+                await stream.cancel()
+        self._show(stream, error)
+        return INTERRUPTED if interrupted else error.exit_code if error is not None else 0
+
+    async def _follow(self, stream: Stream) -> None:
+        async for delta in stream:
+            if delta.reasoning:
+                click.echo(delta.reasoning, nl=False, err=True)
+            if delta.text:
+                self._printed += delta.text
+                click.echo(delta.text, nl=False)
+                sys.stdout.flush()
+
+    def _show(self, stream: Stream, error: WizardError | None) -> None:
+        result = stream.result
+        if self._options["format"] == "json":
+            click.echo(result.encode())
+        else:
+            self._show_text(result)
+        if self._options["transcript"]:
+            click.echo(render(stream.transcript, result=result), err=True)
+        if error is not None:
+            self._show_error(result, error)
+        elif sys.stderr.isatty():
+            click.echo(click.style(summary(result), dim=True), err=True)
+
+    def _show_text(self, result: Result) -> None:
+        if not self._stream:
+            if result.text:
+                click.echo(result.text)
+        elif self._printed and not self._printed.endswith("\n"):
+            click.echo()
+
+    def _show_error(self, result: Result, error: WizardError) -> None:
+        tell(error)
+        for row in result.attempts:
+            status = f" {row.status}" if row.status is not None else ""
+            reason = f": {row.message}" if row.message else ""
+            click.echo(f"  {row.started:8.3f} s  {row.target}{status} {row.kind}{reason}", err=True)
