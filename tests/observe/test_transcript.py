@@ -115,11 +115,14 @@ def test_several_steps_are_named_in_a_column_and_one_is_not() -> None:
 
 def test_items_and_inner_steps_are_named() -> None:
     lines = told(
-        (0.0, "parts", e.StepStarted(step="parts", item=1)),
+        (0.0, "", e.StepStarted(step="parts", item=1)),
         (0.1, "outer", e.StepEnded(step="inner", kind="ok")),
-        (0.2, "outer/inner", e.StepStarted(step="inner")),
+        (0.2, "outer[0]", e.StepStarted(step="inner", item=2)),
+        (0.3, "outer[0]/inner[2]", e.StreamCommitted(target="a")),
+        (0.4, "same", e.StepStarted(step="same")),
     )
-    assert [line.split()[1] for line in lines] == ["parts[1]", "outer/inner", "outer/inner"]
+    places = [line.split()[1] for line in lines]
+    assert places == ["parts[1]", "outer/inner", "outer[0]/inner[2]", "outer[0]/inner[2]", "same/same"]
 
 
 def test_a_text_from_outside_stays_on_its_line_and_is_redacted() -> None:

@@ -30,7 +30,7 @@ def test_the_documents_to_spoil_are_valid(document: dict[str, Any]) -> None:
     assert schema_errors(document) == []
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spoiled())
 def test_the_schema_accepts_what_conversion_accepts(document: dict[str, Any]) -> None:
     refused = [f"{each.json_path}: {each.message}"[:300] for each in VALIDATOR.iter_errors(document)]

@@ -14,7 +14,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.spec.findings import SCHEMA_CODES
-from wizard_dsl.spec.load import Loaded, kind_of, load
+from wizard_dsl.spec.load import Kind, Loaded, load
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "cases"
@@ -27,6 +27,12 @@ PROJECTS = sorted(
     if not each.name.endswith(".test.yaml")
 )
 REGISTRY = Registry(plugins=False)
+
+
+def kind_of(name: str) -> Kind:
+    if name.endswith(".overlay.yaml"):
+        return "overlay"
+    return "project" if Path(name).name == "wizard.yaml" else "pipeline"
 
 
 class Text(SingleFileSnapshotExtension):

@@ -14,7 +14,7 @@ import pytest
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import render_text
-from wizard_dsl.spec.load import Loaded, kind_of, load
+from wizard_dsl.spec.load import Loaded, load
 
 REGISTRY = Registry(plugins=False)
 HEAD = """\
@@ -128,7 +128,7 @@ def test_a_pipeline_says_its_version_even_where_the_project_does(folder: Path) -
 
 def test_a_project_file_is_right_without_any_section(folder: Path) -> None:
     Path("wizard.yaml").write_text("providers: {local: {type: mock}}\n")
-    assert said(load("wizard.yaml", registry=REGISTRY, kind=kind_of("wizard.yaml"))) == []
+    assert said(load("wizard.yaml", registry=REGISTRY, kind="project")) == []
 
 
 def test_places_point_into_the_file_a_value_comes_from(folder: Path) -> None:
@@ -214,6 +214,12 @@ def test_a_key_that_is_nowhere_is_an_error_naming_the_variable(folder: Path) -> 
     assert found.keyless == {"local": "OPENAI_API_KEY"}
 
 
+def test_a_key_whose_variable_is_not_set_is_one_error_and_a_fact(folder: Path) -> None:
+    found = read(KEYED.replace("model: m", 'model: m, api_key: "${env:MY_KEY}"'), {})
+    assert codes(found) == ["E031"]
+    assert found.keyless == {"local": "MY_KEY"}
+
+
 def test_no_key_is_missed_by_mocks_by_validate_or_by_a_provider_no_target_uses(folder: Path) -> None:
     referenced = KEYED.replace("model: m", 'model: m, api_key: "${env:KEY}"')
     assert said(read(KEYED, {}, mock=True)) == []
@@ -293,9 +299,12 @@ def test_a_stack_of_a_set_is_taken_by_the_chains_that_use_it(folder: Path) -> No
     assert made.chains["default"].stack == ("timeout", "retry")
 
 
-def test_a_file_is_of_the_kind_its_name_says() -> None:
-    names = ("a/wizard.yaml", "a/prod.overlay.yaml", "a/overlay.yaml")
-    assert [kind_of(each) for each in names] == ["project", "overlay", "pipeline"]
+def test_an_overlay_by_itself_is_partial_and_has_no_document(folder: Path) -> None:
+    Path("wizard.yaml").write_text("deadline: 90\n")
+    Path("x.overlay.yaml").write_text("chains: {default: {targets: null}}\npolices: {}\n")
+    found = load("x.overlay.yaml", registry=REGISTRY, kind="overlay")
+    assert found.document is None
+    assert [(each.file, each.code) for each in found.diagnostics] == [("x.overlay.yaml", "E021")]
 
 
 def test_a_right_file_is_loaded_without_the_heavy_libraries(folder: Path) -> None:
@@ -308,3 +317,96 @@ def test_a_right_file_is_loaded_without_the_heavy_libraries(folder: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
     assert done.stdout.strip() == "[]"
+
+
+# -- several layers, several causes -------------------------------------------------------------------
+
+
+def test_what_is_right_in_each_file_and_wrong_together_is_reported_where_it_was_written(folder: Path) -> None:
+    Path("x.overlay.yaml").write_text("providers: {local: {type: embedded}}\n")
+    found = read(HEAD.replace("{type: mock}", "{type: mock, chunk: 3}"), overlays=["x.overlay.yaml"])
+    assert said(found) == [
+        "p.yaml:3:33 error[E021] unknown key 'chunk' in providers.local; known here: context, model, models, policies, "
+        "pool, threads, type"
+    ]
+
+
+def test_the_user_s_own_file_lies_below_everything(folder: Path) -> None:
+    Path("own.yaml").write_text("deadline: 5s\nname: mine\n")
+    made = document(read(HEAD + "name: pipeline", {"WIZARD_CONFIG": str(folder / "own.yaml")}))
+    assert (made.file.deadline, made.file.name) == ("5s", "pipeline")
+
+
+def test_a_set_may_be_named_by_a_variable(folder: Path) -> None:
+    text = HEAD.replace("[local]", '[local], policies: {use: "${env:SET}"}') + "policies: {careful: {retry: 5}}"
+    assert document(read(text, {"SET": "careful"})).chains["default"].use == "careful"
+    assert document(read(text)).chains["default"].use == "none"
+    assert codes(read(text, {"SET": "Not A Name"})) == ["E027"]
+
+
+def test_what_says_how_to_read_the_rest_cannot_be_a_reference(folder: Path) -> None:
+    for old, new, code in (
+        ("version: 1", 'version: "${env:V}"', "E025"),
+        ("type: mock", 'type: "${env:V}"', "E042"),
+        ("[local]", '[local], strategy: "${env:V}"', "E062"),
+        ("{prompt:", '{type: "${env:V}", prompt:', "E048"),
+    ):
+        assert code in codes(read(HEAD.replace(old, new), {"V": "mock"})), new
+
+
+def test_a_prompt_in_a_step_may_stand_in_a_file(folder: Path) -> None:
+    Path("a.md").write_text("Hello")
+    found = read(HEAD.replace('{user: "{{ question }}"}', "{file: a.md}"))
+    assert found.files == {("steps", "answer", "prompt"): ("a.md", "Hello")}
+
+
+def test_a_pattern_of_an_input_that_is_no_regular_expression_is_an_error(folder: Path) -> None:
+    found = read(HEAD.replace("{type: string}", '{type: string, pattern: "("}'))
+    assert codes(found) == ["E049"]
+    assert "inputs.question.pattern is no regular expression" in said(found)[0]
+
+
+def test_a_default_may_need_the_whole_schema_to_be_checked(folder: Path) -> None:
+    text = HEAD.replace("{type: string}", "{type: array, minItems: 2, items: {type: integer}, default: %s}")
+    assert said(read(text % "[1, 2]")) == []
+    assert codes(read(text % "[1]")) == ["E049"]
+
+
+def test_values_of_headers_are_secrets_and_so_are_keys(folder: Path) -> None:
+    text = HEAD.replace(
+        "{type: mock}", '{type: openai, model: m, api_key: "${env:K}", headers: {Cookie: "a=${env:C}"}}'
+    )
+    assert set(read(text, {"K": "key", "C": "jar"}).secrets) == {"key", "a=jar"}
+
+
+def test_a_wrong_value_beside_a_resolved_key_does_not_show_the_key(folder: Path) -> None:
+    text = KEYED.replace("model: m", 'model: m, api_key: "${env:K}", pool: {size: "${env:S}"}')
+    found = read(text, {"K": "sk-1234", "S": "-1"})
+    assert codes(found) == ["E026"]
+    assert codes(read(text, {"K": "sk-1234", "S": "7"}, sets=["deadline=9"])) == ["E024"]
+    assert "1234" not in render_text(found.diagnostics)
+
+
+def test_a_key_written_into_a_provider_of_an_unknown_type_is_found_and_not_shown(folder: Path) -> None:
+    loaded = read(HEAD.replace("{type: mock}", "{type: opnai, api_key: sk-very-secret}"))
+    assert [each.code for each in loaded.diagnostics] == ["E042", "E034"]
+    assert "very-secret" not in render_text(loaded.diagnostics)
+
+
+DEVELOPMENT = HEAD.replace("{type: mock}", '{type: openai, model: m, api_key: "${env:KEY}"}')
+
+
+def test_in_development_a_mock_stands_in_for_a_missing_key_and_that_is_said(folder: Path) -> None:
+    loaded = read(DEVELOPMENT, {"WIZARD_ENV": "development"})
+    assert [each.code for each in loaded.diagnostics] == ["W102"]
+    assert loaded.keyless == {"local": "KEY"}
+
+
+def test_in_development_a_key_that_is_there_is_used(folder: Path) -> None:
+    loaded = read(DEVELOPMENT, {"WIZARD_ENV": "development", "KEY": "k-1234"})
+    assert loaded.diagnostics == ()
+    assert loaded.keyless == {}
+
+
+def test_elsewhere_a_missing_key_is_an_error(folder: Path) -> None:
+    assert [each.code for each in read(DEVELOPMENT, {}).diagnostics] == ["E031"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,8 @@ def needs(compiled: Compiled, program: Program) -> list[Need]:
     """The needs of a program and of those it runs as steps, each once."""
     found: dict[str, Need] = {}
     for each in _programs(program):
-        for need in (*_keys(each, compiled.loaded.data), *_models(each), *_stores(each, compiled.loaded.root)):
+        keys = _keys(each, compiled.loaded.data, compiled.loaded.keyless)
+        for need in (*keys, *_models(each), *_stores(each, compiled.loaded.root)):
             found.setdefault(need.what, need)
     return list(found.values())
 
@@ -46,13 +47,15 @@ def _programs(program: Program) -> Iterator[Program]:
             yield from _programs(step.subprogram)
 
 
-def _keys(program: Program, data: dict[str, Any]) -> Iterator[Need]:
-    """The compiler has refused a file whose key is missing; an empty one is as good as none."""
+def _keys(program: Program, data: dict[str, Any], mocked: Mapping[str, str]) -> Iterator[Need]:
+    """The compiler has refused a file whose key is missing and not mocked; an empty one is as good as none."""
     for target in targets(program):
         variable = target.type.key_variable
         if variable is None:
             continue
-        if getattr(target.config, "api_key", None):
+        if target.provider in mocked:
+            yield Need(f"key of {target.provider}", "ok", f"{mocked[target.provider]} is not set: a mock answers")
+        elif getattr(target.config, "api_key", None):
             yield Need(f"key of {target.provider}", "ok", "is set")
         else:
             written = data.get("providers", {}).get(target.provider, {}).get("api_key", variable)

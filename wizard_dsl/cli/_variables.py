@@ -15,6 +15,7 @@ from wizard_dsl.spec.settings import PREFIX, SET_PREFIX, env_table
 _OTHERS: Final = MappingProxyType(
     {
         "WIZARD_CONFIG": "the user's settings file; empty: none",
+        "WIZARD_ENV": "development: mocks answer for providers without a key",
         "WIZARD_PLUGINS": "empty: no plug-in is looked for",
     }
 )

@@ -52,12 +52,14 @@ class AttemptFrame:
         try:
             response = await self._next(request, run)
         except BaseException as error:
-            mine = guard.disarm()
-            failure = late if mine and not isinstance(error, Exception) else error
-            self._failed(row, request, run, failure)
-            if failure is error:
-                raise
-            raise failure from None
+            failure = late if guard.disarm() and not isinstance(error, Exception) else error
+            try:
+                self._failed(row, request, run, failure)
+                if failure is error:
+                    raise
+                raise failure from None
+            finally:
+                del failure, late  # an exception left in a frame it passed through is a cycle
         guard.disarm()
         self._refuse_empty(row, request, run, response)
         self._watch(row, request, run, response)

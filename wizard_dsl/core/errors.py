@@ -181,11 +181,15 @@ class Rejected(WizardError):
 
 
 class CircuitOpen(Rejected):
+    """The breaker, or an earlier refusal that blocks the target, said no."""
+
     kind = "circuit_open"
     suggestion = "wait for retry_after, or add a target to the chain"
 
 
 class TargetBlocked(Rejected):
+    """Every target is still blocked by an earlier 429."""
+
     kind = "rate_limited"
     suggestion = "wait for retry_after, or raise on_rate_limit.wait_up_to"
 
@@ -214,6 +218,8 @@ class Unsupported(Rejected):
 
 
 class WindowTooSmall(Rejected):
+    """The prompt does not fit the target's declared window."""
+
     kind = "context_length"
     suggestion = "shorten the prompt, or add a target with a larger window"
 
@@ -250,6 +256,8 @@ class AttemptFailed(WizardError):
 
 
 class ConnectError(AttemptFailed):
+    """No connection; nothing was sent, or nobody knows (`sent` None)."""
+
     kind = "connect"
     suggestion = "check base_url, the network and the provider's status page"
 
@@ -266,43 +274,61 @@ class AttemptTimeout(AttemptFailed):
 
 
 class ServerError(AttemptFailed):
+    """The provider failed, or the connection was lost after sending."""
+
     kind = "server"
 
 
 class RateLimited(AttemptFailed):
+    """A 429; `retry_after` is what the provider announced."""
+
     kind = "rate_limited"
     suggestion = "lower the rate with `rate_limit`, or add a fallback target"
 
 
 class QuotaExhausted(AttemptFailed):
+    """The account has no quota or credit left."""
+
     kind = "quota_exhausted"
     suggestion = "check the plan and billing of this account"
 
 
 class AuthError(AttemptFailed):
+    """The provider refused the key."""
+
     kind = "auth"
     suggestion = "check the variable that holds the key, and that the key may use this model"
 
 
 class NotFound(AttemptFailed):
+    """No such model or endpoint."""
+
     kind = "not_found"
     suggestion = "check the model's name and base_url"
 
 
 class ContextLength(AttemptFailed):
+    """The provider says that the prompt does not fit the model."""
+
     kind = "context_length"
     suggestion = "shorten the prompt, or add a target with a larger window"
 
 
 class ContentFiltered(AttemptFailed):
+    """Refused by the provider's policy."""
+
     kind = "content_filter"
 
 
 class InvalidRequest(AttemptFailed):
+    """The provider does not accept the request."""
+
     kind = "invalid_request"
 
 
 class MalformedResponse(AttemptFailed):
+    """The answer cannot be read, or is empty though it claims to be complete."""
+
     kind = "malformed_response"
 
 
@@ -342,11 +368,15 @@ class StreamBroken(Interrupted):
 
 
 class DeadlineExceeded(Interrupted):
+    """The deadline of the run or of the call passed."""
+
     kind = "deadline"
     suggestion = "raise the deadline, or lower timeouts and retries so that the ladder fits it"
 
 
 class Cancelled(Interrupted):
+    """The caller went away."""
+
     kind = "cancelled"
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from wizard_dsl.core.clock import Clock
 from wizard_dsl.core.errors import (
+    Cancelled,
     Interrupted,
     MalformedResponse,
     ServerError,
@@ -368,6 +369,16 @@ class Response:
             raise self.outcome.error
         return False
 
+    def _whole(self) -> Completion:
+        """The whole answer. Raises how it failed; what was given up on the way is a part, and no answer either."""
+        self._over()
+        assert self.outcome is not None
+        if self.outcome.kind != "completed":
+            error = Cancelled(f"the answer was {self.outcome.kind} before it was complete")
+            error.partial = self.outcome.completion
+            raise error
+        return self.outcome.completion
+
     def _end(self, kind: Ending, error: WizardError | None) -> None:
         if self._limits is not None:
             self._limits.close()
@@ -409,7 +420,8 @@ class Response:
             self._end("failed", self._as_broken(error))
 
     async def read(self) -> Completion:
-        """Drain; idempotent. Cancelling it ends the response as cancelled."""
+        """Drain; idempotent. Cancelling it ends the response as cancelled. Raises how it failed, or Cancelled, with
+        the partial, where somebody gave it up."""
         if self.outcome is None:
             try:
                 while await self._pull():
@@ -417,9 +429,7 @@ class Response:
             except BaseException as error:
                 self._leave("failed" if isinstance(error, Exception) else "cancelled")
                 raise
-        self._over()
-        assert self.outcome is not None
-        return self.outcome.completion
+        return self._whole()
 
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The kept batches, then the ones that arrive; leaving it early ends the response."""
@@ -432,8 +442,9 @@ class Response:
                     index += 1
                 if not await self._pull():
                     break
-            if not self._kept and self.outcome is not None:
-                yield as_deltas(self.outcome.completion)
+            completion = self._whole()
+            if not self._kept:
+                yield as_deltas(completion)
         except BaseException as error:
             kind = "abandoned" if isinstance(error, (Exception, GeneratorExit)) else "cancelled"
             raise

@@ -127,8 +127,9 @@ class Result(msgspec.Struct, frozen=True):
     steps: Annotated[dict[str, StepRow], Meta(description="by step name, in the order of the program")]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as `schemas/result.schema.json` describes it."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
+        """Plain data, as `schemas/result.schema.json` describes it: what `encode` says, read again, so that a number
+        that JSON does not know is null here too."""
+        plain: dict[str, Any] = msgspec.json.decode(self.encode())
         return plain
 
     def encode(self) -> bytes:

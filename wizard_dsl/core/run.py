@@ -30,6 +30,11 @@ class Scope(msgspec.Struct, frozen=True):
     principal: str | None = None
     streams: bool = False
 
+    @property
+    def place(self) -> str:
+        """The step, with the item of its loop: `parts`, `parts[2]`, and `parts[2]/facts` within another file."""
+        return self.step if self.item is None else f"{self.step}[{self.item}]"
+
 
 class Attempt(msgspec.Struct):
     """One exchange with one target: a row of the ledger. Times are loop times; `kind` is ok or an error kind,
@@ -82,7 +87,7 @@ class Call(msgspec.Struct):
 
 
 class Transcript:
-    """What the policies did in one run: attempts, and every event with its time."""
+    """What the policies did in one run: attempts, and every event with its time and the place that speaks."""
 
     __slots__ = ("attempts", "events", "started")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
-
-from wizard_dsl.core.result import Result
+from wizard_dsl.core.result import result_schema
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import schema
 
@@ -26,15 +24,7 @@ def overlay(registry: Registry) -> str:
 
 def result(registry: Registry) -> str:
     """Of what a run gives; it does not depend on the components."""
-    made = msgspec.json.schema(Result)
-    definitions = made["$defs"]
-    top = definitions.pop("Result")
-    head = {
-        "$schema": schema.DRAFT,
-        "$id": f"{schema.BASE}/result.schema.json",
-        "title": "The result of a Wizard run",
-    }
-    return pretty({**head, **{key: top[key] for key in top if key != "title"}, "$defs": definitions})
+    return pretty(result_schema())
 
 
 def pretty(made: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ _GIVEN_UP: Final = {
 
 def render(transcript: Transcript, *, result: Result | None = None) -> str:
     """The transcript as text, without a newline at its end; with `result`, its one-line summary comes last."""
-    entries = [(at, _place(step, event), event) for at, step, event in transcript.events]
+    entries = [(at, _place(speaker, event), event) for at, speaker, event in transcript.events]
     places = {place for _, place, _ in entries if place}
     width = max(map(len, places), default=0) + 2 if len(places) > 1 else 0
     lines, attempts = [], 0
@@ -49,13 +49,12 @@ def render(transcript: Transcript, *, result: Result | None = None) -> str:
     return "\n".join(lines)
 
 
-def _place(step: str, event: e.Event) -> str:
-    """The step that speaks; a step's beginning and end name themselves, and their item."""
-    own = getattr(event, "step", "")
-    if own and step != own and not step.endswith(f"/{own}"):
-        step = f"{step}/{own}" if step else own
-    item = getattr(event, "item", None)
-    return step if item is None else f"{step}[{item}]"
+def _place(place: str, event: e.Event) -> str:
+    """The place that speaks. A step's beginning and end are told from outside, and name themselves and their item."""
+    if not isinstance(event, e.StepStarted | e.StepEnded):
+        return place
+    step = f"{place}/{event.step}" if place else event.step
+    return step if event.item is None else f"{step}[{event.item}]"
 
 
 def _line(event: e.Event, attempts: int) -> str:

@@ -24,17 +24,20 @@ if TYPE_CHECKING:
 
 #: The guard of a whole run only acts where nothing below it did: it lets inner ones go first.
 _OUTER_LOOKS = 16
+#: Timers fire by up to the clock's resolution early, in seconds.
+_DUST = 1e-6
 
 
 class StepState(msgspec.Struct):
-    """What became of a step. `items` is a list where the step has `for_each`."""
+    """What has become of a step, or of an item of it, so far. `items` is a list where the step has `for_each`; an
+    item that was not begun counts as skipped. Times are loop times; `ended` is None while it runs."""
 
-    value: StepValue
+    value: StepValue = msgspec.field(default_factory=StepValue)
     skipped: bool = False
-    error: WizardError | None = None
+    error: rows.ErrorRow | None = None
     items: list[StepState] | None = None
     started: float = 0.0
-    ended: float = 0.0
+    ended: float | None = None
 
     def view(self) -> dict[str, Any]:
         """What templates see."""
@@ -53,7 +56,7 @@ class StepState(msgspec.Struct):
         return seen
 
     def item_view(self) -> dict[str, Any]:
-        error = self.error.to_json() if self.error is not None else None
+        error = None if self.error is None else msgspec.structs.asdict(self.error)
         return {"text": self.value.text, "json": self.value.json, "skipped": self.skipped, "error": error}
 
 
@@ -74,7 +77,7 @@ class Execution:
         self.program = program
         self.run = run
         self.states: dict[str, StepState] = {}
-        self.error: WizardError | None = None
+        self.error: rows.ErrorRow | None = None
         self.output: Any = None
         self.text = ""
         self._runners = runners
@@ -96,10 +99,13 @@ class Execution:
             self._render_output()
         except BaseException as error:
             failure = self._failure(error, guard.disarm())
-            self._close(failure)
-            if failure is error:
-                raise
-            raise failure from None
+            try:
+                self._close(failure)
+                if failure is error:
+                    raise
+                raise failure from None
+            finally:
+                del failure  # an exception left in a frame it passed through is a cycle
         guard.disarm()
         self._close(None)
 
@@ -107,17 +113,14 @@ class Execution:
         """What the run failed with: our own error, the deadline, or what is not ours to translate."""
         if cut and isinstance(error, asyncio.CancelledError):
             return DeadlineExceeded("the run's deadline passed", where=self.program.name)
-        while isinstance(error, BaseExceptionGroup) and not isinstance(error, WizardError):
-            first = next((each for each in error.exceptions if isinstance(each, WizardError)), None)
-            error = first or error.exceptions[0]
-        return error
+        return _first(error)
 
     def _close(self, failure: BaseException | None) -> None:
         self.ended = self._clock.now()
         if isinstance(failure, WizardError):
-            self.error = failure
+            self.error = error_row(failure)
         elif failure is not None and not isinstance(failure, Exception):
-            self.error = Cancelled("the run was cancelled")
+            self.error = error_row(Cancelled("the run was cancelled"))
         kind = self.error.kind if self.error is not None else "ok" if failure is None else "bug"
         elapsed = self.ended - self.run.transcript.started
         self._emit(self.run, RunEnded(kind=kind, elapsed=elapsed))
@@ -141,17 +144,24 @@ class Execution:
         self._done[plan.name].set()
 
     async def _step(self, plan: StepPlan) -> None:
-        started = self._clock.now()
+        state = self.states[plan.name] = StepState(started=self._clock.now())
+        try:
+            await self._fill(plan, state)
+        except BaseException as error:
+            state.error = _as_row(error) or state.error
+            raise
+        finally:
+            state.ended = self._clock.now()
+        self._views[plan.name] = state.view()
+
+    async def _fill(self, plan: StepPlan, state: StepState) -> None:
         if self._not_wanted(plan):
-            state = StepState(StepValue(), skipped=True)
+            state.skipped = True
             self._note(plan, None, "skipped")
         elif plan.for_each is not None:
-            state = await self._each(plan)
+            await self._each(plan, state)
         else:
-            state = await self._guarded(plan, self._scope, None)
-        state.started, state.ended = started, self._clock.now()
-        self.states[plan.name] = state
-        self._views[plan.name] = state.view()
+            await self._guarded(plan, self._scope, state, None)
 
     def _not_wanted(self, plan: StepPlan) -> bool:
         """A needed step did not run, or the condition is false."""
@@ -159,27 +169,28 @@ class Execution:
             return True
         return plan.when is not None and not plan.when_each and not plan.when.evaluate(self._scope)
 
-    async def _each(self, plan: StepPlan) -> StepState:
+    async def _each(self, plan: StepPlan, state: StepState) -> None:
         """Items at once, at most `concurrency` of them; results in input order."""
         values = self._items(plan)
-        states: list[StepState | None] = [None] * len(values)
+        items = state.items = [StepState(skipped=True) for _ in values]
         order = iter(enumerate(values))
 
         async def work() -> None:
             for index, item in order:
                 scope = self._scope.with_values(item=item, index=index)
                 if plan.when_each and not plan.when.evaluate(scope):
-                    states[index] = StepState(StepValue(), skipped=True)
+                    self._note(plan, index, "skipped")
                 else:
-                    states[index] = await self._guarded(plan, scope, index)
+                    items[index].skipped = False
+                    await self._guarded(plan, scope, items[index], index)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(plan.concurrency, len(values))):
-                group.create_task(work())
-        items = [state for state in states if state is not None]
-        text = "\n".join(item.value.text for item in items)
-        served = next((item.value.served_by for item in reversed(items) if item.value.served_by), None)
-        return StepState(StepValue(text=text, served_by=served), items=items)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(plan.concurrency, len(values))):
+                    group.create_task(work())
+        finally:
+            served = next((item.value.served_by for item in reversed(items) if item.value.served_by), None)
+            state.value = StepValue(text="\n".join(item.value.text for item in items), served_by=served)
 
     def _items(self, plan: StepPlan) -> list[Any]:
         values = plan.for_each.evaluate(self._scope)
@@ -188,7 +199,7 @@ class Execution:
             raise StepFailed(sentence, where=f"steps.{plan.name}")
         return values
 
-    async def _guarded(self, plan: StepPlan, scope: Any, item: int | None) -> StepState:
+    async def _guarded(self, plan: StepPlan, scope: Any, state: StepState, item: int | None) -> None:
         """One execution of a step; `on_error` decides what a failure does."""
         streams = self._sink is not None and plan.name == self.program.streamed and item is None
         run = self.run.child(
@@ -196,32 +207,44 @@ class Execution:
             commit="content" if streams else "end",
             call=Call(),
         )
-        self._emit(run, StepStarted(step=plan.name, item=item))
+        self._emit(self.run, StepStarted(step=plan.name, item=item))
         try:
-            value = await self._runners[plan.name].run(StepCall(scope, run, self._listen if streams else None))
+            state.value = await self._runners[plan.name].run(StepCall(scope, run, self._listen if streams else None))
         except WizardError as error:
             self._note(plan, item, error.kind)
-            if plan.on_error == "fail" or error.kind in {"deadline", "cancelled"}:
-                self.states.setdefault(plan.name, StepState(self._partial(error, streams), error=error))
+            state.error = error_row(error)
+            if plan.on_error == "fail" or self._is_the_end(error):
+                state.value = self._partial(error.partial, streams)
                 raise
-            return self._instead(plan, error)
-        self._note(plan, item, "ok")
-        return StepState(value)
+            self._instead(plan, state)
+        except asyncio.CancelledError:
+            self._note(plan, item, "cancelled")
+            state.error = error_row(Cancelled("cancelled while it ran", where=f"steps.{plan.name}"))
+            state.value = self._partial(None, streams)
+            raise
+        else:
+            self._note(plan, item, "ok")
+
+    def _is_the_end(self, error: WizardError) -> bool:
+        """Whether `error` says that the whole run is over: `on_error` has no time for anything else then."""
+        over = self._clock.now() >= self.run.deadline - _DUST
+        return error.kind == "cancelled" or (error.kind == "deadline" and over)
 
     def _step_name(self, name: str) -> str:
-        return f"{self.run.scope.step}/{name}" if self.run.scope.step else name
+        scope = self.run.scope
+        return f"{scope.place}/{name}" if scope.step else name
 
-    def _partial(self, error: WizardError, streams: bool) -> StepValue:
-        partial = error.partial
+    def _partial(self, partial: Completion | None, streams: bool) -> StepValue:
         if partial is None:
             return StepValue(text=self.heard().text if streams else "")
         return StepValue(text=partial.text, tool_calls=partial.tool_calls, usage=partial.usage)
 
-    def _instead(self, plan: StepPlan, error: WizardError) -> StepState:
+    def _instead(self, plan: StepPlan, state: StepState) -> None:
         if isinstance(plan.on_error, Mapping):
             default = plan.on_error["default"]
-            return StepState(StepValue(text=as_text(default), json=default), error=error)
-        return StepState(StepValue(), skipped=True, error=error)
+            state.value = StepValue(text=as_text(default), json=default)
+        else:
+            state.skipped = True
 
     def _note(self, plan: StepPlan, item: int | None, kind: str) -> None:
         self._emit(self.run, StepEnded(step=plan.name, kind=kind, item=item))
@@ -292,7 +315,7 @@ class Execution:
             cost=rows.total_cost(attempts),
             usage=rows.total_usage(attempts),
             attempts=attempts,
-            error=error_row(self.error),
+            error=self.error,
             partial=not done,
             steps=steps,
         )
@@ -304,7 +327,7 @@ class Execution:
         state = self.states[plan.name]
         value = state.value
         name = self._step_name(plan.name)
-        own = [row for row in attempts if row.step == name or row.step.startswith(f"{name}/")]
+        own = [row for row in attempts if row.step == name or row.step.startswith((f"{name}/", f"{name}["))]
         first = [row.first_chunk for row in own if row.kind == "ok" and row.first_chunk is not None]
         return rows.StepRow(
             text=value.text,
@@ -325,16 +348,28 @@ class Execution:
             compatibility=None,
             first_chunk=first[-1] if first else None,
             tokens_per_second=rows.speed(own),
-            elapsed=rows.seconds(max(0.0, state.ended - state.started)),
+            elapsed=rows.seconds((self._clock.now() if state.ended is None else state.ended) - state.started),
             attempts=own,
-            error=error_row(state.error),
+            error=state.error,
         )
 
 
+def _first(error: BaseException) -> BaseException:
+    """The first failure of tasks that ran at once: it is why the others were cancelled."""
+    while isinstance(error, BaseExceptionGroup) and not isinstance(error, WizardError):
+        error = error.exceptions[0]
+    return error
+
+
 def _item_row(state: StepState) -> rows.ItemRow:
-    return rows.ItemRow(state.value.text, state.value.json, state.skipped, error_row(state.error))
+    return rows.ItemRow(state.value.text, state.value.json, state.skipped, state.error)
 
 
-def error_row(error: WizardError | None) -> rows.ErrorRow | None:
-    """The error as it stands in a result."""
-    return None if error is None else rows.ErrorRow(**error.to_json())
+def error_row(error: WizardError) -> rows.ErrorRow:
+    """The error as it stands in a result: a copy, for an exception holds all frames it passed through."""
+    return rows.ErrorRow(**error.to_json())
+
+
+def _as_row(error: BaseException) -> rows.ErrorRow | None:
+    first = _first(error)
+    return error_row(first) if isinstance(first, WizardError) else None

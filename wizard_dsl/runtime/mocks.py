@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from wizard_dsl.core.component import ModelSpec
 from wizard_dsl.providers.mock import MOCK
 
 if TYPE_CHECKING:
+    from wizard_dsl.compiler.link import Provide
     from wizard_dsl.compiler.program import TargetPlan
     from wizard_dsl.core.node import BuildContext, Node
 
@@ -22,3 +24,12 @@ def mock_of(plan: TargetPlan, context: BuildContext) -> Node:
 def provide_mocks(plan: TargetPlan, context: BuildContext) -> Node | None:
     """Mocks for all targets; see compiler.link.Provide."""
     return mock_of(plan, context)
+
+
+def provide_missing(keyless: Collection[str]) -> Provide:
+    """Mocks for the targets of providers without a key, as WIZARD_ENV=development asks for."""
+
+    def provide(plan: TargetPlan, context: BuildContext) -> Node | None:
+        return mock_of(plan, context) if plan.provider in keyless else None
+
+    return provide

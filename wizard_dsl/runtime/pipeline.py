@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from wizard_dsl.runtime.live import Live
     from wizard_dsl.runtime.runtime import Runtime
 
-#: Takes one delta of a streamed run; may be a coroutine function, and then holds the stream back.
-OnDelta = Callable[[Delta], Awaitable[None] | None]
+#: Takes one delta of a streamed run; may be a coroutine function, and then holds the stream back. What a plain
+#: function returns does not matter.
+OnDelta = Callable[[Delta], object]
 
 
 class Pipeline:
@@ -124,7 +127,8 @@ class Pipeline:
 
 
 class Stream:
-    """A run whose answer is being read. `result` is valid at any time."""
+    """A run whose answer is being read: open it with `async with`, iterate over its deltas. `result` is valid at
+    any time. Reading may stop and go on: what was not read yet is kept, and holds the run back."""
 
     def __init__(
         self, execution: Execution, channel: _Channel, execute: Callable[[Execution], Awaitable[None]]
@@ -132,9 +136,12 @@ class Stream:
         self._execution = execution
         self._channel = channel
         self._execute = execute
+        self._unread: deque[Delta] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Stream:
+        if self._task is not None:
+            raise RuntimeError("a stream is opened once; ask the pipeline for another one")
         self._task = asyncio.create_task(self._work())
         return self
 
@@ -144,14 +151,30 @@ class Stream:
         finally:
             self._channel.close()
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
-        """The deltas as they come. Raises the run's WizardError at their end."""
-        async for batch in self._channel:
-            for delta in batch:
-                if delta.text or delta.reasoning or delta.tool is not None or delta.reset:
-                    yield delta
-        if self._task is not None:
-            await self._task
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Delta:
+        """The next delta that says something. Raises the run's WizardError after the last one; cancelling it loses
+        nothing."""
+        if self._task is None:
+            raise RuntimeError("a stream is opened with `async with` before it is read")
+        while not self._unread:
+            batch = await self._channel.get()
+            if batch is None:
+                await self._ended(self._task)
+                raise StopAsyncIteration
+            self._unread.extend(filter(_says_something, batch))
+        return self._unread.popleft()
+
+    async def _ended(self, task: asyncio.Task[None]) -> None:
+        """Raise what the run ended with. That somebody else cancelled it is no cancellation of its reader."""
+        await asyncio.wait([task])
+        if task.cancelled():
+            error = Cancelled("the run was cancelled")
+            error.result = self.result
+            raise error
+        task.result()
 
     async def finish(self) -> Result:
         """Wait for the end, with deltas nobody reads thrown away. Raises the run's WizardError."""
@@ -207,6 +230,7 @@ class _Channel:
         self._empty.set()
 
     async def put(self, batch: list[Delta]) -> None:
+        """Leave it for the reader, once the one before was read."""
         await self._empty.wait()
         if self._closed:
             raise Cancelled("nobody reads the stream any more")
@@ -214,29 +238,31 @@ class _Channel:
         self._empty.clear()
         self._full.set()
 
+    async def get(self) -> list[Delta] | None:
+        """The next batch, None at the end; asking for it says that the one before was read. Safe to cancel."""
+        while self._batch is None and not self._closed:
+            self._full.clear()
+            self._empty.set()
+            await self._full.wait()
+        batch, self._batch = self._batch, None
+        return batch
+
     def close(self) -> None:
         """No more batches will come, or be read."""
         self._closed = True
         self._full.set()
         self._empty.set()
 
-    async def __aiter__(self) -> AsyncIterator[list[Delta]]:
-        while True:
-            await self._full.wait()
-            batch, self._batch = self._batch, None
-            if batch is None:
-                return
-            if not self._closed:
-                self._full.clear()
-            yield batch
-            self._empty.set()
+
+def _says_something(delta: Delta) -> bool:
+    return bool(delta.text or delta.reasoning or delta.reset) or delta.tool is not None
 
 
 def _callback(on_delta: OnDelta) -> Sink:
     async def sink(batch: list[Delta]) -> None:
-        for delta in batch:
+        for delta in filter(_says_something, batch):
             held = on_delta(delta)
-            if held is not None:
+            if isawaitable(held):
                 await held
 
     return sink
@@ -255,6 +281,8 @@ def _seconds(deadline: float | str) -> float:
             return units.parse_duration(deadline)
         except ValueError as error:
             raise InputInvalid(str(error), where="deadline") from None
+    if not deadline > 0:  # NaN is not
+        raise InputInvalid(f"a deadline is a positive number of seconds, not {deadline}", where="deadline")
     return float(deadline)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,13 @@ from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.compiler.link import Provide, Services, provide_own
 from wizard_dsl.core.clock import Clock, LoopClock
 from wizard_dsl.core.errors import SpecError
+from wizard_dsl.core.events import CacheUnavailable
+from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.providers._aiohttp import AiohttpTransport
 from wizard_dsl.providers._prices import library
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.live import Live
-from wizard_dsl.runtime.mocks import provide_mocks
+from wizard_dsl.runtime.mocks import provide_missing, provide_mocks
 from wizard_dsl.runtime.pipeline import Pipeline, run_id
 from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
 from wizard_dsl.spec.diagnostics import render_text
@@ -42,7 +44,7 @@ class Runtime:
     ) -> None:
         self.seed = seed
         clock: Clock = LoopClock()
-        self._background = Background(clock)
+        self._background = Background()
         self._transport = transport if transport is not None else AiohttpTransport()
         self._own_transport = transport is None
         virtual = getattr(asyncio.get_running_loop(), "virtual", False)
@@ -64,12 +66,21 @@ class Runtime:
         return run_id(self.seed, number)
 
     async def close(self) -> None:
-        """Release everything; background work is awaited for a moment first."""
-        await self._background.close()
-        await self.shared.close()
-        await self.stores.close()
-        if self._own_transport:
-            await self._transport.close()
+        """Release everything, whatever fails on the way; background work is awaited for a moment first."""
+        async with AsyncExitStack() as stack:
+            if self._own_transport:
+                stack.push_async_callback(self._transport.close)
+            stack.push_async_callback(self._close_stores)
+            stack.push_async_callback(self.shared.close)
+            stack.push_async_callback(self._background.close)
+
+    async def _close_stores(self) -> None:
+        """What a store could tell no run any more, the sinks are told, under no run's id."""
+        untold = await self.stores.close()
+        now = self.services.clock.now()
+        nobody = Run(scope=Scope(run_id=""), deadline=now, transcript=Transcript(now), call=Call())
+        for sentence in untold:
+            self.services.emit(nobody, CacheUnavailable(path="stores", reason=sentence))
 
 
 @asynccontextmanager
@@ -121,7 +132,7 @@ async def running(
         folder=None if mock else compiled.loaded.root / ".wizard" / "cache",
         transport=transport,
         sinks=sinks,
-        provide=provide or (provide_mocks if mock else None),
+        provide=provide or (provide_mocks if mock else provide_missing(compiled.loaded.keyless)),
     )
     try:
         yield Pipeline(Live(program, runtime.services, registry), runtime)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from wizard_dsl.core.clock import Clock
-from wizard_dsl.core.events import Event
+from wizard_dsl.core.events import Event, ObserverFailed
 from wizard_dsl.core.run import Run
 
 T = TypeVar("T")
@@ -32,11 +33,13 @@ class SharedState:
         return found
 
     async def close(self) -> None:
-        """Close what can be closed (a loaded model, say): values with a coroutine method `aclose`."""
-        for value in self._values.values():
-            closing = getattr(value, "aclose", None)
-            if closing is not None:
-                await closing()
+        """Close what can be closed (a loaded model, say): values with a coroutine method `aclose`. One that raises
+        keeps none from being closed."""
+        async with AsyncExitStack() as stack:
+            for value in self._values.values():
+                closing = getattr(value, "aclose", None)
+                if closing is not None:
+                    stack.push_async_callback(closing)
 
     def of(self, kind: str) -> dict[str, Any]:
         """All values of a kind, by key: what is looked at from outside."""
@@ -46,8 +49,7 @@ class SharedState:
 class Background:
     """Tracked tasks: nothing is left behind when the runtime closes."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -66,12 +68,17 @@ class Background:
 
 
 def emitter(clock: Clock, sinks: Sequence[EventSink]) -> Callable[[Run, Event], None]:
-    """Writes each event into its run's transcript, with the time, and hands it to `sinks`."""
+    """Writes each event into its run's transcript, with the time, and hands it to `sinks`. A sink that raises stands
+    in the transcript, and changes nothing else: events are emitted where leases and places are held."""
 
     def emit(run: Run, event: Event) -> None:
-        transcript = run.transcript
-        transcript.events.append((clock.now() - transcript.started, run.scope.step, event))
+        entries, place = run.transcript.events, run.scope.place
+        at = clock.now() - run.transcript.started
+        entries.append((at, place, event))
         for sink in sinks:
-            sink(run, event)
+            try:
+                sink(run, event)
+            except Exception as error:
+                entries.append((at, place, ObserverFailed(path=event.path, error=repr(error))))
 
     return emit

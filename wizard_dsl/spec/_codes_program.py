@@ -45,7 +45,7 @@ PROGRAM_CODES: Final = (
     Code(
         "E045", "a step that can never run",
         "No run reaches the step: it needs `ran` of a step whose `when` is never true.",
-        "steps:\n  a: {prompt: {user: Hello}, when: false}\n  b: {prompt: {user: Hello}, needs: {a: ran}}",
+        "steps:\n  a: {prompt: {user: Hello}, when: \"false\"}\n  b: {prompt: {user: Hello}, needs: {a: ran}}",
         "steps:\n  a: {prompt: {user: Hello}}\n  b: {prompt: {user: Hello}, needs: {a: ran}}",
     ),
     Code(

@@ -21,6 +21,14 @@ WARNING_CODES: Final = (
         "policies: {default: {retry: null}}           # in an overlay",
     ),
     Code(
+        "W102", "a mock stands in for a provider",
+        "With WIZARD_ENV=development a provider whose key is not set is answered by the mock provider, so that a "
+        "pipeline can be tried without an account. Everywhere else a missing key is an error (E031).",
+        "# WIZARD_ENV=development, and OPENAI_API_KEY is not set\n"
+        "providers: {openai: {type: openai, api_key: '${env:OPENAI_API_KEY}'}}",
+        "# WIZARD_ENV is not set, or the key is\nproviders: {openai: {type: openai, api_key: '${env:OPENAI_API_KEY}'}}",
+    ),
+    Code(
         "W110", "a timeout that is not below the deadline",
         "The total timeout of one attempt is as long as the deadline of the call, so that the first slow attempt uses "
         "up all the time and no fallback ever runs.",

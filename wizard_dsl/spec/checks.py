@@ -48,17 +48,46 @@ def plugins(missing: Iterable[Uninstalled], registry: Registry, places: Merged) 
     return found
 
 
+def literal_keys(data: Mapping[str, Any], registry: Registry, places: Merged) -> list[Diagnostic]:
+    """Keys written into providers of an unknown type, whose schema nobody can look at: a secret waits for nothing."""
+    providers = data.get("providers")
+    found = []
+    for name, raw in providers.items() if isinstance(providers, dict) else ():
+        key = raw.get("api_key") if isinstance(raw, dict) else None
+        if not isinstance(key, str) or has_reference(key) or registry.provider(str(raw.get("type"))) is not None:
+            continue
+        path: DocPath = ("providers", name, "api_key")
+        message = f"{show_path(path)} takes only a reference, never the secret itself"
+        hint = 'write "${env:NAME}", and set that variable'
+        found.append(finding("E034", message, places.value_at(path), path=path, suggestion=hint))
+    return found
+
+
 def keys(document: Document, keyless: Mapping[str, str], places: Merged) -> list[Diagnostic]:
     """Providers that a target needs and that have no key."""
-    used = {target.provider for chain in document.chains.values() for target in chain.targets if target.enabled}
     found = []
     for provider, variable in keyless.items():
-        if provider in used:
+        if provider in _used(document):
             path: DocPath = ("providers", provider)
             message = f"the variable {variable} is not set, and {show_path(path)} has no api_key"
             hint = f'set {variable}, or write api_key: "${{env:NAME}}"'
             found.append(finding("E031", message, places.key_at(path), path=path, suggestion=hint))
     return found
+
+
+def mocked(document: Document, keyless: Mapping[str, str], places: Merged) -> list[Diagnostic]:
+    """Providers that a mock stands in for, because WIZARD_ENV=development and they have no key."""
+    found = []
+    for provider, variable in keyless.items():
+        if provider in _used(document):
+            path: DocPath = ("providers", provider)
+            message = f"a mock answers for {show_path(path)}: WIZARD_ENV is development and {variable} is not set"
+            found.append(finding("W102", message, places.key_at(path), path=path))
+    return found
+
+
+def _used(document: Document) -> set[str]:
+    return {target.provider for chain in document.chains.values() for target in chain.targets if target.enabled}
 
 
 # -- files ------------------------------------------------------------------------------------------

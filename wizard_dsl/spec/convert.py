@@ -42,10 +42,11 @@ _SPEAKS: Final = ("system", "user", "messages", "file")
 
 
 class Keyless(msgspec.Struct, frozen=True):
-    """A provider whose key is not written, and not in the variable where it usually is."""
+    """A provider that has no key here: neither the file nor the variable where it should come from has one."""
 
     provider: str
     variable: str
+    written: bool
 
 
 class Converter:
@@ -136,16 +137,19 @@ class Converter:
         if type is None or common is None:
             return None
         for key in secret_fields(type.config) & own.keys():
-            self._secret(own[key], (*path, key))
+            self._secret(name, own[key], (*path, key))
         self._headers(own.get("headers"), (*path, "headers"))
         config = self.structs.struct(self._with_key(name, own, type), type.config, path)
         return None if config is None else ProviderEntry(name, type, config, common)
 
-    def _secret(self, value: Any, path: DocPath) -> None:
+    def _secret(self, provider: str, value: Any, path: DocPath) -> None:
         references = self.given.refs.get(path, ())
         if len(references) != 1 or not references[0].whole:
             self._fail(path, "only a reference is taken")
-        elif path not in self.given.unresolved and isinstance(value, str):
+        elif path in self.given.unresolved:
+            if self.given.env is not None:
+                self.keyless.append(Keyless(provider, references[0].name, written=True))
+        elif isinstance(value, str):
             self.secrets.append(value)
 
     def _headers(self, headers: Any, path: DocPath) -> None:
@@ -161,7 +165,7 @@ class Converter:
         if env is None or variable is None or "api_key" in own or "api_key" not in type.config.__struct_fields__:
             return own
         if not env.get(variable):
-            self.keyless.append(Keyless(name, variable))
+            self.keyless.append(Keyless(name, variable, written=False))
             return own
         self.secrets.append(env[variable])
         return {**own, "api_key": env[variable]}

@@ -21,7 +21,7 @@ from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Resolved, read_inside, reference_findings, resolve_tree
 from wizard_dsl.spec.layers import Layer, Merged, Setting, merge
-from wizard_dsl.spec.project import PROJECT_FILE, Project, find_project, layer_files
+from wizard_dsl.spec.project import Project, find_project, layer_files
 from wizard_dsl.spec.settings import env_settings, flag_settings
 from wizard_dsl.spec.shorthand import expanded, expanded_value, settled
 from wizard_dsl.spec.source import load_file, load_text
@@ -37,19 +37,9 @@ Kind = Literal["pipeline", "project", "overlay"]
 OTHER_VARIABLES: Final = (
     "WIZARD_CONFIG",
     "WIZARD_ENV",
-    "WIZARD_LOG",
     "WIZARD_PLUGINS",
-    "WIZARD_STATE",
     "WIZARD_WIRE_DATA",
 )
-
-
-def kind_of(path: str | Path) -> Kind:
-    """What a file is, by its name: `wizard.yaml`, `*.overlay.yaml`, or a pipeline."""
-    name = Path(path).name
-    if name == PROJECT_FILE:
-        return "project"
-    return "overlay" if name.endswith((".overlay.yaml", ".overlay.yml")) else "pipeline"
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +47,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     and `diagnostics` has errors: it may be checked further and must not run.
 
     `data` is the merged document as written, its references unresolved. `files` holds (name, text) of each prompt
-    file by the path of its prompt. `secrets` are the values that must never be shown. `keyless` maps a provider to
-    the variable its key would come from, where neither the file nor the environment has one.
+    file by the path of its prompt. `secrets` are the values that must never be shown. `keyless` maps a provider
+    without a key to the variable (or file) that it should come from; one that a target needs is an E031, too.
     """
 
     document: Document | None
@@ -159,6 +149,7 @@ class _Load:
     def __init__(self, stack: _Stack, mock: bool) -> None:
         self.stack = stack
         self.mock = mock
+        self.development = not mock and (stack.env or {}).get("WIZARD_ENV") == "development"
         self.found: list[Diagnostic] = list(stack.found)
         self.merged = stack.merged(written_out=True)
 
@@ -166,7 +157,8 @@ class _Load:
         if self.stack.unreadable:
             return self._loaded(None, None)
         if self.stack.kind == "overlay":
-            self.found += findings.of_layers(self.stack.layers, self.stack.registry, self.stack.kind)
+            own = [each for each in self.stack.layers if each.name == "pipeline"]
+            self.found += findings.of_layers(own, self.stack.registry, self.stack.kind)
             return self._loaded(None, None)
         resolved = self._resolved()
         unresolved = self._unresolved(resolved)
@@ -175,6 +167,7 @@ class _Load:
         converter = Converter(given)
         document = converter.document(self._versioned(data, "pipeline"))
         self.found = findings.of_references(self.found, self._shape(data, converter))
+        self.found += checks.literal_keys(self.merged.data, given.registry, self.merged)
         self.found += checks.plugins(converter.kinds.uninstalled, given.registry, self.merged)
         return self._loaded(document, converter)
 
@@ -202,18 +195,21 @@ class _Load:
             return findings.of_layers([each for each in layers if each.name == "overlay"], registry, kind)
         found = findings.of_layers(layers, registry, kind)
         if not found:
-            found = findings.of_data(kind, data, self.merged, converter.given.refs, registry)
+            found = findings.of_data(kind, converter.structs.typed(data), self.merged, converter.given.refs, registry)
         return found or findings.of_conversion(converter.structs.failures, self.merged)
 
     def _resolved(self) -> Resolved:
         skip = template_paths(self.merged.data, self.stack.registry)
         resolved = resolve_tree(self.merged.data, self.stack.env, self._read, skip)
-        if self.mock:
-            resolved = msgspec.structs.replace(
-                resolved, missing=[each for each in resolved.missing if each[0][0] != "providers"]
-            )
+        if self.mock or self.development:
+            missing = [each for each in resolved.missing if not self._mocked(each[0])]
+            resolved = msgspec.structs.replace(resolved, missing=missing)
         self.found += reference_findings(resolved, self.merged.data, self.merged)
         return resolved
+
+    def _mocked(self, path: DocPath) -> bool:
+        """Whether a mock does without the value at `path`: of a provider any, in development its key alone."""
+        return path[0] == "providers" and (self.mock or (len(path) == 3 and path[2] == "api_key"))
 
     def _read(self, path: DocPath, name: str) -> str:
         holder, root = self.stack.holder(self.merged.owner(path))
@@ -233,7 +229,11 @@ class _Load:
             self.found += found
             self.found += checks.schemas(document, self.merged)
             keyless = {each.provider: each.variable for each in converter.keyless}
-            self.found += checks.keys(document, keyless, self.merged)
+            unwritten = {each.provider: each.variable for each in converter.keyless if not each.written}
+            if self.development:
+                self.found += checks.mocked(document, keyless, self.merged)
+            else:
+                self.found += checks.keys(document, unwritten, self.merged)
         self.found += self.merged.diagnostics
         return Loaded(
             document=document,

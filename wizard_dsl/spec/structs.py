@@ -55,6 +55,7 @@ class Structs:
     def __init__(self, given: Given) -> None:
         self.given = given
         self.failures: list[Failure] = []
+        self._typed: dict[DocPath, Any] = {}
 
     def fail(self, path: DocPath, message: str) -> None:
         self.failures.append(Failure(path, message))
@@ -85,7 +86,16 @@ class Structs:
         """What stands for the reference at `path` in a field of these types."""
         if not isinstance(text, str):
             return text
-        return stand_in(text, options) if path in self.given.unresolved else fitted(text, options)
+        if path in self.given.unresolved:
+            return stand_in(text, options)
+        self._typed[path] = fitted(text, options)
+        return self._typed[path]
+
+    def typed(self, data: dict[str, Any]) -> dict[str, Any]:
+        """`data` with what references were resolved to as their fields want it: what the schema can judge."""
+        for path, value in self._typed.items():
+            data = _changed(data, path, partial(_instead, value))
+        return data
 
     def _without_nulls(self, raw: dict[str, Any], kind: type[msgspec.Struct], path: DocPath) -> dict[str, Any]:
         """A key without a value is a mistake wherever not just anything goes."""
@@ -112,6 +122,10 @@ class Structs:
 
 
 _GONE: Final = object()
+
+
+def _instead(new: Any, old: Any) -> Any:
+    return new
 
 
 def _changed(value: Any, path: DocPath, change: Callable[[Any], Any]) -> Any:
