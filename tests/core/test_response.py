@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from wizard_dsl.core.clock import LoopClock
-from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, MalformedResponse, ServerError, StreamBroken
+from wizard_dsl.core.errors import (
+    AttemptTimeout,
+    Cancelled,
+    DeadlineExceeded,
+    MalformedResponse,
+    ServerError,
+    StreamBroken,
+)
 from wizard_dsl.core.messages import Completion, Delta, ToolDelta, Usage
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.testing import virtual
@@ -365,3 +372,25 @@ async def test_a_complete_response_reads_as_one_piece() -> None:
     response = Response.complete(Completion(text="x", finish_reason="stop"))
     assert [delta.text async for delta in response.deltas()] == ["x", ""]
     assert (await response.read()).text == "x"
+
+
+@in_virtual_time
+async def test_a_part_that_somebody_gave_up_is_no_answer_to_another_reader() -> None:
+    response, _, outcomes = await opened([(0, text("a")), (10, text("b")), (0, END)])
+    reader = asyncio.create_task(response.read())
+    await asyncio.sleep(1)
+    response.close()
+    with pytest.raises(Cancelled, match="abandoned") as caught:
+        await reader
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "a"
+    with pytest.raises(Cancelled):
+        _ = [delta async for delta in response.deltas()]
+    assert [each.kind for each in outcomes] == ["abandoned"]
+
+
+@in_virtual_time
+async def test_what_was_whole_when_it_was_left_is_an_answer() -> None:
+    response, _, _ = await opened([(0, [*text("a"), *END])])
+    response.close()
+    assert (await response.read()).text == "a"

@@ -23,7 +23,7 @@ def attempt(target: str, kind: str = "ok", status: int | None = None, elapsed: f
 def step(*attempts: AttemptRow, **more: Any) -> StepRow:
     values: dict[str, Any] = {
         "text": "", "json": None, "finish_reason": None, "tool_calls": [], "items": None, "served_by": None,
-        "position": None, "cached": False, "shared": False, "skipped": False, "lost": [], "usage": USAGE,
+        "position": None, "cached": False, "shared": False, "saved": None, "skipped": False, "lost": [], "usage": USAGE,
         "cost": Cost(None, "unknown"), "spec_version": None, "api_version": None, "compatibility": None,
         "first_chunk": None, "tokens_per_second": None, "elapsed": 0.0, "error": None, **more,
     }  # fmt: skip

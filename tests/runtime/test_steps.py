@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from run_kit import CHAIN, HEAD, play
 
 from wizard_dsl.core.errors import DeadlineExceeded, InputInvalid, StepFailed, WizardError
+from wizard_dsl.core.events import AttemptStarted, RunEnded, StepEnded
 from wizard_dsl.core.result import Result
 from wizard_dsl.runtime.pipeline import Pipeline
 
@@ -243,3 +246,194 @@ def test_embeddings_are_the_json_of_their_step(tmp_path: Path) -> None:
     result = virtual.run(main())
     assert len(result.output["v"]) == 2
     assert all(isinstance(number, float) for number in result.output["v"][0])
+
+
+def test_a_calls_own_deadline_is_an_error_like_others_while_the_run_has_time(tmp_path: Path) -> None:
+    text = """
+policies: {default: {deadline: 5s}}
+steps:
+  one: {prompt: {user: x}, on_error: skip}
+  two: {type: render, template: "after {{ steps.one.skipped }}"}
+"""
+    result = result_of(text, tmp_path, a=[{"reply": "never", "delay": "1h"}])
+    assert (result.text, result.elapsed) == ("after true", 5)
+    assert result.steps["one"].error is not None
+    assert result.steps["one"].error.kind == "deadline"
+
+
+def test_the_runs_deadline_ends_it_whatever_on_error_says(tmp_path: Path) -> None:
+    text = """
+deadline: 5s
+steps:
+  one: {prompt: {user: x}, on_error: skip}
+  two: {type: render, template: after}
+"""
+    with pytest.raises(DeadlineExceeded):
+        result_of(text, tmp_path, a=[{"reply": "never", "delay": "1h"}])
+
+
+def test_a_failed_step_took_the_time_it_took(tmp_path: Path) -> None:
+    with pytest.raises(WizardError) as caught:
+        result_of("steps: {one: {prompt: {user: x}}}\n", tmp_path, a=[{"status": 401, "delay": "3s"}])
+    assert caught.value.result.steps["one"].elapsed == 3
+
+
+def test_a_failed_loop_keeps_the_items_that_were_made(tmp_path: Path) -> None:
+    text = 'steps: {each: {for_each: "[1, 2, 3]", concurrency: 1, prompt: {user: "{{ item }}"}}}\n'
+    with pytest.raises(WizardError) as caught:
+        result_of(text, tmp_path, a=["fine", 401])
+    step = caught.value.result.steps["each"]
+    assert [(item.text, item.skipped, item.error and item.error.kind) for item in step.items] == [
+        ("fine", False, None),
+        ("", False, "auth"),
+        ("", True, None),
+    ]
+    assert step.error.kind == "auth"
+
+
+def test_the_first_failure_of_steps_that_run_at_once_is_the_runs(tmp_path: Path) -> None:
+    text = """
+steps:
+  loop: {for_each: "[1, 2]", prompt: {user: "{{ item }}"}}
+  late: {prompt: {user: y}}
+  end: {type: render, template: "{{ steps.loop.text }}{{ steps.late.text }}"}
+"""
+    script = [{"status": 404, "delay": "2s"}, {"status": 403, "delay": "1s"}, {"status": 400, "delay": "2s"}]
+    with pytest.raises(WizardError) as caught:
+        result_of(text, tmp_path, a=script)
+    assert caught.value.kind == "auth"
+    steps = caught.value.result.steps
+    assert {name: step.error.kind for name, step in steps.items()} == {"loop": "auth", "late": "cancelled"}
+    assert [item.error.kind for item in steps["loop"].items] == ["auth", "cancelled"]
+
+
+def test_a_deadline_with_parallel_steps_books_each_attempt_as_cut_by_it(tmp_path: Path) -> None:
+    text = """
+deadline: 5s
+steps:
+  x: {prompt: {user: x}}
+  y: {prompt: {user: y}}
+  z: {type: render, template: "{{ steps.x.text }}{{ steps.y.text }}"}
+"""
+    hang = {"reply": "never", "delay": "1h"}
+    with pytest.raises(DeadlineExceeded) as caught:
+        result_of(text, tmp_path, a=[hang, hang])
+    assert [attempt.kind for attempt in caught.value.result.attempts] == ["deadline", "deadline"]
+
+
+def test_every_line_of_a_loop_over_another_file_names_its_item(tmp_path: Path) -> None:
+    inner = """
+version: 1
+inputs: {topic: {type: string}}
+providers: {c: {type: mock, model: z}}
+chains: {default: {targets: [c]}}
+steps: {facts: {for_each: "[1]", prompt: {user: "{{ topic }}"}}}
+"""
+    (tmp_path / "inner.yaml").write_text(inner)
+    text = """
+steps:
+  sub: {type: pipeline, file: inner.yaml, for_each: "['x', 'y']", concurrency: 1, inputs: {topic: "{{ item }}"}}
+  subs: {type: render, template: "{{ steps.sub.text }}"}
+"""
+
+    async def work(pipeline: Pipeline) -> None:
+        async with pipeline.start() as run:
+            result = await run.finish()
+        assert [(row.step, row.item) for row in result.attempts] == [("sub[0]/facts", 0), ("sub[1]/facts", 0)]
+        assert len(result.steps["sub"].attempts) == 2
+        assert result.steps["subs"].attempts == []
+        places = {place for _, place, event in run.transcript.events if isinstance(event, AttemptStarted)}
+        assert places == {"sub[0]/facts[0]", "sub[1]/facts[0]"}
+
+    play(HEAD + CHAIN + text, tmp_path, {"a": [], "c": ["one", "two"]}, work)
+
+
+def test_a_file_that_two_steps_run_has_one_retry_budget(tmp_path: Path) -> None:
+    inner = """
+version: 1
+inputs: {}
+providers: {c: {type: mock, model: z}}
+policies: {default: {retry: {jitter: none}, retry_budget: {ratio: 0%, floor: 0.1/s}, circuit_breaker: off}}
+chains: {default: {targets: [c]}}
+steps: {one: {prompt: {user: x}}}
+"""
+    (tmp_path / "inner.yaml").write_text(inner)
+    text = """
+steps:
+  first: {type: pipeline, file: inner.yaml, on_error: skip}
+  second: {type: pipeline, file: inner.yaml, on_error: skip, needs: [first]}
+"""
+    result, _ = play(HEAD + CHAIN + text, tmp_path, {"a": [], "c": [503, 503, 503]}, once)
+    assert [row.step for row in result.attempts] == ["first/one", "first/one", "second/one"]
+
+
+def test_a_hit_uses_nothing_and_says_what_was_saved(tmp_path: Path) -> None:
+    text = """
+policies: {default: {cache: 1h}}
+steps:
+  one: {prompt: {user: x}}
+  two: {prompt: {user: x}, needs: [one]}
+"""
+    script = {"reply": "hello", "usage": {"input_tokens": 7, "output_tokens": 3}}
+    result = result_of(text, tmp_path, a=[script])
+    first, second = result.steps["one"], result.steps["two"]
+    assert (first.saved, first.cached, len(first.attempts)) == (None, False, 1)
+    assert second.cached
+    assert second.attempts == []
+    assert (second.usage.input_tokens, second.usage.output_tokens) == (0, 0)
+    assert second.saved is not None
+    assert (second.saved.input_tokens, second.saved.output_tokens) == (7, 3)
+    assert result.usage.output_tokens == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (float("nan"), "nan"),
+        ({"a": [float("inf")]}, "inf"),
+        ("caf\udce9", "surrogate"),
+        ({1: 2}, "keys"),
+        ([{1, 2}], "set"),
+        (b"bytes", "bytes"),
+    ],
+)
+def test_an_input_that_is_no_json_is_refused(tmp_path: Path, value: Any, what: str) -> None:
+    text = "version: 1\ninputs: {v: {}}\nsteps: {one: {type: render, template: '{{ v }}'}}\n"
+
+    async def work(pipeline: Pipeline) -> None:
+        with pytest.raises(InputInvalid, match=what):
+            await pipeline.run(v=value)
+        assert (await pipeline.run(v=(1, "ä"))).steps["one"].json == [1, "ä"]
+
+    play(text, tmp_path, {}, work)
+
+
+def test_a_result_is_the_same_json_whichever_way_it_is_asked_for(tmp_path: Path) -> None:
+    text = (
+        "version: 1\nsteps: {one: {type: render, template: '{{ 1e308 * 10 }}'}}\noutput: {v: '{{ steps.one.json }}'}\n"
+    )
+    result = play(text, tmp_path, {}, once)[0]
+    assert json.loads(result.encode()) == result.to_json()
+    assert result.to_json()["output"] == {"v": None}
+
+
+def test_a_deadline_that_cuts_a_held_back_stream_is_one_in_every_line(tmp_path: Path) -> None:
+    inner = """
+version: 1
+providers: {a: {type: mock, model: m}}
+chains: {default: {targets: [a]}}
+steps: {f: {prompt: {user: x}}}
+"""
+    (tmp_path / "inner.yaml").write_text(inner)
+
+    async def work(pipeline: Pipeline) -> None:
+        async with pipeline.stream() as stream:
+            with pytest.raises(DeadlineExceeded):
+                async for _ in stream:
+                    await asyncio.sleep(20)
+        told = [event.kind for _, _, event in stream.transcript.events if isinstance(event, StepEnded | RunEnded)]
+        assert told == ["deadline"] * 4
+        assert stream.result.elapsed == 5
+
+    text = HEAD + CHAIN + "deadline: 5s\nsteps: {s: {type: pipeline, file: inner.yaml}}\n"
+    play(text, tmp_path, {"a": [{"reply": "a b c d", "chunk_every": "1s"}]}, work)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -13,7 +14,7 @@ from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.component import PolicyType, Scope
 from wizard_dsl.core.target import Facts, Prices, RateLimitRule
-from wizard_dsl.spec.diagnostics import DocPath, meant, show_path
+from wizard_dsl.spec.diagnostics import DocPath, Place, Related, meant, show_path
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.report import Report
@@ -22,17 +23,34 @@ if TYPE_CHECKING:
 
 #: The set that takes nothing, not even the built-in default.
 NO_SET = "none"
+_ENDPOINT = "endpoint:"
+
+
+class Setting(NamedTuple):
+    """How a policy with shared state was set first, and where: `chain` is the file and the chain."""
+
+    plan: PolicyPlan
+    chain: tuple[str, str]
+    written: DocPath
+    place: Place
+
+
+#: By kind and scope key; one for a file and all that it runs as steps, because they share the state too.
+Agreed = dict[tuple[str, str], Setting]
 
 
 class ChainPlanner:
     """Makes the plans of a document's chains, and reports what does not fit together."""
 
-    def __init__(self, document: Document, registry: Registry, report: Report, program: str) -> None:
+    def __init__(
+        self, document: Document, registry: Registry, report: Report, *, program: str, file: str, agreed: Agreed
+    ) -> None:
         self._document = document
         self._registry = registry
         self._report = report
         self._program = program
-        self._shared: dict[tuple[str, str], tuple[PolicyPlan, str]] = {}
+        self._file = file
+        self._agreed = agreed
 
     def plan(self) -> dict[str, ChainPlan]:
         """All chains that could be resolved."""
@@ -143,7 +161,8 @@ class ChainPlanner:
         if entry.strategy.repeats:
             return
         seen: dict[str, str] = {}
-        enabled = [index for index, spec in enumerate(entry.targets) if spec.enabled]
+        known = self._document.providers
+        enabled = [index for index, spec in enumerate(entry.targets) if spec.enabled and spec.provider in known]
         for target in targets:
             path: DocPath = ("chains", entry.name, "targets", enabled[target.position])
             if target.key in seen:
@@ -175,7 +194,7 @@ class ChainPlanner:
                 scope_key=self._scope_key(type, config, entry, key),
                 origin=origin,
             )
-            self._agree(plan, chain)
+            self._agree(plan, ("chains", entry.name))
             yield plan
 
     def _provider_policies(self, provider: ProviderEntry, identity: str, node: str) -> Iterator[PolicyPlan]:
@@ -210,23 +229,26 @@ class ChainPlanner:
         if per == "chain":
             return f"{self._program}:chains.{entry.name}|{key}"
         if per == "endpoint":
-            return f"endpoint:{key.rsplit('|', 1)[0]}"
+            return f"{_ENDPOINT}{key.rsplit('|', 1)[0]}"
         return key
 
-    def _agree(self, plan: PolicyPlan, chain: str) -> None:
-        """Two chains that set a shared policy of one target differently would fight over one state."""
+    def _agree(self, plan: PolicyPlan, chain: tuple[str, str]) -> None:
+        """Two places that set a shared policy of one target differently would fight over one state. A target that
+        stands twice in one chain is reported as that."""
         if not plan.type.shared_state:
             return
-        first, other = self._shared.setdefault((plan.type.name, plan.scope_key), (plan, chain))
-        if first.config != plan.config and other != chain:
-            origin = plan.origin or ("chains", chain.removeprefix("chains."))
-            before = first.origin or ("chains", other.removeprefix("chains."))
+        written = plan.origin or chain
+        here = Setting(plan, (self._file, chain[1]), written, self._report.places.value_at(written))
+        first = self._agreed.setdefault((plan.type.name, plan.scope_key), here)
+        twin = first.chain == here.chain and not plan.scope_key.startswith(_ENDPOINT)
+        if first.plan.config != plan.config and not twin:
+            elsewhere = "" if first.chain[0] == self._file else f" of {Path(first.chain[0]).name}"
             self._report.add(
                 "E064",
-                f"{plan.type.name} of one target is set in two ways: here and in {show_path(before)}",
-                origin,
+                f"{plan.type.name} of one target is set in two ways: here and in {show_path(first.written)}{elsewhere}",
+                written,
                 suggestion="set it alike, or give one of them `per: chain`",
-                related=[(before, "the other setting")],
+                elsewhere=[Related(*first.place, "the other setting")],
             )
 
 

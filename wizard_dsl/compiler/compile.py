@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wizard_dsl.compiler import graph
-from wizard_dsl.compiler.chains import ChainPlanner
+from wizard_dsl.compiler.chains import Agreed, ChainPlanner
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
 from wizard_dsl.compiler.report import Report
 from wizard_dsl.compiler.steps import StepPlanner
 from wizard_dsl.core import units
 from wizard_dsl.core.http import PoolConfig
-from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered, show_path
 from wizard_dsl.spec.load import Loaded, load
 
 if TYPE_CHECKING:
@@ -56,8 +56,15 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     chain: str | None = None
 
 
-def compile_file(path: str | Path, registry: Registry, sources: Sources, stack: tuple[str, ...] = ()) -> Compiled:
-    """Load and compile `path`. Never raises for what is wrong in a file; `stack` holds the files that run it."""
+def compile_file(path: str | Path, registry: Registry, sources: Sources) -> Compiled:
+    """Load and compile `path`. Never raises for what is wrong in a file."""
+    return _compile(path, registry, sources, (), {})
+
+
+def _compile(
+    path: str | Path, registry: Registry, sources: Sources, stack: tuple[str, ...], agreed: Agreed
+) -> Compiled:
+    """`stack` holds the files that run this one, `agreed` how they set the policies whose state they share."""
     loaded = load(
         path,
         registry=registry,
@@ -69,7 +76,7 @@ def compile_file(path: str | Path, registry: Registry, sources: Sources, stack: 
     )
     if loaded.document is None:
         return Compiled(None, tuple(ordered(loaded.diagnostics)), loaded)
-    compiler = _Compiler(loaded, loaded.document, registry, sources, (*stack, str(Path(path).resolve())))
+    compiler = _Compiler(loaded, loaded.document, registry, sources, (*stack, str(Path(path).resolve())), agreed)
     return compiler.compile(str(path))
 
 
@@ -81,18 +88,22 @@ class _Compiler:
         registry: Registry,
         sources: Sources,
         stack: tuple[str, ...],
+        agreed: Agreed,
     ) -> None:
         self._loaded = loaded
         self._document = document
         self._registry = registry
         self._sources = sources
         self._stack = stack
+        self._agreed = agreed
         self._report = Report(loaded.places)
 
     def compile(self, file: str) -> Compiled:
         document = self._document
         name = document.file.name or Path(file).stem
-        chains = ChainPlanner(document, self._registry, self._report, name).plan()
+        chains = ChainPlanner(
+            document, self._registry, self._report, program=name, file=self._stack[-1], agreed=self._agreed
+        ).plan()
         planner = StepPlanner(document, chains, self._loaded.files, self._report, self._other, self._sources.chain)
         steps = planner.plan()
         output = planner.output()
@@ -149,7 +160,7 @@ class _Compiler:
             self._report.add("E035", f"there is no file '{file}'", path)
             return None
         sources = msgspec.structs.replace(self._sources, overlays=(), sets=(), text=None, chain=None)
-        other = compile_file(target, self._registry, sources, self._stack)
+        other = _compile(target, self._registry, sources, self._stack, self._agreed)
         self._report.found.extend(other.diagnostics)
         return other.program
 
@@ -181,7 +192,8 @@ def _pool(spec: PoolSpec) -> PoolConfig:
 
 
 def _hash(loaded: Loaded) -> str:
-    """Twelve hex digits over the document as written (references unresolved) and its prompt files."""
-    files = sorted((name, text) for name, text in loaded.files.values())
+    """Twelve hex digits over the document as written (references unresolved) and its prompt files, wherever they
+    lie: the same project in another folder is the same."""
+    files = sorted((show_path(path), text) for path, (_, text) in loaded.files.items())
     canonical = msgspec.json.encode([loaded.data, files], order="deterministic")
     return hashlib.sha256(canonical).hexdigest()[:12]

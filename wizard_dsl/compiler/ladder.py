@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -57,8 +57,6 @@ def in_order(plans: Iterable[PolicyPlan], stack: Sequence[str] | None) -> tuple[
     moved = iter(sorted((p for p in canonical if p.type.name in place), key=lambda p: place[p.type.name]))
     return tuple(next(moved) if plan.type.name in place else plan for plan in canonical)
 
-
-Sense = Literal["fine", "odd"]
 
 #: Pairs (outer, inner) that do not make sense, and what happens then.
 ODD_PAIRS: tuple[tuple[str, str, str], ...] = (

@@ -105,8 +105,8 @@ class ChainPlan(msgspec.Struct, frozen=True):
 
 
 class StepPlan(msgspec.Struct, frozen=True):
-    """One step. `needs` maps each step it waits for to `done` or `ran` (a skipped one does not count);
-    `inferred` are those its templates use. `prompt`, `when`, `for_each` and `templates` are compiled;
+    """One step. `needs` maps each step it waits for, those that its templates use among them, to `done` or `ran` (a
+    skipped one does not count). `prompt`, `when`, `for_each` and `templates` are compiled;
     `when_each`: the condition looks at the item, and skips items instead of the step."""
 
     name: str

@@ -31,10 +31,12 @@ class Report:
         value: str | None = None,
         suggestion: str | None = None,
         related: Sequence[tuple[DocPath, str]] = (),
+        elsewhere: Sequence[Related] = (),
     ) -> None:
-        """A finding at the value at `path`, or at its key; `related` are other places that have a part in it."""
+        """A finding at the value at `path`, or at its key; `related` are other places that have a part in it, by
+        their path in this document, `elsewhere` those that may stand in another one."""
         place = self.places.key_at(path) if key else self.places.value_at(path)
-        others = [Related(*self.places.value_at(other), text) for other, text in related]
+        others = [*elsewhere, *(Related(*self.places.value_at(other), text) for other, text in related)]
         self.found.append(finding(code, message, place, path=path, value=value, suggestion=suggestion, related=others))
 
     def template(self, problems: Iterable[Problem], path: DocPath, *, expression: bool = False) -> None:

@@ -219,23 +219,23 @@ class StepPlanner:
             return None
         other = self._load_other(file, (*path, "file"))
         if other is not None:
-            self._check_inputs(entry, path, other)
+            self._check_inputs(entry, path, other, file)
         return other
 
-    def _check_inputs(self, entry: StepEntry, path: DocPath, other: Program) -> None:
+    def _check_inputs(self, entry: StepEntry, path: DocPath, other: Program, file: str) -> None:
         given: Mapping[str, str] = getattr(entry.config, "inputs", {})
         for name in given:
             if name not in other.inputs:
                 self._report.add(
                     "E043",
-                    f"{other.file} has no input '{name}'",
+                    f"{file} has no input '{name}'",
                     (*path, "inputs", name),
                     key=True,
                     suggestion=meant(name, other.inputs),
                 )
         for name, spec in other.inputs.items():
             if name not in given and spec.default is msgspec.UNSET:
-                self._report.add("E069", f"{other.file} needs the input '{name}'", path)
+                self._report.add("E069", f"{file} needs the input '{name}'", path)
 
     # -- the graph ----------------------------------------------------------------------------------
 

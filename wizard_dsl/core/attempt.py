@@ -96,14 +96,16 @@ class AttemptFrame:
         sentence = f"{self._target} did not answer within {allowed:g} s (timeout.{phase})"
         return now + allowed, AttemptTimeout(sentence, phase=phase, where=self._target)
 
-    def _failed(self, row: Attempt, request: Request, run: Run, error: BaseException) -> None:
+    def _failed(
+        self, row: Attempt, request: Request, run: Run, error: BaseException, seen: Completion | None = None
+    ) -> None:
         if isinstance(error, WizardError):
             error.where = error.where or self._target
             error.attempt = row.number
             row.status = getattr(error, "status", None)
             row.request_id = getattr(error, "request_id", None)
             row.message = error.message
-            self._close(row, request, run, error.kind, error.partial, getattr(error, "sent", True))
+            self._close(row, request, run, error.kind, seen or error.partial, getattr(error, "sent", True))
         else:
             cancelled = not isinstance(error, Exception)
             row.message = None if cancelled else f"{type(error).__name__}: {error}"
@@ -116,7 +118,7 @@ class AttemptFrame:
             return
         if outcome.completion.finish_reason == "stop" and not outcome.completion.is_answer:
             error = MalformedResponse("the answer is empty, though it claims to be complete", where=self._target)
-            self._failed(row, request, run, error)
+            self._failed(row, request, run, error, outcome.completion)
             raise error
 
     def _watch(self, row: Attempt, request: Request, run: Run, response: Response) -> None:
@@ -173,8 +175,10 @@ def _usage(request: Request, kind: str, seen: Completion | None) -> Usage | None
 
 def _cost(row: Attempt, kind: str, sent: bool | None, prices: Prices | None) -> tuple[float | None, Any]:
     """What the attempt cost in US dollars and how sure that is: connect and 4xx cost nothing, a 5xx nothing as
-    an estimate; what was cut costs what was seen, or an unknown sum; without prices a sum is unknown."""
-    if kind == "ok":
+    an estimate; what was cut costs what was seen, or an unknown sum; without prices a sum is unknown. An answer that
+    was read and refused costs what its provider says it used."""
+    refused = kind == "malformed_response" and row.usage is not None and row.usage.confidence == "reported"
+    if kind == "ok" or refused:
         assert row.usage is not None
         return (prices.cost(row.usage), row.usage.confidence) if prices else (None, "unknown")
     if kind in _SETTLED_FREE and sent is False:

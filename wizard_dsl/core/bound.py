@@ -27,9 +27,6 @@ class Figure(msgspec.Struct, frozen=True):
         """`factor` times as much; nothing of something unbounded is nothing."""
         return Figure(0.0) if factor == 0 else Figure(self.value * factor, self.reason)
 
-    def at_most(self, limit: float) -> Figure:
-        return self if self.value <= limit else Figure(limit)
-
     def largest(self, other: Figure) -> Figure:
         return self if self.value >= other.value else other
 

@@ -17,7 +17,7 @@ from wizard_dsl.core.bound import Bound, BoundFacts
 if TYPE_CHECKING:
     from wizard_dsl.core.errors import WizardError
     from wizard_dsl.core.events import Event
-    from wizard_dsl.core.node import BuildContext, Handler, Node
+    from wizard_dsl.core.node import BuildContext, Node
     from wizard_dsl.core.target import Branch, Facts
 
 
@@ -149,7 +149,7 @@ class ProviderType:
 
     `key_variable` is the conventional environment variable of its key, None where it takes none. `endpoint`
     tells the base URL a config leads to, which, with provider, model and key, makes a target's identity.
-    `mocks` marks a type that never leaves the process and costs nothing.
+    `local` marks a type that never leaves the process and costs nothing.
     """
 
     name: str
@@ -180,7 +180,7 @@ class StoreType:
 class StepType:
     """A kind of step. `config` holds the keys of its own; `templates` names those of them that are rendered
     (texts, or lists or mappings of texts). `calls`: the step asks a chain, named by its key `chain`.
-    `build(config, context)` makes the runner, see `core.program.StepContext`."""
+    `build(config, context)` makes the runner, see `core.step.StepContext`."""
 
     name: str
     summary: str
@@ -189,10 +189,3 @@ class StepType:
     templates: tuple[str, ...] = ()
     calls: bool = False
     examples: tuple[Example, ...] = ()
-
-
-def compose(handler: Handler, layers: Sequence[Callable[[Handler], Handler]]) -> Handler:
-    """Fold `layers`, the last innermost, around `handler`."""
-    for layer in reversed(layers):
-        handler = layer(handler)
-    return handler

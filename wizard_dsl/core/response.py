@@ -154,7 +154,7 @@ class Response:
     def _has_content(self, start: int, reasoning: bool) -> bool:
         for batch in self._kept[start:]:
             for delta in batch:
-                if delta.text or delta.tool is not None or (reasoning and delta.reasoning):
+                if delta.is_content or (reasoning and delta.reasoning):
                     return True
         return False
 

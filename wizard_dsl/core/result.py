@@ -83,7 +83,8 @@ class ItemRow(msgspec.Struct, frozen=True):
 
 
 class StepRow(msgspec.Struct, frozen=True):
-    """One step. `position` is the place in the chain of the target that answered, 0 being the first."""
+    """One step. `position` is the place in the chain of the target that answered, 0 being the first; `saved` the
+    usage that a stored answer once took."""
 
     text: str
     json: Any
@@ -94,6 +95,7 @@ class StepRow(msgspec.Struct, frozen=True):
     position: int | None
     cached: bool
     shared: bool
+    saved: UsageRow | None
     skipped: bool
     lost: list[str]
     usage: UsageRow

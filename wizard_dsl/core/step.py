@@ -38,7 +38,7 @@ class RendersMessages(Protocol):
 
 class StepValue(msgspec.Struct):
     """What a step made. `json` is the parsed answer where a schema was asked for, else the value of a single
-    expression, else None."""
+    expression, else None. `saved` is the usage that a stored answer once took."""
 
     text: str = ""
     json: Any = None
@@ -50,6 +50,7 @@ class StepValue(msgspec.Struct):
     position: int | None = None
     cached: bool = False
     shared: bool = False
+    saved: Usage | None = None
     losses: tuple[str, ...] = ()
 
 

@@ -8,18 +8,25 @@ decompressed. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are read once, when a pool's 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import Mapping
+from functools import partial
+from io import BytesIO
 from typing import Any
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from wizard_dsl.core.http import ConnectFailed, ConnectionLost, HttpRequest, HttpResponse, PoolConfig, PoolFigures
 
 _READ_BUFFER = 64 * 2**10  # bytes held for a reader that does not read
+_LONGEST_HEADER = 64 * 2**10  # bytes; aiohttp's own limit of 8 KiB refuses what gateways send
 _KNOWN_URLS = 4096
-
+_LARGE = 2**20  # bytes of a body that aiohttp wants as a file, so that it is written in pieces
 
 _NO_CONNECTION = (
     aiohttp.ClientConnectorError,
@@ -59,6 +66,16 @@ class AiohttpTransport:
             await pool.session.close()
 
 
+class _Protocol(ResponseHandler):
+    """aiohttp does not wake who reads a body that turns out to be no HTTP, such as a broken chunk."""
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        super().set_exception(exc, *cause)
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("broken"), exc)
+
+
 class _Connector(aiohttp.TCPConnector):
     """Counts connections, and tells for the request of a task whether its connection had served another before.
 
@@ -67,6 +84,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._factory = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]
         self.opened = 0
         self.reused: dict[asyncio.Task[Any] | None, bool] = {}
 
@@ -106,11 +124,12 @@ class _Pool:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             read_bufsize=_READ_BUFFER,
+            max_field_size=_LONGEST_HEADER,
             trust_env=False,
             skip_auto_headers=("User-Agent", "Content-Type"),
         )
         self._proxies = getproxies_environment()
-        self._urls: dict[str, tuple[URL, str | None]] = {}
+        self._urls: dict[str, tuple[URL, URL | None]] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
         self._requests = 0
 
@@ -121,14 +140,15 @@ class _Pool:
             response = await self.session.request(
                 request.method,
                 url,
-                data=request.body,
+                data=request.body if len(request.body) <= _LARGE else BytesIO(request.body),
                 headers=request.headers,
                 allow_redirects=False,
                 proxy=proxy,
                 timeout=self._timeout(request.connect),
             )
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._translated(error, request) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            named = isinstance(error, aiohttp.ClientHttpProxyError)  # with the proxy's password
+            raise self._translated(error, request) from (None if named else error)
         finally:
             self._connector.reused.pop(asyncio.current_task(), None)
         return _Response(response)
@@ -136,23 +156,27 @@ class _Pool:
     def _translated(self, error: Exception, request: HttpRequest) -> Exception:
         """What an error before the headers means. A reused connection that broke had probably died idle."""
         if isinstance(error, _NO_CONNECTION):
-            return ConnectFailed(_reason(error, request.connect))
-        if isinstance(error, aiohttp.InvalidURL):
-            return ConnectFailed(f"{request.url!r} is not a URL")
+            said = _no_connection(error, request.connect)
+            proxy = self._urls[request.url][1] if request.url in self._urls else None
+            through = proxy is not None and getattr(error, "host", None) == proxy.host
+            return ConnectFailed(f"the proxy {proxy.host}:{proxy.port}: {said}" if proxy and through else said)
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
+            return ConnectFailed(f"the request cannot be sent: {error}")
         reused = self._connector.reused.get(asyncio.current_task(), False)
         stale = reused and isinstance(error, (aiohttp.ServerDisconnectedError, OSError))
-        sentence = "the server disconnected" if isinstance(error, aiohttp.ServerDisconnectedError) else None
-        return ConnectionLost(sentence or _reason(error, None), stale=stale)
+        return ConnectionLost(_broken(error), stale=stale)
 
-    def _resolve(self, text: str) -> tuple[URL, str | None]:
+    def _resolve(self, text: str) -> tuple[URL, URL | None]:
         """The parsed URL, and the proxy that the environment wants for it."""
         try:
             url = URL(text)
         except ValueError as error:
-            raise ConnectFailed(f"{text!r} is not a URL: {error}") from error
-        proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
-        if proxy is not None and proxy_bypass_environment(url.host or "", self._proxies):
-            proxy = None
+            raise ConnectFailed(f"the address is no URL: {error}") from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ConnectFailed("the address is no URL of http or https")
+        named = self._proxies.get(url.scheme) or self._proxies.get("all")
+        bypass = named is None or proxy_bypass_environment(url.host, self._proxies)
+        proxy = None if named is None or bypass else _parsed_proxy(named)
         if len(self._urls) < _KNOWN_URLS:
             self._urls[text] = (url, proxy)
         return url, proxy
@@ -172,17 +196,59 @@ class _Pool:
             name=name,
             size=self._config.size,
             active=len(connector._acquired),
-            idle=sum(len(kept) for kept in connector._conns.values()),
+            idle=sum(kept.is_connected() for each in connector._conns.values() for kept, _ in each),
             opened=connector.opened,
             requests=self._requests,
         )
 
 
-def _reason(error: BaseException, connect: float | None) -> str:
-    """A sentence for people: aiohttp's own are often the name of a class."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError) and connect is not None:
-        return f"none within {connect:g} s (timeout.connect)"
-    return str(error) or type(error).__name__
+def _parsed_proxy(text: str) -> URL:
+    """Raises ConnectFailed where the environment names no proxy that we can speak to."""
+    try:
+        url = URL(text if "://" in text else f"http://{text}")
+        if url.scheme in ("http", "https") and url.host:
+            return url
+        said = f"{url.scheme}:// is not supported"
+    except ValueError:
+        said = "it is no URL"
+    raise ConnectFailed(
+        f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names no proxy of HTTP: {said}; correct it, or set NO_PROXY"
+    )
+
+
+def _no_connection(error: Exception, connect: float | None) -> str:
+    """Why there is none, in a sentence for people: aiohttp's own names its classes, and a proxy's password."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"none within {connect:g} s (timeout.connect)" if connect is not None else "none in time"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused it with status {error.status}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        inner: Any = error.certificate_error
+        return f"TLS: {getattr(inner, 'verify_message', '') or inner}"
+    assert isinstance(error, aiohttp.ClientConnectorError)
+    return _of_system(error.os_error)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system says: `connection refused`, without numbers and addresses."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, socket.gaierror):
+        return "name not known" if error.errno == socket.EAI_NONAME else (error.strerror or "name not found").lower()
+    if error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or "the connection was closed"
+
+
+def _broken(error: Exception) -> str:
+    """How a connection ended that had begun. What aiohttp says after a colon quotes the answer: it is left out."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server disconnected"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the answer is no proper HTTP ({error.message.partition(':')[0].strip().lower()})"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the body is not in the encoding it names" if "decode" in str(error) else "the body broke off"
+    return _of_system(error) if isinstance(error, OSError) else "the connection was closed"
 
 
 class _Response:
@@ -199,7 +265,7 @@ class _Response:
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise ConnectionLost(_reason(error, None)) from error
+            raise ConnectionLost(_broken(error)) from error
 
     async def read_all(self) -> bytes:
         parts = []

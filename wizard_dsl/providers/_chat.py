@@ -13,6 +13,7 @@ import msgspec
 
 from wizard_dsl.core.messages import Delta, FinishReason, ToolDelta, Usage
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
+from wizard_dsl.providers._reading import count
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 
 
@@ -223,20 +224,16 @@ def as_arguments(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def read_usage(usage: dict[str, Any]) -> Usage:
-    """Tokens of an exchange. Reasoning is part of the output; where the total shows that it is not, it is added."""
-    prompt, output = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "completion_tokens", "output_tokens")
-    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-    of_prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    reasoning = _count(details, "reasoning_tokens") or _count(usage, "reasoning_tokens")
-    if reasoning and _count(usage, "total_tokens") == prompt + output + reasoning:
+def read_usage(usage: Any) -> Usage | None:
+    """Tokens of an exchange, None where none are named. Reasoning is part of the output; where the total shows that
+    it is not, it is added."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, output = count(usage, "prompt_tokens", "input_tokens"), count(usage, "completion_tokens", "output_tokens")
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    of_prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    reasoning = count(details, "reasoning_tokens") or count(usage, "reasoning_tokens")
+    if reasoning and count(usage, "total_tokens") == prompt + output + reasoning:
         output += reasoning
-    cached = _count(of_prompt, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens")
-    return Usage(prompt, output, min(cached, prompt), min(reasoning, output))
-
-
-def _count(values: dict[str, Any], *names: str) -> int:
-    for name in names:
-        if values.get(name):
-            return int(values[name])
-    return 0
+    cached = count(of_prompt, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
+    return Usage(prompt, output, min(cached, prompt), min(reasoning, output)) if prompt or output else None

@@ -111,7 +111,7 @@ def _read_embeddings(payload: Any) -> Completion:
     return Completion(
         embeddings=tuple(tuple(map(float, row["embedding"])) for row in rows),
         finish_reason="stop",
-        usage=read_usage(payload["usage"]) if payload.get("usage") else None,
+        usage=read_usage(payload.get("usage")),
         model=payload.get("model"),
     )
 

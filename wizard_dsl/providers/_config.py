@@ -11,11 +11,14 @@ from msgspec import Meta
 from wizard_dsl.core.component import ProviderConfig
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.core.run import Run
+from wizard_dsl.providers._secrets import spellings
 
 Secret = Annotated[
     str, Meta(description="a reference, such as ${env:OPENAI_API_KEY}", extra_json_schema={"x-secret": True})
 ]
-BaseUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", description="without the endpoint's own path")]
+BaseUrl = Annotated[
+    str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description="without the endpoint's own path")
+]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, Meta(pattern=r"^[^\r\n\x00]*$")]
 Headers = Annotated[dict[HeaderName, HeaderValue], Meta(description="sent with each request, over the type's own")]
@@ -52,7 +55,7 @@ class EndpointConfig(ProviderConfig, frozen=True, kw_only=True):
 
 def secrets_of(config: EndpointConfig) -> tuple[str, ...]:
     """What must not appear in a message: the key, and the values of configured headers."""
-    return tuple(value for value in (config.api_key, *config.headers.values()) if value and len(value) >= 6)
+    return spellings((config.api_key, *config.headers.values()))
 
 
 def build_headers(own: Mapping[str, str], config: EndpointConfig, where: str) -> dict[str, str]:

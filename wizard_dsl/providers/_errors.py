@@ -8,13 +8,14 @@ then the status decides; which kinds a status can turn into is a table too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from wizard_dsl.core.errors import ATTEMPT_ERRORS, AttemptFailed, AttemptTimeout
 from wizard_dsl.providers._retry_after import announced, believed, reset_in
+from wizard_dsl.providers._secrets import hide
 
 SHOWN = 300  # characters of a provider's message that users see
 
@@ -128,6 +129,8 @@ _MAY_BECOME: dict[int, frozenset[str]] = {
     )
     for status in statuses
 }
+_DEEPEST = 16  # errors in errors that are looked into
+_STATUS = re.compile(r"[345][0-9][0-9]")
 _BUSY = re.compile(r"locked|overloaded", re.IGNORECASE)
 _NEVER_FITS = re.compile(r"request too large", re.IGNORECASE)
 _TOKENS = re.compile(r"token|context", re.IGNORECASE)
@@ -198,10 +201,12 @@ def _by_message(refusal: Refusal, may: frozenset[str]) -> str | None:
     return None
 
 
-def read_refusal(payload: Any) -> Refusal:
+def read_refusal(payload: Any, depth: int = 0) -> Refusal:
     """Whatever shape an error has: nested, flat, a text, a list, with `detail` as text, list or object."""
-    if isinstance(payload, list):
-        return read_refusal(payload[0]) if payload else Refusal()
+    if isinstance(payload, list) and payload and depth < _DEEPEST:
+        return read_refusal(payload[0], depth + 1)
+    if isinstance(payload, list) or depth >= _DEEPEST:
+        return Refusal()
     if not isinstance(payload, Mapping):
         return Refusal(message=_sentence(payload))
     nested = next((payload[key] for key in ("error", "errors", "detail") if payload.get(key)), None)
@@ -210,7 +215,7 @@ def read_refusal(payload: Any) -> Refusal:
         nested = {"message": "; ".join(filter(None, map(_sentence, nested)))}
     if not isinstance(nested, Mapping):
         return msgspec.structs.replace(outer, message=_sentence(nested) or outer.message)
-    inner = read_refusal(nested)
+    inner = read_refusal(nested, depth + 1)
     return Refusal(
         inner.message or outer.message,
         inner.codes + outer.codes,
@@ -227,9 +232,8 @@ def _flat(error: Mapping[str, Any]) -> Refusal:
         value = error.get(key)
         if isinstance(value, bool) or value is None:
             continue
-        number = int(value) if isinstance(value, (int, str)) and str(value).isdecimal() else None
-        if number is not None and 300 <= number < 600:
-            status = status or number
+        if isinstance(value, (int, str)) and _STATUS.fullmatch(str(value)):
+            status = status or int(value)
         elif isinstance(value, (int, str)) and value != "error":
             codes.append(str(value))
     innererror = error.get("innererror") or error.get("inner_error")
@@ -288,13 +292,6 @@ def raise_named(payload: Any) -> None:
         raise Unreadable(f"a JSON object was expected, not {type(payload).__name__}")
 
 
-def hide(text: str, secrets: Iterable[str]) -> str:
-    """`text` without anything equal to a secret."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
-
-
 def shorten(text: str) -> str:
     """One line of at most SHOWN characters."""
     line = " ".join(text.split())
@@ -319,11 +316,13 @@ def refused(
     text = body.decode("utf-8", "replace")
     try:
         payload = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         payload = _plain(text)
     refusal = read_refusal(payload)
     said = shorten(hide(refusal.message, secrets))
     sentence = f"status {status}: {said}" if said else f"status {status}"
+    if 300 <= status < 400 and headers.get("location"):
+        sentence += f" (it redirects to {shorten(hide(headers['location'], secrets))}; correct base_url)"
     return _build(classify(status, refusal), sentence, status, headers, hide(text, secrets), refusal, wall)
 
 

@@ -80,7 +80,7 @@ def _date(text: str) -> float | None:
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             at = parse(text)
-        except (ValueError, TypeError, IndexError):
+        except (ValueError, TypeError, IndexError, OverflowError):
             continue
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     return None

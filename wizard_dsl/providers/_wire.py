@@ -7,7 +7,8 @@ marker. What is the same for all – sending, statuses, errors inside a 200, the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,15 +25,14 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.providers._errors import (
     ErrorInside,
     Unreadable,
-    hide,
     inside,
     raise_named,
     refused,
     request_id,
     shorten,
 )
-from wizard_dsl.providers._json import mend
-from wizard_dsl.providers._sse import Splitter
+from wizard_dsl.providers._reading import ODD, Reader, drain, read_event, read_whole
+from wizard_dsl.providers._secrets import hide
 
 if TYPE_CHECKING:
     from wizard_dsl.core.clock import Timer
@@ -43,31 +43,11 @@ if TYPE_CHECKING:
 ERROR_LIMIT = 64 * 2**10  # bytes of an error's body that are read
 ANSWER_LIMIT = 32 * 2**20  # bytes of a whole answer
 _GRACE = 0.5  # seconds a server may take to close a body after its last event
+_PATIENCE = 5.0  # seconds the body of an error may take
 _SPACE = b" \t\r\n\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b":", b"id", b"retry")
 _SHOWN = 80  # bytes of an unreadable body that an error shows
 _SIGN_OF_LIFE = Delta()
-#: What decoding raises where JSON has not the shape that a protocol promises.
-_ODD = (msgspec.MsgspecError, AttributeError, TypeError, KeyError, IndexError, ValueError, RecursionError)
-
-
-class Reader(Protocol):
-    """One answer of one protocol. Raises ErrorInside, Unreadable, or what decoding raises.
-
-    `done`: the terminal marker was seen. `final`: nothing may follow. `splitter` makes the events of a stream;
-    `lines` says that a whole body looks like the first event of a stream.
-    """
-
-    splitter: ClassVar[type[Splitter]]
-    lines: ClassVar[bool]
-    done: bool
-    final: bool
-
-    def event(self, name: bytes, data: bytes, out: list[Delta]) -> None:
-        """Append the deltas of one event."""
-
-    def whole(self, body: bytes) -> list[Delta]:
-        """The deltas of a unary body."""
 
 
 class Wire:
@@ -126,16 +106,24 @@ class Wire:
     async def _send(self, url: str, headers: Mapping[str, str], body: bytes, run: Run, stream: bool) -> HttpResponse:
         request = HttpRequest("POST", url, headers, body, run.connect, self._pool, self._target, stream)
         try:
-            return await self._http.send(request)
+            response = await self._http.send(request)
         except ConnectFailed as error:
-            raise ConnectError(f"no connection: {error}", sent=False) from error
+            raise ConnectError(f"no connection to {_host(url)}: {error}", sent=False) from error
         except ConnectionLost as error:
             if error.stale:
                 raise ConnectError(f"a kept-alive connection was dead: {error}", sent=None) from error
             raise ServerError(f"the connection was lost before an answer: {error}") from error
+        told = [name for name, value in response.headers.items() if any(each in value for each in self._secrets)]
+        if told:  # a gateway that repeats what it was asked; errors and results keep the headers
+            response.headers = {
+                **response.headers,
+                **{name: hide(response.headers[name], self._secrets) for name in told},
+            }
+        return response
 
     async def _refusal(self, response: HttpResponse) -> AttemptFailed:
         body = b""
+        patience = self.after(_PATIENCE, response)
         try:
             while len(body) < ERROR_LIMIT:
                 data = await response.read_some()
@@ -145,6 +133,8 @@ class Wire:
                 body += data
         except ConnectionLost:
             pass  # the status has come, and says enough
+        finally:
+            patience.cancel()
         return refused(response.status, response.headers, body, wall=self._clock.wall(), secrets=self._secrets)
 
     async def _body(self, response: HttpResponse) -> bytes:
@@ -156,7 +146,7 @@ class Wire:
                     raise self.garbage(response, f"the answer is larger than {ANSWER_LIMIT} bytes")
                 parts.append(data)
         except ConnectionLost as error:
-            raise ServerError(f"the connection broke inside the answer: {error}", status=response.status) from error
+            raise lost(response, f"the connection broke inside the answer: {error}") from error
         response.release()
         return b"".join(parts)
 
@@ -168,7 +158,7 @@ class Wire:
         for delta in self.decode(response, reader, body):
             assembler.add(delta)
         if not reader.done:
-            raise ServerError("the connection was closed before the answer was complete", status=response.status)
+            raise lost(response, "the connection was closed before the answer was complete")
         return assembler.completion()
 
     def decode(self, response: HttpResponse, reader: Reader, body: bytes) -> list[Delta]:
@@ -184,7 +174,7 @@ class Wire:
             raise self.inside(response, error) from None
         except Unreadable as error:
             raise self.garbage(response, str(error), body) from None
-        except _ODD as error:
+        except ODD as error:
             raise self.garbage(response, f"the body cannot be read ({error})", body) from None
 
     def _vectors(
@@ -199,7 +189,7 @@ class Wire:
             return completion
         except ErrorInside as error:
             raise self.inside(response, error) from None
-        except (Unreadable, *_ODD) as error:
+        except (Unreadable, *ODD) as error:
             raise self.garbage(response, f"the vectors cannot be read ({error})", body) from None
 
     def inside(self, response: HttpResponse, error: ErrorInside) -> WizardError:
@@ -215,7 +205,9 @@ class Wire:
     def garbage(self, response: HttpResponse, message: str, body: bytes = b"") -> WizardError:
         """The error of an answer that cannot be read; it shows how the body begins."""
         text = hide(body[:2000].decode("utf-8", "replace"), self._secrets)
-        shown = f"{shorten(message)}; it begins with {shorten(text)[:_SHOWN]!r}" if text.strip() else shorten(message)
+        shown = shorten(hide(message, self._secrets))
+        if text.strip():
+            shown += f"; it begins with {shorten(text)[:_SHOWN]!r}"
         return MalformedResponse(
             shown,
             status=response.status,
@@ -229,35 +221,9 @@ class Wire:
         return self._clock.call_at(self._clock.now() + seconds, response.abort)
 
 
-def drain(reader: Reader, body: bytes) -> list[Delta]:
-    """A whole body of events."""
-    out: list[Delta] = []
-    splitter = reader.splitter()
-    for name, data in (*splitter.feed(body), *splitter.close()):
-        read_event(reader, name, data, out)
-    return out
-
-
-def read_event(reader: Reader, name: bytes, data: bytes, out: list[Delta]) -> None:
-    """One event, also where a character was cut into two escapes and only one of them is in it."""
-    try:
-        reader.event(name, data, out)
-    except msgspec.DecodeError:
-        whole = mend(data)
-        if whole == data:
-            raise
-        reader.event(name, whole, out)
-
-
-def read_whole(reader: Reader, body: bytes) -> list[Delta]:
-    """A whole body, with the same tolerance."""
-    try:
-        return reader.whole(body)
-    except msgspec.DecodeError:
-        whole = mend(body)
-        if whole == body:
-            raise
-        return reader.whole(whole)
+def lost(response: HttpResponse, message: str) -> ServerError:
+    """The error of an answer that broke off."""
+    return ServerError(message, status=response.status, request_id=request_id(response.headers))
 
 
 class Arriving:
@@ -265,7 +231,7 @@ class Arriving:
     borders of the reads change nothing."""
 
     __slots__ = (
-        "_grace", "_head", "_opening", "_over", "_pending", "_reader", "_response", "_size", "_splitter", "_void",
+        "_grace", "_opening", "_over", "_pending", "_reader", "_response", "_size", "_splitter", "_unknown", "_void",
         "_whole", "_wire",
     )  # fmt: skip
 
@@ -274,7 +240,7 @@ class Arriving:
         self._response = response
         self._reader = reader
         self._splitter = reader.splitter()
-        self._head: bytes | None = b""  # what came before it was clear whether this is a stream; None after
+        self._unknown = True  # whether this is a stream
         self._opening = b""
         self._whole: list[bytes] | None = None  # the parts of a body that is no stream
         self._size = 0
@@ -297,7 +263,7 @@ class Arriving:
             data = await self._response.read_some()
         except ConnectionLost as error:
             self._response.abort()
-            raise ServerError(f"the connection broke: {error}", status=self._response.status) from error
+            raise lost(self._response, f"the connection broke: {error}") from error
         out: list[Delta] = []
         try:
             if data:
@@ -320,7 +286,7 @@ class Arriving:
             if self._size > ANSWER_LIMIT:
                 raise self._wire.garbage(self._response, f"the answer is larger than {ANSWER_LIMIT} bytes")
             return
-        if self._head is not None:
+        if self._unknown:
             data = self._begin(data, out)
             if not data:
                 return
@@ -332,14 +298,11 @@ class Arriving:
 
     def _begin(self, data: bytes, out: list[Delta]) -> bytes:
         """Look at the first bytes: a body of JSON or HTML is no stream, and is read whole."""
-        assert self._head is not None
-        data = self._head + data
-        first = data.lstrip(_SPACE)[:1]
+        data = data.lstrip(_SPACE)
+        first = data[:1]
         if not first:
-            self._head = data
             return b""
-        self._head = None
-        self._opening = b""
+        self._unknown = False
         identity = request_id(self._response.headers)
         if identity is not None:
             out.append(Delta(request_id=identity))
@@ -358,13 +321,13 @@ class Arriving:
             raise self._wire.inside(self._response, error) from None
         except Unreadable as error:
             raise self._wire.garbage(self._response, str(error), raw) from None
-        except _ODD as error:
+        except ODD as error:
             raise self._wire.garbage(self._response, f"an event cannot be read ({error})", raw) from None
 
     def _finish(self, out: list[Delta]) -> None:
         self._over = True
         self._response.release()
-        if self._whole is not None or self._head is not None:
+        if self._whole is not None or self._unknown:
             out.extend(self._wire.decode(self._response, self._reader, b"".join(self._whole or ())))
             return
         begins = self._opening.startswith(b"{") if self._reader.lines else _begins_stream(self._opening)
@@ -376,7 +339,7 @@ class Arriving:
                 read_event(self._reader, name, raw, out)
         except ErrorInside as error:
             raise self._wire.inside(self._response, error) from None
-        except (Unreadable, *_ODD) as error:
+        except (Unreadable, *ODD) as error:
             if not _is_cut(raw):
                 raise self._wire.garbage(self._response, f"an event cannot be read ({error})", raw) from None
 
@@ -398,3 +361,11 @@ def _is_cut(data: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return True
     return False
+
+
+def _host(url: str) -> str:
+    """Host and port of a URL, as people know a server."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return url

@@ -26,6 +26,7 @@ from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_hea
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
 from wizard_dsl.providers._images import data_of
 from wizard_dsl.providers._json import encode_body
+from wizard_dsl.providers._reading import count
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
@@ -203,9 +204,9 @@ class AnthropicReader:
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
-    cached = usage.get("cache_read_input_tokens") or 0
-    fresh = (usage.get("input_tokens") or 0) + (usage.get("cache_creation_input_tokens") or 0)
-    return Usage(fresh + cached, usage.get("output_tokens") or 0, cached)
+    cached = count(usage, "cache_read_input_tokens")
+    fresh = count(usage, "input_tokens") + count(usage, "cache_creation_input_tokens")
+    return Usage(fresh + cached, count(usage, "output_tokens"), cached)
 
 
 def endpoint(config: AnthropicConfig) -> str:

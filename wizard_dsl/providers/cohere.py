@@ -21,6 +21,7 @@ from wizard_dsl.providers._chat_request import encode_messages, encode_tools
 from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_headers, join_url, secrets_of
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
 from wizard_dsl.providers._json import encode_body
+from wizard_dsl.providers._reading import count
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
@@ -153,18 +154,16 @@ def _usage(usage: dict[str, Any]) -> Usage | None:
     tokens = usage.get("tokens") or usage.get("billed_units")
     if not tokens:
         return None
+    prompt, output = count(tokens, "input_tokens"), count(tokens, "output_tokens")
     return Usage(
-        int(tokens.get("input_tokens") or 0),
-        int(tokens.get("output_tokens") or 0),
-        int(usage.get("cached_tokens") or 0),
-        int(tokens.get("reasoning_tokens") or 0),
+        prompt, output, min(count(usage, "cached_tokens"), prompt), min(count(tokens, "reasoning_tokens"), output)
     )
 
 
 def _read_embeddings(payload: Any) -> Completion:
     vectors = tuple(tuple(map(float, row)) for row in payload["embeddings"]["float"])
-    billed = ((payload.get("meta") or {}).get("billed_units") or {}).get("input_tokens")
-    return Completion(embeddings=vectors, finish_reason="stop", usage=Usage(int(billed)) if billed else None)
+    billed = count((payload.get("meta") or {}).get("billed_units"), "input_tokens")
+    return Completion(embeddings=vectors, finish_reason="stop", usage=Usage(billed) if billed else None)
 
 
 def endpoint(config: EndpointConfig) -> str:

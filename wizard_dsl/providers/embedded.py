@@ -8,9 +8,14 @@ message, so a neutral one is added where the prompt has none.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import atexit
+import signal
+from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -26,15 +31,18 @@ from wizard_dsl.core.target import Facts, Prices
 from wizard_dsl.providers._chat import ChatReader, Chunk
 from wizard_dsl.providers._chat_request import encode_messages, encode_tools, json_format
 from wizard_dsl.providers._errors import inside
+from wizard_dsl.providers._json import encode_body
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
+    from collections.abc import Callable
 
     from wizard_dsl.core.clock import Clock
 
 DEFAULT_MODEL = "smollm2-135m"
 SYSTEM = "You are a helpful assistant. Answer briefly and to the point."
 _MAX_TOKENS = 512  # where the request does not say; a small model may not find its end
+_PATIENCE = 5.0  # seconds the interpreter's end waits for the model to notice
 _BATCH = 64  # prompt tokens between two looks at whether anybody still wants the answer
 
 
@@ -59,7 +67,9 @@ class Embedded:
         """Raises AttemptFailed, and Unsupported for embeddings."""
         if request.kind == "embed":
             raise Unsupported("the embedded model makes no embeddings", lost=("embed",))
-        generation = Generation(self._engine, _body(request), self._model, self._clock)
+        body = _body(request)
+        encode_body(body)  # what is no text or no JSON is refused as everywhere
+        generation = Generation(self._engine, body, self._model, self._clock)
         return await Response.open(generation, run.commit, clock=self._clock, reasoning=run.reasoning, idle=run.idle)
 
 
@@ -97,26 +107,77 @@ def find_weights(model: str, target: str) -> Path:
 
 
 class Engine:
-    """One model, and the one thread that loads it and speaks for it; belongs to a runtime."""
+    """One model, and the one thread that loads it and speaks for it; belongs to a runtime.
+
+    The thread is no executor's: those are joined at the interpreter's end in a way that a second ctrl-C cuts short,
+    and a thread that is inside native code when the interpreter is gone takes the process down.
+    """
 
     def __init__(self, path: Path, config: EmbeddedConfig) -> None:
         self._path = path
         self._config = config
         self._server: Any = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="wizard-embedded")
+        self._queue: SimpleQueue[Generation | None] = SimpleQueue()
+        self._worker: Thread | None = None
+        self._closed = False
+        self._on_end: Callable[[], object] | None = None
 
-    def submit(self, generation: Generation, loop: AbstractEventLoop) -> None:
+    def submit(self, generation: Generation) -> None:
         """Take a place in the queue."""
-        loop.run_in_executor(self._worker, self._generate, generation)
+        if self._closed:
+            raise ServerError("the embedded model is closed", sent=False)
+        if self._worker is None:
+            self._worker = Thread(target=self._work, name="wizard-embedded", daemon=True)
+            self._worker.start()
+            atexit.register(self._leave)
+        self._queue.put(generation)
+
+    async def aclose(self) -> None:
+        """Give up what is being said and what waits, and free the model."""
+        import asyncio
+
+        if self._worker is None or self._closed:
+            self._closed = True
+            return
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        self._on_end = partial(loop.call_soon_threadsafe, _wake, ended)
+        self._end()
+        await ended
+        atexit.unregister(self._leave)
+
+    def _end(self) -> None:
+        self._closed = True
+        self._queue.put(None)
+
+    def _leave(self) -> None:
+        """At the interpreter's end, where nobody has closed it. From here on ctrl-C cannot hurry it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._end()
+        if self._worker is not None:
+            self._worker.join(_PATIENCE)
+
+    # -- in the worker's thread ---------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (generation := self._queue.get()) is not None:
+            self._generate(generation)
+        self._server = None
+        if self._on_end is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._on_end()
 
     def _generate(self, generation: Generation) -> None:
-        """In the worker's thread."""
-        if generation.cancelled:
+        if self._closed:
+            generation.post(ServerError("the embedded model is closed", sent=False))
+        if self._closed or generation.cancelled:
             return
         try:
             if self._server is None:
                 self._server = self._load()
-            self._server.handle_chat_completions(generation.body, generation.on_chunk)
+            self._server.handle_chat_completions(
+                generation.body, lambda chunk: generation.on_chunk(chunk) or self._closed
+            )
         except ValueError as error:
             generation.post(InvalidRequest(f"the embedded model refused the request: {error}"))
         except Exception as error:  # whatever the native library raises must reach the run
@@ -184,8 +245,8 @@ class Generation:
 
     def _take(self, item: Any) -> None:
         self._arrived.append(item)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            _wake(self._waiter)
 
     async def read_batch(self) -> list[Delta]:
         if self._over:
@@ -194,7 +255,7 @@ class Generation:
             import asyncio
 
             self._loop = asyncio.get_running_loop()
-            self._engine.submit(self, self._loop)
+            self._engine.submit(self)
         if not self._arrived and not self.cancelled:
             self._waiter = self._clock.future()
             try:
@@ -228,8 +289,13 @@ class Generation:
     def abort(self, reason: BaseException | None) -> None:
         """The worker sees it at its next token, or its next piece of the prompt."""
         self.cancelled = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            _wake(self._waiter)
+
+
+def _wake(waiter: Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 EMBEDDED = ProviderType(

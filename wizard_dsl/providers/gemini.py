@@ -8,6 +8,7 @@ take and is left out: use `thinkingConfig`. Thought tokens count as output, thos
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -21,6 +22,7 @@ from wizard_dsl.providers._config import JSON_HEADERS, EndpointConfig, build_hea
 from wizard_dsl.providers._errors import ErrorInside, Unreadable, names_error
 from wizard_dsl.providers._images import data_of, type_of
 from wizard_dsl.providers._json import encode_body
+from wizard_dsl.providers._reading import count
 from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
@@ -57,8 +59,8 @@ class Gemini:
     def __init__(self, config: EndpointConfig, model: ModelSpec, context: BuildContext) -> None:
         own = JSON_HEADERS | ({"x-goog-api-key": config.api_key} if config.api_key is not None else {})
         name = model.name.removeprefix("models/")
-        self._resource = f"models/{name}"
-        base = join_url(endpoint(config), self._resource)
+        self._resource = name if name.startswith("tunedModels/") else f"models/{name}"
+        base = join_url(endpoint(config), quote(self._resource, safe="/@"))
         self._url = f"{base}:generateContent"
         self._streaming = f"{base}:streamGenerateContent?alt=sse"
         self._embeddings = f"{base}:batchEmbedContents"
@@ -223,12 +225,10 @@ class GeminiReader:
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
-    def count(name: str) -> int:
-        return int(usage.get(name) or 0)
-
-    thoughts = count("thoughtsTokenCount")
-    prompt = count("promptTokenCount") + count("toolUsePromptTokenCount")
-    return Usage(prompt, count("candidatesTokenCount") + thoughts, count("cachedContentTokenCount"), thoughts)
+    thoughts = count(usage, "thoughtsTokenCount")
+    prompt = count(usage, "promptTokenCount") + count(usage, "toolUsePromptTokenCount")
+    cached = min(count(usage, "cachedContentTokenCount"), prompt)
+    return Usage(prompt, count(usage, "candidatesTokenCount") + thoughts, cached, thoughts)
 
 
 def _read_embeddings(payload: Any) -> Completion:

@@ -34,6 +34,7 @@ from wizard_dsl.providers._errors import ErrorInside, Unreadable, raise_named
 from wizard_dsl.providers._images import data_of
 from wizard_dsl.providers._json import encode_body
 from wizard_dsl.providers._ndjson import NdjsonSplitter
+from wizard_dsl.providers._reading import count
 from wizard_dsl.providers._sse import Splitter
 from wizard_dsl.providers._wire import Wire
 
@@ -172,12 +173,10 @@ class OllamaReader:
         out.append(Delta(finish_reason=finish, usage=self._usage(line)))
 
     def _usage(self, line: dict[str, Any]) -> Usage | None:
-        prompt, output = line.get("prompt_eval_count"), line.get("eval_count")
-        if output is None:
+        if "eval_count" not in line:
             return None
-        if prompt is None:
-            return Usage(self._prompt, output, confidence="estimated")
-        return Usage(prompt, output)
+        prompt, output = count(line, "prompt_eval_count"), count(line, "eval_count")
+        return Usage(prompt, output) if prompt else Usage(self._prompt, output, confidence="estimated")
 
 
 class ThinkSplitter:
@@ -234,8 +233,8 @@ class ThinkSplitter:
 
 def _read_embeddings(payload: Any) -> Completion:
     vectors = tuple(tuple(map(float, row)) for row in payload["embeddings"])
-    prompt = payload.get("prompt_eval_count")
-    usage = Usage(prompt) if prompt is not None else None
+    prompt = count(payload, "prompt_eval_count")
+    usage = Usage(prompt) if prompt else None
     return Completion(embeddings=vectors, finish_reason="stop", usage=usage, model=payload.get("model"))
 
 

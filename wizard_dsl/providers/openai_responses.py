@@ -187,7 +187,7 @@ class ResponsesReader:
         finish: FinishReason = "tool_calls" if self._count else "content_filter" if self._refused else "stop"
         if reason or response.get("status") == "incomplete":
             finish = _INCOMPLETE.get(str(reason), "other")
-        usage = read_usage(response["usage"]) if response.get("usage") else None
+        usage = read_usage(response.get("usage"))
         out.append(Delta(finish_reason=finish, usage=usage))
         self.done = self.final = True
 

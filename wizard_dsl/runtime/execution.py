@@ -16,14 +16,17 @@ from wizard_dsl.core.messages import Assembler, Completion, Delta
 from wizard_dsl.core.run import Call, Run
 from wizard_dsl.core.step import Sink, StepCall, StepRunner, StepValue, as_text
 from wizard_dsl.prompts.template import bind
+from wizard_dsl.runtime.together import together
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program, StepPlan
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.run import Emit
 
-#: The guard of a whole run only acts where nothing below it did: it lets inner ones go first.
+#: The guard of a whole run only acts where nothing below it did: it lets inner ones go first, and so does it with
+#: the guards of the files it runs, down to three of them within each other.
 _OUTER_LOOKS = 16
+_INNER_LOOKS = 4
 #: Timers fire by up to the clock's resolution early, in seconds.
 _DUST = 1e-6
 
@@ -93,7 +96,9 @@ class Execution:
     async def execute(self) -> None:
         """Run to the end. Raises the run's error; what was made stays readable."""
         self._emit(self.run, RunStarted(pipeline=self.program.name))
-        guard = Guard(self._clock, self.run.deadline, looks=_OUTER_LOOKS)
+        step = self.run.scope.step
+        depth = min(3, step.count("/") + 1) if step else 0
+        guard = Guard(self._clock, self.run.deadline, looks=_OUTER_LOOKS - _INNER_LOOKS * depth)
         try:
             await self._steps()
             self._render_output()
@@ -110,10 +115,10 @@ class Execution:
         self._close(None)
 
     def _failure(self, error: BaseException, cut: bool) -> BaseException:
-        """What the run failed with: our own error, the deadline, or what is not ours to translate."""
+        """What the run failed with: the deadline, where that is what cancelled it, else the error itself."""
         if cut and isinstance(error, asyncio.CancelledError):
             return DeadlineExceeded("the run's deadline passed", where=self.program.name)
-        return _first(error)
+        return error
 
     def _close(self, failure: BaseException | None) -> None:
         self.ended = self._clock.now()
@@ -133,9 +138,7 @@ class Execution:
                 await self._step(plan)
             return
         self._done = {plan.name: asyncio.Event() for plan in self.program.steps}
-        async with asyncio.TaskGroup() as group:
-            for plan in self.program.steps:
-                group.create_task(self._when_ready(plan))
+        await together(self._when_ready(plan) for plan in self.program.steps)
 
     async def _when_ready(self, plan: StepPlan) -> None:
         for name in plan.needs:
@@ -147,8 +150,11 @@ class Execution:
         state = self.states[plan.name] = StepState(started=self._clock.now())
         try:
             await self._fill(plan, state)
-        except BaseException as error:
-            state.error = _as_row(error) or state.error
+        except WizardError as error:
+            state.error = error_row(error)
+            raise
+        except asyncio.CancelledError:
+            state.error = self._cut(plan)
             raise
         finally:
             state.ended = self._clock.now()
@@ -185,9 +191,7 @@ class Execution:
                     await self._guarded(plan, scope, items[index], index)
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(plan.concurrency, len(values))):
-                    group.create_task(work())
+            await together(work() for _ in range(min(plan.concurrency, len(values))))
         finally:
             served = next((item.value.served_by for item in reversed(items) if item.value.served_by), None)
             state.value = StepValue(text="\n".join(item.value.text for item in items), served_by=served)
@@ -217,9 +221,11 @@ class Execution:
                 state.value = self._partial(error.partial, streams)
                 raise
             self._instead(plan, state)
+            if streams and self._seen:
+                await self._listen([Delta(text=state.value.text, reset=True)])
         except asyncio.CancelledError:
-            self._note(plan, item, "cancelled")
-            state.error = error_row(Cancelled("cancelled while it ran", where=f"steps.{plan.name}"))
+            state.error = self._cut(plan)
+            self._note(plan, item, state.error.kind)
             state.value = self._partial(None, streams)
             raise
         else:
@@ -227,8 +233,17 @@ class Execution:
 
     def _is_the_end(self, error: WizardError) -> bool:
         """Whether `error` says that the whole run is over: `on_error` has no time for anything else then."""
-        over = self._clock.now() >= self.run.deadline - _DUST
-        return error.kind == "cancelled" or (error.kind == "deadline" and over)
+        return error.kind == "cancelled" or (error.kind == "deadline" and self._is_late())
+
+    def _is_late(self) -> bool:
+        return self._clock.now() >= self.run.deadline - _DUST
+
+    def _cut(self, plan: StepPlan) -> rows.ErrorRow:
+        """Why a step was cancelled while it ran."""
+        where = f"steps.{plan.name}"
+        if self._is_late():
+            return error_row(DeadlineExceeded("the run's deadline passed", where=where))
+        return error_row(Cancelled("cancelled while it ran", where=where))
 
     def _step_name(self, name: str) -> str:
         scope = self.run.scope
@@ -255,7 +270,7 @@ class Execution:
         await self._sink(batch)
 
     def heard(self) -> Completion:
-        """What the consumer of the stream was given so far."""
+        """What the consumer of the stream was given so far, with what is being handed over."""
         assembler = Assembler()
         for batch in self._seen:
             for delta in batch:
@@ -339,6 +354,7 @@ class Execution:
             position=value.position,
             cached=value.cached,
             shared=value.shared,
+            saved=None if value.saved is None else rows.usage_row(value.saved),
             skipped=state.skipped,
             lost=list(value.losses),
             usage=rows.total_usage(own),
@@ -354,13 +370,6 @@ class Execution:
         )
 
 
-def _first(error: BaseException) -> BaseException:
-    """The first failure of tasks that ran at once: it is why the others were cancelled."""
-    while isinstance(error, BaseExceptionGroup) and not isinstance(error, WizardError):
-        error = error.exceptions[0]
-    return error
-
-
 def _item_row(state: StepState) -> rows.ItemRow:
     return rows.ItemRow(state.value.text, state.value.json, state.skipped, state.error)
 
@@ -368,8 +377,3 @@ def _item_row(state: StepState) -> rows.ItemRow:
 def error_row(error: WizardError) -> rows.ErrorRow:
     """The error as it stands in a result: a copy, for an exception holds all frames it passed through."""
     return rows.ErrorRow(**error.to_json())
-
-
-def _as_row(error: BaseException) -> rows.ErrorRow | None:
-    first = _first(error)
-    return error_row(first) if isinstance(first, WizardError) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +15,7 @@ from wizard_dsl.core.errors import InputInvalid
 if TYPE_CHECKING:
     from wizard_dsl.spec.document import InputSpec
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SIMPLE = frozenset({"type", "minLength", "maxLength", "enum", "description", "title", "examples"})
 
 
@@ -31,9 +34,9 @@ class Inputs:
         values = {}
         for name, spec in self._declared.items():
             if name in given:
-                values[name] = given[name]
-                if not _plainly_fits(spec.schema, given[name]):
-                    self._validate(spec, given[name])
+                values[name] = value = _as_json(given[name], spec)
+                if not _plainly_fits(spec.schema, value):
+                    self._validate(spec, value)
             elif spec.default is not msgspec.UNSET:
                 values[name] = spec.default
             else:
@@ -63,6 +66,32 @@ class Inputs:
             return
         sentences = "; ".join(_sentence(error, value) for error in errors[:5])
         raise InputInvalid(f"input '{spec.name}' is not as declared{_purpose(spec)}: {sentences}", where=spec.name)
+
+
+def _as_json(value: Any, spec: InputSpec) -> Any:
+    """The value, with tuples as lists. Raises InputInvalid for what JSON cannot say: nothing else may go into a prompt,
+    a cache key or the result."""
+    what = ""
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            if value.isascii() or not _SURROGATE.search(value):
+                return value
+            what = "text that is not valid Unicode (a lone surrogate, as bytes in another encoding become)"
+        case float():
+            if isfinite(value):
+                return value
+            what = f"{value}, which is no JSON number"
+        case list() | tuple():
+            return [_as_json(each, spec) for each in value]
+        case dict():
+            if all(isinstance(key, str) for key in value):
+                return {_as_json(key, spec): _as_json(each, spec) for key, each in value.items()}
+            what = "a mapping whose keys are not all texts"
+        case _:
+            what = f"a {type(value).__name__}, which is no JSON value"
+    raise InputInvalid(f"input '{spec.name}' is or holds {what}{_purpose(spec)}", where=spec.name)
 
 
 def _plainly_fits(schema: Mapping[str, Any], value: Any) -> bool:

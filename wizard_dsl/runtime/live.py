@@ -9,7 +9,7 @@ from wizard_dsl.compiler.ladder import convert
 from wizard_dsl.compiler.link import Linked, Services, call_handler, link
 from wizard_dsl.compiler.program import PolicyPlan, Program, StepPlan
 from wizard_dsl.core.run import Run
-from wizard_dsl.core.step import Sink, StepContext, StepRunner, StepValue
+from wizard_dsl.core.step import Sink, StepContext, StepRunner, StepValue, Subprogram
 from wizard_dsl.policies.contract import CONTRACT
 from wizard_dsl.runtime.execution import Execution
 from wizard_dsl.runtime.inputs import Inputs
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
 
 class Live:
-    """The runners of one program's steps; `execution` begins a run of it."""
+    """The runners of one program's steps; `execution` begins a run of it. A file that several steps run is live
+    once, among `others`: its chains have one retry budget."""
 
-    def __init__(self, program: Program, services: Services, registry: Registry) -> None:
+    def __init__(
+        self, program: Program, services: Services, registry: Registry, others: dict[str, Live] | None = None
+    ) -> None:
         self.program = program
         self.inputs = Inputs(program.inputs)
         self.linked: Linked = link(program, services)
         self._services = services
         self._registry = registry
+        self._others = {} if others is None else others
         self._runners: dict[str, StepRunner] = {step.name: self._runner(step) for step in program.steps}
 
     def _runner(self, step: StepPlan) -> StepRunner:
@@ -54,8 +58,10 @@ class Live:
             contract = PolicyPlan(CONTRACT, convert(CONTRACT, {"repairs": output.repairs}), path, path)
         return call_handler(self.linked.chains[step.chain], contract)
 
-    def _subprogram(self, program: Program) -> Any:
-        inner = Live(program, self._services, self._registry)
+    def _subprogram(self, program: Program) -> Subprogram:
+        if program.file not in self._others:
+            self._others[program.file] = Live(program, self._services, self._registry, self._others)
+        inner = self._others[program.file]
 
         async def run(inputs: Mapping[str, Any], outer: Run, sink: Sink | None) -> StepValue:
             now = self._services.clock.now()

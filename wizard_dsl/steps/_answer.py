@@ -36,6 +36,7 @@ def _value(response: Response, completion: Completion, request: Request) -> Step
         position=served.position,
         cached=served.cached,
         shared=served.shared,
+        saved=served.saved,
         losses=served.losses,
     )
     if request.kind == "embed":
