@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
 from wizard_dsl.core.component import PolicyType, ProviderType, StepType, StoreType, StrategyType
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.http import Transport
 
 Group = Literal["policies", "strategies", "providers", "stores", "steps"]
 Component = PolicyType | StrategyType | ProviderType | StoreType | StepType
@@ -231,3 +234,9 @@ def _refusal(group: Group, name: str, component: Any, taken: Mapping[str, Compon
     if component.name != name:
         return f"it is announced as {name} and calls itself {component.name}"
     return f"another package announces {name}, too" if name in taken else ""
+
+
+def make_transport() -> Transport:
+    """The transport of real runs; imports the HTTP client."""
+    made: Transport = import_module("wizard_dsl.providers._aiohttp").AiohttpTransport()
+    return made

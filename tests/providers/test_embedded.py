@@ -137,3 +137,45 @@ def test_a_system_message_is_added_where_there_is_none():
     body = embedded._body(Request(messages=(message("user", "x"),)))
     assert body["messages"][0] == {"role": "system", "content": SYSTEM} and body["temperature"] == 0
     assert embedded._body(HELLO)["messages"][0]["content"] == "Be brief."
+
+
+@with_model
+async def test_closing_gives_up_what_is_said_and_what_waits_and_ends_the_thread():
+    node = bench_of_its_own()
+    engine = node.node._engine
+    long = msgspec.structs.replace(HELLO, params={"max_tokens": 1000, "ignore_eos": True})
+    response = await node.open(long, commit="content")
+    waiting = asyncio.ensure_future(node.read(SHORT))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(engine.aclose(), 10)
+    engine._worker.join(5)
+    assert not engine._worker.is_alive() and engine._server is None
+    with pytest.raises(WizardError, match="closed"):
+        await waiting
+    with pytest.raises(WizardError, match="closed"):
+        await node.read(SHORT)
+    response.close()
+    await engine.aclose()
+
+
+def bench_of_its_own():
+    return Bench(EMBEDDED, {}, model=DEFAULT_MODEL, shared=Shared())
+
+
+async def test_closing_what_was_never_asked_starts_nothing(monkeypatch, tmp_path):
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setattr(embedded, "find_spec", lambda name: object())
+    node = Bench(EMBEDDED, {}, model=str(file))
+    await node.node._engine.aclose()
+    with pytest.raises(WizardError, match="closed"):
+        await node.read()
+
+
+async def test_what_is_no_text_is_refused_before_the_model_is_asked(monkeypatch, tmp_path):
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setattr(embedded, "find_spec", lambda name: object())
+    with pytest.raises(WizardError) as caught:
+        await Bench(EMBEDDED, {}, model=str(file)).read(Request(messages=(message("user", "\ud800"),)))
+    assert (caught.value.kind, caught.value.sent) == ("invalid_request", False)

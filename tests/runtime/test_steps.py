@@ -437,3 +437,28 @@ steps: {f: {prompt: {user: x}}}
 
     text = HEAD + CHAIN + "deadline: 5s\nsteps: {s: {type: pipeline, file: inner.yaml}}\n"
     play(text, tmp_path, {"a": [{"reply": "a b c d", "chunk_every": "1s"}]}, work)
+
+
+def test_a_cache_that_a_stack_puts_under_the_retry_stands_there(tmp_path: Path) -> None:
+    text = """
+version: 1
+providers: {a: {type: mock, model: m}}
+chains: {default: {targets: [a], policies: {cache: 1h, stack: [retry, cache]}}}
+steps: {one: {prompt: {user: x}}}
+"""
+
+    async def work(pipeline: Pipeline) -> tuple[str, list[bool]]:
+        results = [await pipeline.run(), await pipeline.run()]
+        return pipeline.ladder("default"), [result.steps["one"].cached for result in results]
+
+    (ladder, cached), scripts = play(text, tmp_path, {"a": [503, "once"]}, work)
+    assert ladder == "sequential > retry > cache > circuit_breaker > timeout"
+    assert cached == [False, True]
+    assert len(scripts["a"].calls) == 2
+
+
+def test_a_failed_run_leaves_with_its_result_and_transcript(tmp_path: Path) -> None:
+    with pytest.raises(WizardError) as caught:
+        result_of("steps: {one: {prompt: {user: x}}}\n", tmp_path, a=[401])
+    assert caught.value.transcript.attempts[0].kind == "auth"
+    assert caught.value.result.attempts[0].kind == "auth"

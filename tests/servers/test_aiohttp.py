@@ -221,3 +221,103 @@ async def test_a_closed_transport_refuses_and_closing_again_is_fine(transport):
 async def test_a_url_that_is_none_is_no_connection(transport):
     with pytest.raises(ConnectFailed):
         await transport.send(request("http://[half/"))
+
+
+async def test_a_chunk_that_is_no_http_ends_the_body_at_once(transport):
+    for broken in (b"zz\r\nxx", b"1" * 200_000, b"0\r\n" + b"x" * 200_000):
+        async with RawServer([[chunked(b"ab", end=False), 0.02, broken, "hang"]]) as server:
+            answer = await transport.send(request(server.url))
+            assert await answer.read_some() == b"ab"
+            with pytest.raises(ConnectionLost):
+                await asyncio.wait_for(answer.read_some(), 5)
+            answer.abort()
+
+
+async def test_a_body_up_to_the_end_of_the_connection_is_read_whole(transport):
+    async with RawServer([[b"HTTP/1.0 200 OK\r\n\r\n", 0.01, b"all of it", "close"]]) as server:
+        answer = await transport.send(request(server.url))
+        assert await answer.read_all() == b"all of it"
+        answer.release()
+
+
+async def test_informational_answers_before_the_answer_are_skipped(transport):
+    hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    async with RawServer([[hints, response(b"ok")]]) as server:
+        answer = await transport.send(request(server.url))
+        assert (answer.status, await answer.read_all()) == (200, b"ok")
+        answer.release()
+
+
+async def test_a_header_of_a_gateway_may_be_long(transport):
+    async with RawServer([[response(b"ok", extra=b"x-policy: " + b"a" * 30_000 + b"\r\n")]]) as server:
+        answer = await transport.send(request(server.url))
+        assert len(answer.headers["x-policy"]) == 30_000
+        answer.release()
+
+
+async def test_what_a_server_says_that_is_no_http_is_not_quoted(transport):
+    async with RawServer([[b"HTTP/1.1 200 OK\r\nsk-secret-key\r\n\r\n", "close"]]) as server:
+        with pytest.raises(ConnectionLost) as caught:
+            await transport.send(request(server.url))
+        assert str(caught.value) == "the answer is no proper HTTP (invalid header token)"
+
+
+async def test_a_large_body_is_sent_without_a_warning(transport):
+    async with RawServer([[response(b"ok")]]) as server:
+        answer = await transport.send(request(server.url, body=b"x" * 3_000_000))
+        assert await answer.read_all() == b"ok"
+        answer.release()
+        assert server.requests[0].endswith(b"x" * 3_000_000)
+
+
+async def test_connections_that_died_are_not_counted_as_idle(transport):
+    async with RawServer([[response(b"ok")]]) as server:
+        answer = await transport.send(request(server.url))
+        await answer.read_all()
+        answer.release()
+        assert transport.figures()[0].idle == 1
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert transport.figures()[0].idle == 0
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_cancelling_in_the_handshake_or_before_the_headers_leaves_nothing(transport, secure):
+    came, gone = asyncio.Event(), asyncio.Event()
+
+    async def listen(reader, writer):
+        came.set()
+        if not secure:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nx-half: ")
+        while await reader.read(4096):
+            pass
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        pending = asyncio.ensure_future(transport.send(request(f"http{'s' * secure}://127.0.0.1:{port}/")))
+        await asyncio.wait_for(came.wait(), 5)
+        pending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+        await asyncio.wait_for(gone.wait(), 5)
+        assert transport.figures()[0].active == 0
+
+
+async def test_those_who_wait_for_a_place_may_leave_and_the_next_gets_it(transport):
+    transport.configure("p", PoolConfig(size=1))
+    async with RawServer([["hang"], [response(b"ok")]]) as server:
+        first = asyncio.ensure_future(transport.send(request(server.url)))
+        while not server.requests:
+            await asyncio.sleep(0)
+        waiting = [asyncio.ensure_future(transport.send(request(server.url))) for _ in range(4)]
+        await asyncio.sleep(0)
+        for task in (*waiting[:3], first):
+            task.cancel()
+        answer = await asyncio.wait_for(waiting[3], 5)
+        assert await answer.read_all() == b"ok"
+        answer.release()
+        assert len(server.requests) == 2

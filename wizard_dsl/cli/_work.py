@@ -77,6 +77,9 @@ class Work:
         async for delta in stream:
             if delta.reasoning:
                 click.echo(delta.reasoning, nl=False, err=True)
+            if delta.reset and self._printed:
+                click.echo()
+                self._printed = ""
             if delta.text:
                 self._printed += delta.text
                 click.echo(delta.text, nl=False)

@@ -80,7 +80,7 @@ class ChainPlanner:
             strategy=entry.strategy,
             strategy_config=entry.strategy_config,
             targets=targets,
-            outer=ladder.in_order((p for p in plans if p.type.scope is Scope.CALL), entry.stack),
+            outer=ladder.in_order((p for p in plans if p.type.scope is not Scope.CHAIN), entry.stack),
             shared=tuple(p for p in plans if p.type.scope is Scope.CHAIN),
             rate_limit=_rule(entry.rate_limit),
             fallback_on=entry.spec.fallback_on,
@@ -182,7 +182,7 @@ class ChainPlanner:
         """The plans of one place: those of the target at `index`, or those above the strategy."""
         for kind, raw in ladder.configured(merged).items():
             type = self._registry.policy(kind)
-            if type is None or (type.scope is Scope.TARGET) != (index is not None):
+            if type is None or self._is_below(type, entry) != (index is not None):
                 continue
             config = ladder.convert(type, raw)
             origin = self._origin(kind, entry, index)
@@ -196,6 +196,14 @@ class ChainPlanner:
             )
             self._agree(plan, ("chains", entry.name))
             yield plan
+
+    def _is_below(self, type: PolicyType, entry: ChainEntry) -> bool:
+        """Whether a policy stands below the strategy: by its scope, or because a stack puts it under one that does."""
+        if type.scope is not Scope.CALL or entry.stack is None or type.name not in entry.stack:
+            return type.scope is Scope.TARGET
+        around = entry.stack[: entry.stack.index(type.name)]
+        found = (self._registry.policy(kind) for kind in around)
+        return any(each is not None and each.scope is Scope.TARGET for each in found)
 
     def _provider_policies(self, provider: ProviderEntry, identity: str, node: str) -> Iterator[PolicyPlan]:
         for kind, raw in ladder.configured(self._document.provider_policies.get(provider.name, {})).items():

@@ -46,6 +46,12 @@ class TargetPlan(msgspec.Struct, frozen=True):
     ladder: tuple[PolicyPlan, ...]
     path: str
 
+    @property
+    def fingerprint(self) -> str:
+        """What is asked of this target: its endpoint, model and parameters, as canonical text."""
+        asked = (self.type.name, self.type.endpoint(self.config), self.model, self.params)
+        return msgspec.json.encode(asked, order="deterministic").decode()
+
     def describe(self) -> dict[str, Any]:
         """Plain data, without the key."""
         return {
@@ -76,9 +82,7 @@ class ChainPlan(msgspec.Struct, frozen=True):
     def fingerprint(self) -> str:
         """What is asked for, as far as the cache's key is concerned: the first target's endpoint, model and
         parameters."""
-        first = self.targets[0]
-        asked = (self.strategy.name, first.type.name, first.type.endpoint(first.config), first.model, first.params)
-        return msgspec.json.encode(asked, order="deterministic").decode()
+        return f"{self.strategy.name} {self.targets[0].fingerprint}"
 
     def ladder(self) -> str:
         """The kinds a call passes, outermost first: `deadline > sequential > retry > circuit_breaker > timeout`."""

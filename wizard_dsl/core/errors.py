@@ -97,8 +97,8 @@ class WizardError(Exception):
     `kind` is a row of TABLE. `where` is a path in the program, such as `chains.writer.targets[1]`.
     `retry_after` is seconds until it makes sense to ask again. `marks` are facts about how the error left
     (`deadline`, `breaker_opened`, `retry_budget_exhausted`). `partial` holds what had arrived, if anything.
-    `attempt` is the number of the ledger row it belongs to, `result` the whole run's (core.result.Result),
-    set when the error leaves a run.
+    `attempt` is the number of the ledger row it belongs to, `result` the whole run's (core.result.Result) and
+    `transcript` its events (core.run.Transcript), both set when the error leaves a run.
     """
 
     kind: str = "spec"
@@ -122,6 +122,7 @@ class WizardError(Exception):
         self.partial: Completion | None = None
         self.attempt: int | None = None
         self.result: Any = None
+        self.transcript: Any = None
 
     def mark(self, *marks: str) -> WizardError:
         """Add marks once each; returns self."""
@@ -414,7 +415,7 @@ class AllFallbacksFailed(WizardError, ExceptionGroup[WizardError]):
         self.marks = tuple(dict.fromkeys(mark for error in errors for mark in error.marks))
         self.partial = last.partial
         self.attempt = last.attempt
-        self.result = None
+        self.result = self.transcript = None
 
     def derive(self, excs: Sequence[Exception]) -> ExceptionGroup[Any]:  # type: ignore[override]
         return ExceptionGroup(self.message, list(excs))

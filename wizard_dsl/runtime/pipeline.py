@@ -65,7 +65,7 @@ class Pipeline:
             await execution.execute()
             await execution.show_output()
         except WizardError as error:
-            error.result = execution.result()
+            error.result, error.transcript = execution.result(), execution.run.transcript
             raise
 
     def stream(

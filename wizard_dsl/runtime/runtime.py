@@ -15,11 +15,11 @@ from wizard_dsl.core.clock import Clock, LoopClock
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.core.events import CacheUnavailable
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
-from wizard_dsl.providers._aiohttp import AiohttpTransport
 from wizard_dsl.providers._prices import library
-from wizard_dsl.registry import Registry
+from wizard_dsl.registry import Registry, make_transport
 from wizard_dsl.runtime.live import Live
 from wizard_dsl.runtime.mocks import provide_missing, provide_mocks
+from wizard_dsl.runtime.on_demand import OnDemand
 from wizard_dsl.runtime.pipeline import Pipeline, run_id
 from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
 from wizard_dsl.spec.diagnostics import render_text
@@ -45,7 +45,7 @@ class Runtime:
         self.seed = seed
         clock: Clock = LoopClock()
         self._background = Background()
-        self._transport = transport if transport is not None else AiohttpTransport()
+        self._transport = transport if transport is not None else OnDemand(make_transport)
         self._own_transport = transport is None
         virtual = getattr(asyncio.get_running_loop(), "virtual", False)
         self.stores = StoreSet(folder, clock, threads=not virtual)
