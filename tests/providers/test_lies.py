@@ -137,26 +137,13 @@ def test_a_usage_of_nonsense_costs_no_answer_and_is_no_usage():
     assert answer.text == "a" and answer.usage is None
 
 
+KEYS = ["error", "errors", "detail", "details", "code", "type", "status", "message", "retryDelay", "violations", "loc"]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.sampled_from(["9" * 5000, "²", "429"]),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "error",
-                    "errors",
-                    "detail",
-                    "details",
-                    "code",
-                    "type",
-                    "status",
-                    "message",
-                    "retryDelay",
-                    "violations",
-                    "loc",
-                ]
-            ),
+            st.sampled_from(KEYS),
             inner,
             max_size=4,
         )

@@ -342,3 +342,42 @@ def test_half_a_character_does_not_break_an_answer(escaped, text):
     body = b'{"choices": [{"message": {"content": "%s"}}]}' % escaped.encode()
     completion, error = ask(Reply(body=body), stream=False)
     assert error is None and completion.text == text
+
+
+def test_an_error_whose_body_hangs_is_not_waited_for_long():
+    async def use(bench: Bench):
+        with pytest.raises(WizardError) as caught:
+            await bench.read()
+        return caught.value, bench.clock.now()
+
+    reply = Reply(status=429, headers={"retry-after": "7"}, body=b'{"error": {"message": "slow do', stall=True)
+    error, now = drive(OPENAI, KEY, [reply], use)
+    assert (error.kind, error.retry_after) == ("rate_limited", 7.0) and now <= 5.0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_broken_answer_keeps_the_provider_s_id_of_it(stream):
+    _, error = ask(Reply(headers={"x-request-id": "r7"}, chunks=((0.0, b'{"choi'),), lost="body"), stream=stream)
+    assert (error.kind, error.request_id) == ("server", "r7")
+
+
+def test_a_redirect_says_where_to_and_what_to_do():
+    _, error = ask(Reply(status=308, headers={"location": "https://api.example.com/v1"}), stream=False)
+    assert error.kind == "invalid_request"
+    assert error.message == "status 308 (it redirects to https://api.example.com/v1; correct base_url)"
+
+
+def test_a_refused_connection_names_the_server():
+    _, error = ask(Reply(refuse=True), stream=False)
+    assert error.message == "no connection to api.openai.com: connection refused"
+
+
+def test_the_name_of_a_model_cannot_change_the_address():
+    async def use(bench: Bench):
+        await bench.read()
+        return bench.transport.sent[0].url
+
+    reply = json_reply({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}]})
+    for model, path in (("a?b#c", "models/a%3Fb%23c"), ("models/m", "models/m"), ("tunedModels/t", "tunedModels/t")):
+        url = drive(GEMINI, KEY, [reply], use, model=model)
+        assert url.endswith(f"/v1beta/{path}:generateContent")

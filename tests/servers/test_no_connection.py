@@ -93,7 +93,8 @@ async def test_a_certificate_that_is_not_trusted_says_why(transport, monkeypatch
     error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
     error.verify_message = "certificate has expired"
 
-    async def connect(*asked, **options):
+    async def connect(*asked, sock, **options):
+        sock.close()
         raise error
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)

@@ -16,6 +16,7 @@ from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Example, NoConfig, StrategyType
 from wizard_dsl.core.errors import (
     AllFallbacksFailed,
+    AttemptFailed,
     CircuitOpen,
     DeadlineExceeded,
     MaxRetriesExceeded,
@@ -23,6 +24,7 @@ from wizard_dsl.core.errors import (
     Unsupported,
     WindowTooSmall,
     WizardError,
+    root,
 )
 from wizard_dsl.core.events import DeadlineCut, FallbackTriggered, LossAccepted, RateLimitWaited, TargetSkipped
 from wizard_dsl.core.kinds import override
@@ -40,11 +42,12 @@ _DUST = 1e-9
 
 class Waiting(msgspec.Struct):
     """A target that may be called again from `free_at` on; `used` attempts of this call were made on it, the last
-    of them being row `retry_of` of the ledger."""
+    of them being row `retry_of` of the ledger. `paid`: the retry budget gave the repeat, which was not made yet."""
 
     free_at: float
     used: int = 0
     retry_of: int | None = None
+    paid: bool = False
 
 
 class Visit:
@@ -87,6 +90,13 @@ class Sequential:
     async def call(self, request: Request, run: Run) -> Response:
         """Raises the error of the only target called, AllFallbacksFailed of several, or why none was called."""
         visit = Visit(request, run)
+        try:
+            return await self._visit(visit)
+        finally:
+            visit.failures = []  # each of these errors holds frames that hold the visit: a cycle
+
+    async def _visit(self, visit: Visit) -> Response:
+        run = visit.run
         done = {each.position for each in run.failures} if run.failures else ()
         if run.failures and run.only is None and not self._moves_on(run.failures[-1].error):
             raise leaving(visit.failures, self._path)
@@ -130,8 +140,8 @@ class Sequential:
         forbidden = tuple(each for each in lost if each not in self._chain.allow_loss)
         if forbidden:
             return refused(target.name, forbidden)
-        window = target.facts.context
-        if visit.window is not None and window is not None and window <= visit.window:
+        if _is_too_narrow(target, visit):
+            window = target.facts.context
             return WindowTooSmall(f"the window of {target.name} ({window}) is not larger", where=target.name)
         return too_small(target.facts, visit.request, target.name)
 
@@ -178,14 +188,17 @@ class Sequential:
         visit.fail(target, error, called=True)
         if error.kind == "context_length":
             visit.window = max(visit.window or 0, target.facts.context or 0)
-        waiting.used = error.attempts if isinstance(error, MaxRetriesExceeded) else used + 1
-        waiting.retry_of = error.attempt
-        if error.kind in {"rate_limited", "server"} and error.retry_after is not None:
-            waiting.free_at = now + max(error.retry_after, target.blocked_for(now) or 0.0)
-            visit.waiting[target.position] = waiting
+        if error.kind in {"rate_limited", "server"} and error.retry_after is not None and not _is_final(error):
+            visit.waiting[target.position] = Waiting(
+                free_at=now + max(error.retry_after, target.blocked_for(now) or 0.0),
+                used=error.attempts if isinstance(error, MaxRetriesExceeded) else used + 1,
+                retry_of=error.attempt,
+            )
 
     def _book_refusal(self, target: Target, visit: Visit, error: WizardError, waiting: Waiting, now: float) -> None:
         """Refused before it was sent. A target that was called before in this call keeps its real error."""
+        if error.kind == "deadline" and visit.called and visit.run.only is None:
+            visit.marks = ("deadline",)
         if waiting.used == 0:
             self._skip(target, visit, error)
         blocked = target.blocked_for(now)
@@ -255,8 +268,7 @@ class Sequential:
             response = await self._again(branch, visit, waiting)
             if response is not None:
                 return response
-            last = visit.failures[-1]
-            if last.position == target.position and not self._moves_on(last.error):
+            if visit.failures[-1].position == target.position and not self._moves_on(visit.failures[-1].error):
                 break
         raise self._left(visit)
 
@@ -278,6 +290,7 @@ class Sequential:
             if only in {None, position}
             and waiting.used < self._branches[position].target.max_attempts
             and waiting.free_at - now <= longest + _DUST
+            and not _is_too_narrow(self._branches[position].target, visit)
         ]
         if not candidates:
             return None
@@ -287,9 +300,11 @@ class Sequential:
             self._emit(visit.run, DeadlineCut(path=self._path, what="wait", needed=free_at - now, left=left))
             visit.marks = ("deadline",) if visit.called and visit.run.only is None else ()
             return None
-        if visit.waiting[position].used and not self._chain.allowance.withdraw(now):
+        waiting = visit.waiting[position]
+        if waiting.used and not waiting.paid and not self._chain.allowance.withdraw(now):
             visit.marks = ("retry_budget_exhausted",)
             return None
+        waiting.paid = True
         return self._branches[position]
 
     async def _sleep_until(self, at: float, target: Target, visit: Visit) -> None:
@@ -299,6 +314,18 @@ class Sequential:
         self._emit(visit.run, RateLimitWaited(path=self._path, target=target.name, delay=at - began))
         await self._clock.sleep(at - began)
         visit.run.call.waited += self._clock.now() - began
+
+
+def _is_too_narrow(target: Target, visit: Visit) -> bool:
+    """Whether the prompt did not fit a window that was at least as large."""
+    window = target.facts.context
+    return visit.window is not None and window is not None and window <= visit.window
+
+
+def _is_final(error: WizardError) -> bool:
+    """Whether the provider forbids to repeat the request there."""
+    last = root(error)
+    return isinstance(last, AttemptFailed) and last.should_retry is False
 
 
 def _reason(target: Target, error: WizardError) -> str:
