@@ -65,9 +65,18 @@ def test_a_literal_key_is_refused_and_not_repeated(wizard: Wizard, monkeypatch: 
 
 
 def test_a_password_in_an_address_is_hidden(wizard: Wizard) -> None:
-    out = wizard("echo", "triage.yaml", "--set", "providers.openai.base_url=https://me:hunter2@proxy.example/v1").out
+    setting = "providers.openai.headers={x-upstream: https://me:hunter2@proxy.example/v1}"
+    out = wizard("echo", "triage.yaml", "--set", setting).out
     assert "https://***@proxy.example/v1" in out
     assert "hunter2" not in out
+
+
+def test_a_password_in_a_base_url_is_refused_and_not_repeated(wizard: Wizard) -> None:
+    setting = "providers.openai.base_url=https://me:hunter2@proxy.example/v1"
+    code, out, err = wizard("echo", "triage.yaml", "--set", setting)
+    assert (code, out) == (3, "")
+    assert "an http: or https: URL without user" in err
+    assert "hunter2" not in err
 
 
 def test_json_has_the_document_and_the_origins(wizard: Wizard) -> None:

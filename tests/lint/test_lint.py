@@ -244,3 +244,18 @@ def test_a_model_is_told_once(project: Path) -> None:
 
 def test_a_file_with_errors_has_no_models(project: Path) -> None:
     assert list(w111_unknown_model(compiled("version: 1\n"), known)) == []
+
+
+def test_a_parameter_that_a_protocol_does_not_have_is_told_where_it_is_set(project: Path) -> None:
+    text = """
+version: 1
+providers: {claude: {type: anthropic, api_key: "${env:KEY}"}, gpt: {type: openai, api_key: "${env:KEY}"}}
+chains: {default: {targets: [gpt/gpt-4o, claude/claude-sonnet-4-5]}}
+steps:
+  answer:
+    prompt: {user: Hello}
+    params: {seed: 7, temperature: 0}
+"""
+    (warning,) = lint(compiled(text))
+    assert (warning.code, warning.line, warning.column) == ("W114", 8, 20)
+    assert warning.message == "'seed' does not exist at 'claude/claude-sonnet-4-5' (anthropic) and is left out there"

@@ -214,6 +214,17 @@ def test_a_repair_whose_error_does_not_move_on_leaves_the_chain() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("first", [{"status": 429, "retry_after": "20s"}, {"status": 503, "retry_after": "20s"}])
+def test_a_target_that_failed_was_waited_for_and_broke_the_contract_counts_once(first: Any, commit: Commit) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [first, "no"]}, [(CONTRACT, {"repairs": 0}), (RETRY, {"jitter": "none"})])
+        with pytest.raises(ContractViolated):
+            await chain.answer(ASK, commit=commit)
+        assert chain.story().endswith("→ a ok")
+
+    run(main())
+
+
 def test_a_repair_that_was_never_made_leaves_the_violation() -> None:
     async def main() -> None:
         chain = build([{"reply": BAD, "delay": "5s"}], ["never"])

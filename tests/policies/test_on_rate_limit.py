@@ -276,6 +276,43 @@ def test_a_block_that_grows_while_it_is_waited_for_is_waited_for_anew() -> None:
     run(main())
 
 
+def test_a_wait_that_grows_is_one_repeat_for_the_retry_budget() -> None:
+    async def main() -> None:
+        budget = (RETRY_BUDGET, {"ratio": "0%", "floor": "0.1/s"})  # one repeat in ten seconds
+        chain = build_chain({"a": [refused("20s"), "x"]}, [*CALM, budget])
+        call = asyncio.ensure_future(chain.answer())
+        await asyncio.sleep(19)
+        chain.targets["a"].state.block(21.0, "rate_limited")
+        assert chain.chain.allowance.withdraw(19.0)
+        assert (await call).text == "x" and chain.clock.now() == 21
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_provider_that_forbids_the_repeat_is_not_waited_for(status: int, commit: Commit) -> None:
+    async def main() -> None:
+        final = {"status": status, "retry_after": "1s", "headers": {"x-should-retry": "false"}}
+        chain = build_chain({"a": [final, "never"], "b": [500]}, overrides={"a": CALM, "b": []})
+        with pytest.raises(AllFallbacksFailed):
+            await chain.answer(commit=commit)
+        assert chain.story() == f"a {status} → b 500" and chain.clock.now() == 0
+
+    run(main())
+
+
+def test_a_target_whose_window_proved_too_small_meanwhile_is_not_waited_for(commit: Commit) -> None:
+    async def main() -> None:
+        facts = {"a": Facts(context=4000), "b": Facts(context=8000)}
+        chain = build_chain({"a": [refused("5s"), "never"], "b": [413]}, CALM, facts=facts)
+        chain.scripts["b"]._items[0] = read_item({"status": 413, "body": '{"error": {"message": "too many tokens"}}'})
+        with pytest.raises(AllFallbacksFailed) as caught:
+            await chain.answer(commit=commit)
+        assert caught.value.kind == "context_length" and chain.clock.now() == 0
+
+    run(main())
+
+
 def test_cancelling_the_wait_ends_it_at_once() -> None:
     async def main() -> None:
         chain = build_chain({"a": [refused("20s")]}, CALM)

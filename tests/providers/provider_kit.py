@@ -51,7 +51,9 @@ class Bench:
             chain=Chain(name="default"),
             target=target,
         )
-        spec = ModelSpec(name=model, target="t/m", facts=facts or type.facts or Facts(), pool="t")
+        spec = ModelSpec(
+            name=model, target="t/m", facts=facts or (type.facts(self.config) if type.facts else Facts()), pool="t"
+        )
         self.node = type.build(self.config, spec, context)
 
     def run(self, **changes) -> Run:

@@ -198,6 +198,21 @@ def test_kind_deadline_only_where_nothing_was_called_or_the_deadline_cut_the_las
     run(main())
 
 
+def test_a_queue_that_lasts_to_the_deadline_leaves_the_last_real_error_marked(commit: Commit) -> None:
+    async def main() -> None:
+        slow = {"reply": "x", "delay": "60s"}
+        chain = build_chain({"a": [503], "b": [slow]}, overrides={"a": [], "b": [(CONCURRENCY, {"limit": 1})]})
+        holder = build_chain({"b": [slow]}, [(CONCURRENCY, {"limit": 1})], shared=chain.shared)
+        held = asyncio.ensure_future(holder.answer())
+        await asyncio.sleep(0)
+        with pytest.raises(ServerError) as caught:
+            await chain.answer(deadline=10, commit=commit)
+        assert caught.value.marks == ("deadline",) and caught.value.exit_code == 5 and chain.clock.now() == 10
+        held.cancel()
+
+    run(main())
+
+
 def test_the_first_target_needs_no_min_attempt() -> None:
     async def main() -> None:
         chain = build_chain({"a": ["hello"]})

@@ -15,7 +15,7 @@ import msgspec
 
 from wizard_dsl.compiler.ladder import BUILT_IN_DEFAULT
 from wizard_dsl.registry import Registry
-from wizard_dsl.spec.diagnostics import DocPath, show_path
+from wizard_dsl.spec.diagnostics import DocPath, show_path, without_user
 from wizard_dsl.spec.document import ObserveSpec, PipelineFile
 from wizard_dsl.spec.layers import Merged, Origin
 from wizard_dsl.spec.scalars import core_scalar
@@ -23,7 +23,6 @@ from wizard_dsl.spec.scalars import core_scalar
 _BUILT_IN: Final = Origin("built-in", "built-in", 0, 0)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./$+][A-Za-z0-9 _./$+%@-]*(?<! )")
 _DATE: Final = re.compile(r"\d{4}-\d")
-_USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _BLOCK_LINE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*(?<! )")
 
 
@@ -90,7 +89,7 @@ def _masked(value: Any) -> Any:
         return {key: _masked(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_masked(each) for each in value]
-    return _USERINFO.sub("***", value) if isinstance(value, str) else value
+    return without_user(value) if isinstance(value, str) else value
 
 
 def _ends(value: Any, path: DocPath) -> list[DocPath]:

@@ -141,9 +141,12 @@ def with_frame(plan: TargetPlan) -> list[PolicyPlan]:
 def known_facts(plan: TargetPlan, library: Library) -> Facts:
     """What is known of a target's model: the file's word, then the type's, then the price library's."""
     merged = plan.facts
-    for source in (plan.type.facts, library(plan.type.prices, plan.model) if plan.type.prices else None):
-        if source is None:
-            continue
+    sources = []
+    if plan.type.facts is not None:
+        sources.append(plan.type.facts(plan.config))
+    if plan.type.prices is not None:
+        sources.append(library(plan.type.prices, plan.model))
+    for source in sources:
         missing = {name: getattr(source, name) for name in Facts.__struct_fields__ if getattr(merged, name) is None}
         merged = msgspec.structs.replace(merged, **missing)
     return merged

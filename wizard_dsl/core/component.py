@@ -149,7 +149,8 @@ class ProviderType:
 
     `key_variable` is the conventional environment variable of its key, None where it takes none. `endpoint`
     tells the base URL a config leads to, which, with provider, model and key, makes a target's identity.
-    `local` marks a type that never leaves the process and costs nothing.
+    `prices` names the list of the price library, `facts(config)` tells what is known of every model of the type.
+    `ignores` are common parameters that the protocol does not have; they are left out, and lint says so.
     """
 
     name: str
@@ -160,8 +161,8 @@ class ProviderType:
     key_variable: str | None = None
     default_model: str | None = None
     prices: str | None = None
-    local: bool = False
-    facts: Facts | None = None
+    facts: Callable[[Any], Facts] | None = None
+    ignores: frozenset[str] = frozenset()
     emits: tuple[type[Event], ...] = ()
     examples: tuple[Example, ...] = ()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.lint import order, settings, time, usage
+from wizard_dsl.lint import order, params, settings, time, usage
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
 
@@ -16,6 +16,7 @@ RULES: Final[tuple[Rule, ...]] = (
     time.w110_total_not_below_deadline,
     order.w112_odd_order,
     settings.w113_contradicting_settings,
+    params.w114_ignored_parameter,
     usage.w120_unused_provider,
     usage.w121_unused_chain,
     usage.w122_unused_prompt,

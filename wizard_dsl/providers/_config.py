@@ -17,7 +17,12 @@ Secret = Annotated[
     str, Meta(description="a reference, such as ${env:OPENAI_API_KEY}", extra_json_schema={"x-secret": True})
 ]
 BaseUrl = Annotated[
-    str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description="without the endpoint's own path")
+    str,
+    Meta(
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="without the endpoint's own path",
+        extra_json_schema={"x-form": "an http: or https: URL without user, query and fragment"},
+    ),
 ]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, Meta(pattern=r"^[^\r\n\x00]*$")]

@@ -221,7 +221,8 @@ ANTHROPIC = ProviderType(
     endpoint=endpoint,
     key_variable="ANTHROPIC_API_KEY",
     prices="anthropic",
-    facts=Facts(tools=True, system=True, streaming=True),
+    facts=lambda config: Facts(tools=True, system=True, streaming=True),
+    ignores=_UNKNOWN,
     examples=(
         Example("Claude", 'type: anthropic\nmodel: claude-sonnet-4-5\napi_key: "${env:ANTHROPIC_API_KEY}"'),
         Example(

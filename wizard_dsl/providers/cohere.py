@@ -26,6 +26,7 @@ from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
 BASE_URL = "https://api.cohere.com"
+_UNKNOWN = frozenset({"reasoning_effort"})
 _RENAMED = {"top_p": "p", "top_k": "k", "stop": "stop_sequences"}
 _FINISH: dict[str, FinishReason] = {
     "COMPLETE": "stop",
@@ -59,7 +60,7 @@ class Cohere:
         return await self._wire.ask(self._url, self._headers, body, CohereReader(), run, stream=stream)
 
     def _body(self, request: Request, stream: bool) -> dict[str, Any]:
-        params = {name: value for name, value in request.params.items() if name != "reasoning_effort"}
+        params = {name: value for name, value in request.params.items() if name not in _UNKNOWN}
         body: dict[str, Any] = {_RENAMED.get(name, name): value for name, value in params.items()}
         if isinstance(body.get("stop_sequences"), str):
             body["stop_sequences"] = [body["stop_sequences"]]
@@ -178,5 +179,6 @@ COHERE = ProviderType(
     endpoint=endpoint,
     key_variable="COHERE_API_KEY",
     prices="cohere",
+    ignores=_UNKNOWN,
     examples=(Example("Command", 'type: cohere\nmodel: command-a-03-2025\napi_key: "${env:COHERE_API_KEY}"'),),
 )

@@ -298,6 +298,19 @@ def _wake(waiter: Future[None]) -> None:
         waiter.set_result(None)
 
 
+def facts(config: EmbeddedConfig) -> Facts:
+    """The window is the configured one; nothing costs anything."""
+    return Facts(
+        context=config.context,
+        tools=False,
+        images=False,
+        json_schema=True,
+        system=True,
+        streaming=True,
+        prices=Prices(0.0, 0.0),
+    )
+
+
 EMBEDDED = ProviderType(
     name="embedded",
     summary="a small model inside this process (llama.cpp); no key, no network",
@@ -305,16 +318,7 @@ EMBEDDED = ProviderType(
     build=Embedded,
     endpoint=lambda config: "embedded:",
     default_model=DEFAULT_MODEL,
-    local=True,
-    facts=Facts(
-        context=2048,
-        tools=False,
-        images=False,
-        json_schema=True,
-        system=True,
-        streaming=True,
-        prices=Prices(0.0, 0.0),
-    ),
+    facts=facts,
     examples=(
         Example("The model that comes as a package", "type: embedded\nmodel: smollm2-135m"),
         Example("Weights of your own", "type: embedded\nmodel: models/qwen3-0.6b.gguf\nthreads: 4\ncontext: 4096"),

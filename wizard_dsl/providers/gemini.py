@@ -27,6 +27,7 @@ from wizard_dsl.providers._sse import Splitter, SseSplitter
 from wizard_dsl.providers._wire import Wire
 
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
+_UNKNOWN = frozenset({"reasoning_effort"})
 _RENAMED = {
     "max_tokens": "maxOutputTokens",
     "top_p": "topP",
@@ -78,7 +79,7 @@ class Gemini:
         return await self._wire.ask(url, self._headers, body, GeminiReader(), run, stream=stream)
 
     def _body(self, request: Request) -> dict[str, Any]:
-        params = {name: value for name, value in request.params.items() if name != "reasoning_effort"}
+        params = {name: value for name, value in request.params.items() if name not in _UNKNOWN}
         body: dict[str, Any] = {name: params.pop(name) for name in _BESIDE & params.keys()}
         settings = {_RENAMED.get(name, name): value for name, value in params.items()}
         if isinstance(settings.get("stopSequences"), str):
@@ -248,6 +249,7 @@ GEMINI = ProviderType(
     endpoint=endpoint,
     key_variable="GEMINI_API_KEY",
     prices="google",
+    ignores=_UNKNOWN,
     examples=(
         Example("Gemini", 'type: gemini\nmodel: gemini-2.5-flash\napi_key: "${env:GEMINI_API_KEY}"'),
         Example(

@@ -215,8 +215,9 @@ MOCK = ProviderType(
     build=Mock,
     endpoint=lambda config: "mock:",
     default_model="mock",
-    local=True,
-    facts=Facts(tools=True, images=True, json_schema=True, system=True, streaming=True, prices=Prices(0.0, 0.0)),
+    facts=lambda config: Facts(
+        tools=True, images=True, json_schema=True, system=True, streaming=True, prices=Prices(0.0, 0.0)
+    ),
     examples=(
         Example("An answer made of the seed", "type: mock"),
         Example(

@@ -248,7 +248,6 @@ OLLAMA = ProviderType(
     config=EndpointConfig,
     build=Ollama,
     endpoint=endpoint,
-    local=True,
     examples=(
         Example("A server on this machine", "type: ollama\nmodel: llama3.2"),
         Example(

@@ -245,6 +245,7 @@ OPENAI_RESPONSES = ProviderType(
     endpoint=endpoint,
     key_variable="OPENAI_API_KEY",
     prices="openai",
+    ignores=_UNKNOWN,
     examples=(
         Example("A reasoning model", 'type: openai_responses\nmodel: gpt-5-mini\napi_key: "${env:OPENAI_API_KEY}"'),
     ),

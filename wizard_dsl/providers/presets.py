@@ -21,7 +21,6 @@ def _preset(
     *,
     prices: str | None = None,
     quirks: Quirks = _PLAIN,
-    local: bool = False,
 ) -> ProviderType:
     key = f'\napi_key: "${{env:{key_variable}}}"' if key_variable else ""
     return ProviderType(
@@ -32,7 +31,6 @@ def _preset(
         endpoint=partial(_endpoint, base_url),
         key_variable=key_variable,
         prices=prices,
-        local=local,
         examples=(Example(f"A model of {title}", f"type: {name}\nmodel: {model}{key}"),),
     )
 
@@ -116,6 +114,6 @@ ZAI = _preset(
     prices="zai",
     quirks=Quirks(schema=False),
 )
-VLLM = _preset("vllm", "a vLLM server", "http://localhost:8000/v1", None, "Qwen/Qwen3-8B", local=True)
+VLLM = _preset("vllm", "a vLLM server", "http://localhost:8000/v1", None, "Qwen/Qwen3-8B")
 
 PRESETS = (OPENAI, GROQ, TOGETHER, FIREWORKS, DEEPSEEK, XAI, MISTRAL, NEBIUS, OPENROUTER, ZAI, VLLM)

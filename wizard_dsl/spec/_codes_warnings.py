@@ -59,6 +59,17 @@ WARNING_CODES: Final = (
         "policies: {default: {retry: {base: 1s, max_delay: 30s}}}",
     ),
     Code(
+        "W114", "a parameter that a provider does not have",
+        "Common parameters such as `seed` or `stop` do not exist in every protocol. Where one is missing it is left "
+        "out, so that a fallback target does not fail on it, and its answers may differ for that.",
+        "providers: {claude: {type: anthropic, api_key: '${env:ANTHROPIC_API_KEY}'}}\n"
+        "chains: {default: {targets: [claude/claude-sonnet-4-5]}}\n"
+        "steps: {answer: {prompt: {user: Hello}, params: {seed: 7}}}",
+        "providers: {claude: {type: anthropic, api_key: '${env:ANTHROPIC_API_KEY}'}}\n"
+        "chains: {default: {targets: [claude/claude-sonnet-4-5]}}\n"
+        "steps: {answer: {prompt: {user: Hello}, params: {temperature: 0}}}",
+    ),
+    Code(
         "W120", "a provider is not used",
         "No chain of this file has a target of the provider. Remove it, or add it to a chain.",
         "providers: {local: {type: embedded}, spare: {type: mock}}\nchains: {default: {targets: [local]}}",

@@ -23,6 +23,7 @@ DocPath = tuple[str | int, ...]
 Severity = Literal["error", "warning"]
 
 MAX_FINDINGS: Final = 100  # of one kind of check in one file; more help nobody and cost time
+_USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -151,6 +152,11 @@ def show_path(path: DocPath) -> str:
     return out or "the file"
 
 
+def without_user(text: str) -> str:
+    """A text with user and password of every URL in it hidden."""
+    return _USERINFO.sub("***", text)
+
+
 def show_value(value: Any) -> str:
     """A value in at most 60 characters; a list or mapping by its kind alone, for it may hold secrets."""
     if isinstance(value, dict):
@@ -161,7 +167,7 @@ def show_value(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = repr(value[:60] if isinstance(value, str) else value)
+    text = repr(without_user(value)[:60] if isinstance(value, str) else value)
     return text if len(text) <= 60 else f"{text[:56]}…'"
 
 

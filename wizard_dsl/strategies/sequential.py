@@ -174,7 +174,7 @@ class Sequential:
         served = response.served
         served.target = target.name
         served.position = target.position
-        served.failures = tuple(visit.failures)
+        served.failures = tuple(each for each in visit.failures if each.position != target.position)
         served.losses = lost
         return response
 

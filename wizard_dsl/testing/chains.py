@@ -6,7 +6,8 @@
 
     run(main())                                            # wizard_dsl.testing.virtual
 
-The ladder is folded as `link` folds it: policies by their rung, `on_rate_limit` always among them.
+The ladder is folded as `link` folds it: policies by their rung, `on_rate_limit` always among them. Stores are in
+memory.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from wizard_dsl.core.run import Scope as RunScope
 from wizard_dsl.core.target import Branch, Chain, Facts, RateLimitRule, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
 from wizard_dsl.runtime.services import SharedState, emitter
+from wizard_dsl.stores._open import StoreSet
 from wizard_dsl.strategies.sequential import SEQUENTIAL
 from wizard_dsl.testing.scripted import Script, Scripted
 
@@ -119,9 +121,9 @@ def build_chain(
 
 
 def _context(path: str, clock: Clock, shared: SharedState, chain: Chain, seed: int) -> BuildContext:
-    absent = cast(Any, None)  # scripted chains have no store, network or background work
-    emit = emitter(clock, ())
-    return BuildContext(path, clock, Chance(seed, path), emit, shared, absent, absent, absent, chain)
+    absent = cast(Any, None)  # scripted chains have no network and no background work
+    stores = shared.state("stores", "", lambda: StoreSet(None, clock))
+    return BuildContext(path, clock, Chance(seed, path), emitter(clock, ()), shared, stores, absent, absent, chain)
 
 
 class _Builder:
