@@ -8,8 +8,8 @@ from typing import Any, Literal
 import pybreaker
 import pytest
 
-from wizard_dsl.core.errors import AllFallbacksFailed, CircuitOpen, WizardError
-from wizard_dsl.core.events import BreakerChanged, TargetSkipped
+from wizard_dsl.core.errors import AllFallbacksFailed, CircuitOpen, ServerError, WizardError
+from wizard_dsl.core.events import BreakerChanged, ObserverFailed, TargetSkipped
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER, Breaker, CircuitBreakerConfig
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.rate_limit import RATE_LIMIT
@@ -291,6 +291,25 @@ def test_each_transition_is_told_once_to_events_and_to_pybreakers_listeners() ->
         assert Listener.seen == [("closed", "open"), ("open", "half-open"), ("half-open", "closed")]
         opened_at = breaker_of(chain)._circuit._state_storage.opened_at
         assert opened_at.timestamp() == EPOCH
+
+    run(main())
+
+
+def test_a_listener_that_raises_is_reported_and_holds_no_lease(commit: Commit) -> None:
+    class Broken(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+            raise RuntimeError("a bug of the listener")
+
+    async def main() -> None:
+        chain = build([500, "x"], failure_threshold=1, reset_timeout="5s")
+        breaker = breaker_of(chain)
+        breaker.add_listener(Broken())
+        with pytest.raises(ServerError):
+            await chain.answer(commit=commit)
+        await asyncio.sleep(5)
+        assert (await chain.answer(commit=commit)).text == "x"
+        names = [event.name for event in chain.events(BreakerChanged, ObserverFailed)]
+        assert names == ["circuit_changed", "observer_failed"] * 2 and not breaker.state._leases
 
     run(main())
 

@@ -17,10 +17,11 @@ from wizard_dsl.core.errors import (
 )
 from wizard_dsl.core.events import RateLimitWaited, TargetSkipped
 from wizard_dsl.core.events import TargetBlocked as Blocked
-from wizard_dsl.core.target import RateLimitRule
+from wizard_dsl.core.target import Facts, RateLimitRule
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.rate_limit import RATE_LIMIT
 from wizard_dsl.policies.retry import RETRY
+from wizard_dsl.policies.retry_budget import RETRY_BUDGET
 from wizard_dsl.testing.chains import ScriptedChain, build_chain
 from wizard_dsl.testing.virtual import run
 
@@ -304,8 +305,8 @@ def test_a_provider_that_forbids_the_repeat_is_not_waited_for(status: int, commi
 def test_a_target_whose_window_proved_too_small_meanwhile_is_not_waited_for(commit: Commit) -> None:
     async def main() -> None:
         facts = {"a": Facts(context=4000), "b": Facts(context=8000)}
-        chain = build_chain({"a": [refused("5s"), "never"], "b": [413]}, CALM, facts=facts)
-        chain.scripts["b"]._items[0] = read_item({"status": 413, "body": '{"error": {"message": "too many tokens"}}'})
+        too_long = {"status": 413, "body": '{"error": {"message": "too many tokens"}}'}
+        chain = build_chain({"a": [refused("5s"), "never"], "b": [too_long]}, CALM, facts=facts)
         with pytest.raises(AllFallbacksFailed) as caught:
             await chain.answer(commit=commit)
         assert caught.value.kind == "context_length" and chain.clock.now() == 0

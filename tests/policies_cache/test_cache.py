@@ -8,6 +8,7 @@ from cache_kit import ASK, SPEAKS, USAGE, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.errors import ServerError, StreamBroken
 from wizard_dsl.core.events import CacheHit, CacheStored, CacheUnavailable
 from wizard_dsl.core.messages import Completion, Request, Tool, ToolCall, Usage, message
@@ -392,3 +393,10 @@ def test_a_config_that_makes_no_sense_is_told(config, word):
 def test_a_wrong_config_is_refused(config):
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(config, CacheConfig)
+
+
+def test_the_bound_of_the_latency_is_two_flights_without_an_answer_and_a_call_alone():
+    inner = Bound(attempts=Figure(3), latency=Figure(10), cost=Figure(2), tokens=Figure(5))
+    bounded = CACHE.bound(CacheConfig(), inner, BoundFacts())
+    assert bounded.latency.value == 30 and bounded.attempts.value == 3
+    assert CACHE.bound(CacheConfig(single_flight=False), inner, BoundFacts()) == inner

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_kit import CHAIN, HEAD, play
+from run_kit import CHAIN, HEAD, compiled, play
 
 from wizard_dsl.core.errors import DeadlineExceeded, InputInvalid, StepFailed, WizardError
 from wizard_dsl.core.events import AttemptStarted, RunEnded, StepEnded
 from wizard_dsl.core.result import Result
+from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.pipeline import Pipeline
+from wizard_dsl.runtime.runtime import running
+from wizard_dsl.testing import virtual
 
 
 async def once(pipeline: Pipeline) -> Result:
@@ -231,19 +234,7 @@ steps:
 
 def test_embeddings_are_the_json_of_their_step(tmp_path: Path) -> None:
     text = HEAD + CHAIN + "steps: {v: {type: embed, texts: ['{{ q }}', two]}}\noutput: {v: '{{ steps.v.json }}'}\n"
-
-    async def main() -> Result:
-        from run_kit import compiled
-
-        from wizard_dsl.registry import Registry
-        from wizard_dsl.runtime.runtime import running
-
-        async with running(compiled(text, tmp_path), Registry(plugins=False), seed=1) as pipeline:
-            return await pipeline.run()
-
-    from wizard_dsl.testing import virtual
-
-    result = virtual.run(main())
+    result = mocked(text, tmp_path)
     assert len(result.output["v"]) == 2
     assert all(isinstance(number, float) for number in result.output["v"][0])
 
@@ -462,3 +453,36 @@ def test_a_failed_run_leaves_with_its_result_and_transcript(tmp_path: Path) -> N
         result_of("steps: {one: {prompt: {user: x}}}\n", tmp_path, a=[401])
     assert caught.value.transcript.attempts[0].kind == "auth"
     assert caught.value.result.attempts[0].kind == "auth"
+
+
+@pytest.mark.parametrize(
+    ("texts", "vectors"), [('"{{ q }}"', 1), ("\"{{ ['x', 'y', q] }}\"", 3), ('["{{ q }}", two]', 2)]
+)
+def test_texts_are_one_a_list_or_several_templates(tmp_path: Path, texts: str, vectors: int) -> None:
+    text = HEAD + CHAIN + f"steps: {{v: {{type: embed, texts: {texts}}}}}\noutput: '{{{{ steps.v.json | length }}}}'\n"
+    assert mocked(text, tmp_path).output == vectors
+
+
+def test_what_is_no_text_cannot_be_embedded(tmp_path: Path) -> None:
+    text = HEAD + CHAIN + "steps: {v: {type: embed, texts: '{{ [q, 3] }}'}}\n"
+    with pytest.raises(StepFailed, match="embed wants texts, not int"):
+        mocked(text, tmp_path)
+
+
+def mocked(text: str, folder: Path) -> Result:
+    """One run on the mocks that the file itself names."""
+
+    async def main() -> Result:
+        async with running(compiled(text, folder), Registry(plugins=False), seed=1) as pipeline:
+            return await pipeline.run()
+
+    return virtual.run(main())
+
+
+def test_a_rendered_text_streams_in_one_piece(tmp_path: Path) -> None:
+    async def work(pipeline: Pipeline) -> list[str]:
+        async with pipeline.stream() as stream:
+            return [delta.text async for delta in stream]
+
+    text = HEAD + 'steps: {r: {type: render, template: "say {{ q }}"}}\n'
+    assert play(text, tmp_path, {}, work)[0] == ["say hello"]

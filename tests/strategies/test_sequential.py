@@ -25,6 +25,7 @@ from wizard_dsl.core.messages import Image, Message, Request, Text, Tool, messag
 from wizard_dsl.core.run import Failure
 from wizard_dsl.core.target import Facts
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
+from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.policies.timeout import TIMEOUT
 from wizard_dsl.strategies.sequential import SEQUENTIAL

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from wizard_dsl.core.bound import bound_unchanged
+from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Ratio, Rung, Scope
 from wizard_dsl.core.errors import DeadlineExceeded, StreamBroken
 from wizard_dsl.core.events import CacheHit, CacheMissed, CacheShared, CacheStored, CacheUnavailable, ObserverFailed
@@ -78,6 +78,7 @@ class Cache:
         self._emit = context.emit
         self._path = context.path
         self._asked = (context.fingerprint, config.key_version)
+        self._target = context.target
         self._scope = config.scope
         self._ttl = parse_duration(config.ttl)
         self._fallback_ttl = min(self._ttl, parse_duration(config.fallback_ttl))
@@ -169,14 +170,16 @@ class Cache:
         completion = outcome.completion
         if outcome.kind != "completed" or not (completion.finish_reason in _FINISHED or completion.embeddings):
             return
-        served = response.served
-        ttl = self._fallback_ttl if served.position > 0 else self._ttl
+        served, own = response.served, self._target
+        # under the strategy a whole answer ends before the strategy has written who served it
+        name, position = (served.target, served.position) if own is None else (own.name, own.position)
+        ttl = self._fallback_ttl if position > 0 else self._ttl
         ttl *= 1 + self._jitter * (2 * self._chance.draw(run, 0) - 1)
         if ttl <= 0:
             return
         now = self._clock.wall()
         bare = msgspec.structs.replace(completion, usage=Usage(), headers={})
-        entry = Entry(_VERSION, now + ttl, now, served.target, served.position, served.losses, completion.usage, bare)
+        entry = Entry(_VERSION, now + ttl, now, name, position, served.losses, completion.usage, bare)
         self._store.put(key, _ENCODER.encode(entry))
         self._emit(run, CacheStored(path=self._path, key=key, ttl=ttl))
 
@@ -198,6 +201,11 @@ def cache_key(request: Request, run: Run, asked: tuple[str, str], scope: str) ->
     return sha256(_ENCODER.encode((asked, owner, run.allow_empty, request))).hexdigest()
 
 
+def bound(config: CacheConfig, inner: Bound, facts: BoundFacts) -> Bound:
+    """A miss is the worst case; a follower may see two flights end without an answer before it goes alone."""
+    return inner.with_latency(inner.latency.times(1 + _ROUNDS)) if config.single_flight else inner
+
+
 def check(config: CacheConfig) -> list[str]:
     """What is legal and yet makes no sense."""
     found = []
@@ -217,7 +225,7 @@ CACHE = PolicyType(
     scope=Scope.CALL,
     config=CacheConfig,
     build=Cache,
-    bound=bound_unchanged,
+    bound=bound,
     scalar="ttl",
     emits=(CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable, ObserverFailed),
     raises=(DeadlineExceeded,),

@@ -29,7 +29,7 @@ from wizard_dsl.core.component import (
     Scope,
 )
 from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, Verdict, WizardError
-from wizard_dsl.core.events import BreakerChanged
+from wizard_dsl.core.events import BreakerChanged, ObserverFailed
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
@@ -71,7 +71,8 @@ class Breaker:
         self.told = 0  # the generation that listeners know of
 
     def settle(self, changed: Callable[[str, str], None]) -> None:
-        """Tell the listeners, and `changed(before, after)`, of a transition that was not told yet."""
+        """Tell `changed(before, after)`, then the listeners, of a transition that was not told yet. Raises what a
+        listener raises."""
         self.told = self.state.generation
         self._circuit.follow(self.state.state, changed)
 
@@ -113,8 +114,8 @@ def _circuit_type() -> Any:
             name = state.removeprefix("forced_")
             before = self.current_state.replace("-", "_")
             if before != name:
-                {"open": self.open, "closed": self.close, "half_open": self.half_open}[name]()
                 changed(before, name)
+                {"open": self.open, "closed": self.close, "half_open": self.half_open}[name]()
 
     return Circuit
 
@@ -178,7 +179,10 @@ class CircuitBreaker:
         def changed(before: str, after: str) -> None:
             self._emit(run, BreakerChanged(path=self._path, target=self._target.name, before=before, after=after))
 
-        self._breaker.settle(changed)
+        try:
+            self._breaker.settle(changed)
+        except Exception as error:
+            self._emit(run, ObserverFailed(path=self._path, error=repr(error)))
 
 
 def verdict(error: WizardError, trip_on: Mapping[str, bool]) -> Verdict:
@@ -228,7 +232,7 @@ CIRCUIT_BREAKER = PolicyType(
     scalar="failure_threshold",
     provider=True,
     shared_state=True,
-    emits=(BreakerChanged,),
+    emits=(BreakerChanged, ObserverFailed),
     raises=(CircuitOpen, TargetBlocked),
     examples=(
         Example("Open after three failures in a minute", "circuit_breaker: 3"),
