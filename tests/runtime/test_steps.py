@@ -486,3 +486,15 @@ def test_a_rendered_text_streams_in_one_piece(tmp_path: Path) -> None:
 
     text = HEAD + 'steps: {r: {type: render, template: "say {{ q }}"}}\n'
     assert play(text, tmp_path, {}, work)[0] == ["say hello"]
+
+
+def test_the_window_is_checked_with_the_targets_own_parameters(tmp_path: Path) -> None:
+    text = """
+version: 1
+providers: {a: {type: mock, model: m, models: {m: {context: 100}}}, b: {type: mock, model: n}}
+chains: {default: {targets: [{provider: a, params: {max_tokens: 200}}, b]}}
+steps: {one: {prompt: {user: x}}}
+"""
+    result, scripts = play(text, tmp_path, {"a/m": ["no"], "b": ["yes"]}, once)
+    assert result.text == "yes"
+    assert scripts["a/m"].calls == []

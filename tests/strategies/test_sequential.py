@@ -416,3 +416,17 @@ def test_the_bound_sums_the_targets_and_the_waits_after_a_429() -> None:
     one = Bound(attempts=Figure(3), latency=Figure(10), cost=Figure(1), tokens=Figure(5))
     both = SEQUENTIAL.bound(NoConfig(), [one, one], BoundFacts(max_retry_after=60))
     assert (both.attempts.value, both.latency.value, both.cost.value) == (6, 140, 2)
+
+
+@pytest.mark.parametrize(
+    ("item", "forbidden"),
+    [({"status": 429, "retry_after": "1s"}, "rate_limited"), ({"status": 503, "retry_after": "1s"}, "503")],
+)
+def test_what_must_not_be_repeated_is_not_waited_for_either(item: dict[str, object], forbidden: str) -> None:
+    async def main() -> int:
+        chain = build_chain({"a": [item, "hi"]}, [(RETRY, {"retry_on": {forbidden: False}})])
+        with pytest.raises(WizardError):
+            await chain.answer()
+        return len(chain.attempts)
+
+    assert run(main()) == 1

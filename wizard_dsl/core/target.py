@@ -6,9 +6,9 @@ A `TargetState` is shared by all chains that use a target; a `Target` is its pla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -86,7 +86,8 @@ class Target:
     """One place in a chain.
 
     `max_attempts` is what its retry allows, 1 without one; `unannounced(run, k)` its delay in seconds after the
-    k-th 429 that names none. `total` is its timeout of a whole attempt, in seconds; None: unknown or off.
+    k-th 429 that names none. `params` are its own, which win over the request's; `repeats(error)` says whether its
+    retry may repeat after `error`. `total` is its timeout of a whole attempt, in seconds; None: unknown or off.
     """
 
     name: str
@@ -97,6 +98,8 @@ class Target:
     max_attempts: int = 1
     unannounced: Callable[[Run, int], float] | None = None
     total: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    repeats: Callable[[WizardError], bool] = lambda error: True
 
     def closed_for(self, now: float) -> float | None:
         """Seconds until it may be called; None where it may be called now. Costs nothing, takes nothing."""

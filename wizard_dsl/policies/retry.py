@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope
-from wizard_dsl.core.errors import AttemptFailed, CircuitOpen, MaxRetriesExceeded, WizardError
+from wizard_dsl.core.errors import AttemptFailed, CircuitOpen, MaxRetriesExceeded, WizardError, root
 from wizard_dsl.core.events import DeadlineCut, RetriesEnded, RetryScheduled
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
@@ -77,6 +77,7 @@ class Retry:
         self._target = context.require_target()
         self._target.max_attempts = config.max_attempts
         self._target.unannounced = self.unannounced
+        self._target.repeats = self._may_repeat
 
     def unannounced(self, run: Run, k: int) -> float:
         """Seconds to wait after the k-th 429 in a row that names no time."""
@@ -148,7 +149,8 @@ class Retry:
         return _Step(delay)
 
     def _may_repeat(self, error: WizardError) -> bool:
-        if isinstance(error, AttemptFailed) and error.should_retry is False:
+        last = root(error)
+        if isinstance(last, AttemptFailed) and last.should_retry is False:
             return False
         asked = override(error, self._config.retry_on)
         if asked is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -36,12 +37,12 @@ def losses(facts: Facts, request: Request, run: Run) -> tuple[str, ...]:
     return tuple(lost)
 
 
-def too_small(facts: Facts, request: Request, name: str) -> WizardError | None:
+def too_small(facts: Facts, request: Request, name: str, params: Mapping[str, Any]) -> WizardError | None:
     """The error of a prompt that, by our estimate and with `max_tokens` of answer, exceeds the window."""
     if facts.context is None:
         return None
     prompt = estimate_tokens(request.size())
-    answer = request.params.get("max_tokens")
+    answer = {**request.params, **params}.get("max_tokens")
     need = prompt + (answer if isinstance(answer, int) else 0)
     if need <= facts.context:
         return None

@@ -16,7 +16,6 @@ from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Example, NoConfig, StrategyType
 from wizard_dsl.core.errors import (
     AllFallbacksFailed,
-    AttemptFailed,
     CircuitOpen,
     DeadlineExceeded,
     MaxRetriesExceeded,
@@ -24,7 +23,6 @@ from wizard_dsl.core.errors import (
     Unsupported,
     WindowTooSmall,
     WizardError,
-    root,
 )
 from wizard_dsl.core.events import DeadlineCut, FallbackTriggered, LossAccepted, RateLimitWaited, TargetSkipped
 from wizard_dsl.core.kinds import override
@@ -143,7 +141,7 @@ class Sequential:
         if _is_too_narrow(target, visit):
             window = target.facts.context
             return WindowTooSmall(f"the window of {target.name} ({window}) is not larger", where=target.name)
-        return too_small(target.facts, visit.request, target.name)
+        return too_small(target.facts, visit.request, target.name, target.params)
 
     def _skip(self, target: Target, visit: Visit, error: WizardError) -> None:
         self._emit(visit.run, TargetSkipped(path=self._path, target=target.name, reason=_reason(target, error)))
@@ -188,7 +186,7 @@ class Sequential:
         visit.fail(target, error, called=True)
         if error.kind == "context_length":
             visit.window = max(visit.window or 0, target.facts.context or 0)
-        if error.kind in {"rate_limited", "server"} and error.retry_after is not None and not _is_final(error):
+        if error.kind in {"rate_limited", "server"} and error.retry_after is not None and target.repeats(error):
             visit.waiting[target.position] = Waiting(
                 free_at=now + max(error.retry_after, target.blocked_for(now) or 0.0),
                 used=error.attempts if isinstance(error, MaxRetriesExceeded) else used + 1,
@@ -320,12 +318,6 @@ def _is_too_narrow(target: Target, visit: Visit) -> bool:
     """Whether the prompt did not fit a window that was at least as large."""
     window = target.facts.context
     return visit.window is not None and window is not None and window <= visit.window
-
-
-def _is_final(error: WizardError) -> bool:
-    """Whether the provider forbids to repeat the request there."""
-    last = root(error)
-    return isinstance(last, AttemptFailed) and last.should_retry is False
 
 
 def _reason(target: Target, error: WizardError) -> str:
