@@ -495,6 +495,6 @@ providers: {a: {type: mock, model: m, models: {m: {context: 100}}}, b: {type: mo
 chains: {default: {targets: [{provider: a, params: {max_tokens: 200}}, b]}}
 steps: {one: {prompt: {user: x}}}
 """
-    result, scripts = play(text, tmp_path, {"a/m": ["no"], "b": ["yes"]}, once)
+    result, scripts = play(text, tmp_path, {"a": ["no"], "b": ["yes"]}, once)
     assert result.text == "yes"
-    assert scripts["a/m"].calls == []
+    assert scripts["a"].calls == []
