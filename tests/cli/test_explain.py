@@ -11,9 +11,9 @@ import pytest
 from cli_kit import Wizard
 from syrupy.assertion import SnapshotAssertion
 
-from wizard_dsl.cli._keys import keys_of, shown
 from wizard_dsl.cli._pages import pages, text_of, words
 from wizard_dsl.core.errors import TABLE
+from wizard_dsl.docgen.keys import keys_of, shown
 from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.codes import CODES

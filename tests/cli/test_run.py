@@ -219,3 +219,24 @@ steps: {{answer: {{prompt: {{user: hi}}}}}}
     assert rest == b"\n"
     assert b"Traceback" not in errors
     assert closed.wait(10)
+
+
+def test_a_dry_run_needs_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "keyed.yaml"
+    path.write_text(FILE.replace('{m: {type: mock, reply: "one two three", latency: 1s}}', KEYED))
+    done = wizard("run", str(path), "--dry-run", "-i", "q=hi")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "answer → m" in done.stdout
+    assert wizard("run", str(path), "-i", "q=hi").returncode == 3
+
+
+KEYED = '{m: {type: openai, model: gpt-4o-mini, api_key: "${env:ABSENT_KEY}"}}'
+
+
+@pytest.mark.parametrize("ignored", [
+    ("--format", "json", "--stream"), ("--format", "json", "--reasoning"), ("--no-stream", "--reasoning"),
+])  # fmt: skip
+def test_options_that_would_be_ignored_are_refused(file: str, ignored: tuple[str, ...]) -> None:
+    done = invoke("run", file, "--mock", "-i", "q=hi", *ignored)
+    assert done.exit_code == 2
+    assert "leave out" in done.stderr

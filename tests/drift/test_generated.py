@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 
+from wizard_dsl.cli.main import VERBS, make_group
 from wizard_dsl.core.result import Result
 from wizard_dsl.docgen import FILES, __main__, outdated, write
 from wizard_dsl.registry import Registry
@@ -46,3 +48,20 @@ def test_the_failure_names_the_command(
 def test_keys_of_a_result_never_disappear() -> None:
     made = json.loads(FILES["schemas/result.schema.json"](REGISTRY))
     assert set(made["$defs"]["Result"]["required"]) == set(Result.__struct_fields__)
+
+
+def test_every_published_schema_has_its_own_address() -> None:
+    names = [name for name in FILES if name.startswith("schemas/")]
+    ids = {name: json.loads(FILES[name](REGISTRY))["$id"] for name in names}
+    assert all(address.endswith(name) for name, address in ids.items())
+
+
+def test_every_verb_and_each_of_its_options_is_on_the_page() -> None:
+    text = FILES["docs/reference/cli.md"](REGISTRY)
+    group = make_group()
+    for name in VERBS:
+        verb = group.commands.get(name) or group.get_command(click.Context(group), name)
+        assert verb is not None
+        assert f"## wizard {name}" in text
+        for parameter in verb.params:
+            assert not isinstance(parameter, click.Option) or parameter.opts[0] in text

@@ -33,7 +33,7 @@ LARGE: dict[str, Any] = {
             "models": {"gpt-4o": {"context": 128000, "tools": True, "prices": {"input": "$2.50", "output": "$10"}}},
             "policies": {"rate_limit": {"rate": "10/s", "burst": 20}, "concurrency": 8},
         },
-        "claude": {"type": "anthropic", "api_key": "${env:KEY:-none}", "model": "claude-sonnet-4-5"},
+        "claude": {"type": "anthropic", "api_key": "${env:KEY}", "model": "claude-sonnet-4-5"},
         "local": {"type": "mock", "reply": [{"match": "a", "reply": "b"}], "error_rate": "5%", "chunk": 3},
         "foreign": {"type": "acme.provider", "anything": [1]},
     },

@@ -146,3 +146,10 @@ def test_a_value_is_short_and_a_container_shows_nothing_of_itself() -> None:
         "a mapping", "a list", "an empty mapping", "an empty list", "nothing", "true", "3", "'off'",
     ]  # fmt: skip
     assert len(show_value("x" * 500)) <= 60
+
+
+def test_what_a_url_may_hold_as_a_secret_is_not_shown() -> None:
+    shown = show_value("http://user:secret@host/v1?key=secret#secret")
+    assert "secret" not in shown
+    assert shown == "'http://***@host/v1?***'"
+    assert show_value("what? nothing://hidden") == "'what? nothing://hidden'"

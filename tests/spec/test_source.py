@@ -241,3 +241,20 @@ def test_a_value_of_a_flag_is_any_yaml() -> None:
     value, found = parse_value("[a", "--set a")
     assert (value, found[0].code, found[0].file, found[0].line) == (None, "E008", "--set a", 0)
     assert parse_value("a\0", "--set a")[1][0].code == "E004"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_that_nobody_writes_to_is_empty_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.yaml"
+    os.mkfifo(path)
+    assert codes(load_file(path)) == [("E020", 1, 1)]
+
+
+def test_a_pipe_is_read_to_its_end() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"version: 1\n")
+    os.close(writer)
+    try:
+        assert load_file(Path(f"/dev/fd/{reader}")).data == {"version": 1}
+    finally:
+        os.close(reader)

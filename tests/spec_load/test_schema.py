@@ -100,7 +100,8 @@ def test_a_secret_takes_a_whole_reference_and_nothing_else() -> None:
     validator = Draft202012Validator(pipeline_schema(REGISTRY))
     for value, valid in (
         ("${env:KEY}", True),
-        ("${env:KEY:-none}", True),
+        ("${env:KEY:-}", True),
+        ("${env:KEY:-none}", False),
         ("${file:/run/secrets/key}", True),
         ("sk-${env:KEY}", False),
         ("$${env:KEY}", False),

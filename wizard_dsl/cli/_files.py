@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from wizard_dsl.spec.project import PROJECT_FILE
+from wizard_dsl.spec.source import read_bytes
 
 Kind = Literal["pipeline", "project", "overlay", "later"]
 
@@ -81,8 +82,7 @@ def _below(folder: Path) -> Iterator[Path]:
 def _by_content(path: Path) -> Kind | None:
     """A pipeline has a version and one of our sections, or two of these: a misspelt version hides no file."""
     try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
+        head = read_bytes(path, _HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
     except OSError:
         return "pipeline"  # unreadable: the loader says why
     sections = set(_SECTION.findall(head))

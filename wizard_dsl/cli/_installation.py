@@ -17,10 +17,11 @@ from typing import Final, Literal
 import msgspec
 
 from wizard_dsl import __version__
+from wizard_dsl.cli._output import has_colour
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.providers.embedded import DEFAULT_MODEL, find_weights
 from wizard_dsl.registry import Group, Registry
-from wizard_dsl.spec.diagnostics import Diagnostic, sentence
+from wizard_dsl.spec.diagnostics import Diagnostic, position, sentence
 from wizard_dsl.spec.load import load
 from wizard_dsl.spec.project import find_project, user_config
 
@@ -131,7 +132,7 @@ def _file(what: str, path: Path, found: list[Diagnostic]) -> Finding:
     first = next((each for each in found if each.severity == "error"), None)
     if first is None:
         return Finding(what, "ok", str(path))
-    detail = f"{first.file}:{first.line}:{first.column} [{first.code}] {sentence(first)}"
+    detail = f"{position(first)} [{first.code}] {sentence(first)}"
     return Finding(what, "broken", detail, f"wizard validate {path}")
 
 
@@ -146,7 +147,7 @@ def _cache(folder: Path) -> Finding:
 def _terminal(env: Mapping[str, str]) -> Finding:
     kind = env.get("TERM", "unknown") if sys.stdout.isatty() else "no terminal"
     encoding = (sys.stdout.encoding or "unknown").lower()
-    colour = "no colour" if "NO_COLOR" in env or not sys.stdout.isatty() else "colour"
+    colour = "colour" if has_colour(sys.stdout, env) else "no colour"
     if encoding.replace("-", "") != "utf8":
         return Finding("terminal", "broken", f"{kind}, {encoding}", "set PYTHONUTF8=1, or a locale with UTF-8")
     return Finding("terminal", "ok", f"{kind}, {encoding}, {colour}")

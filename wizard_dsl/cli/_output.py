@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
 
 import click
 
@@ -23,6 +24,11 @@ def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     overlay = click.option("--overlay", "overlays", multiple=True, metavar="FILE", help="A document over the file.")
     value = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="One value over everything else.")
     return overlay(value(command))
+
+
+def has_colour(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
+    """Whether colour may be written: on a terminal that can, unless NO_COLOR is set to anything."""
+    return stream.isatty() and not env.get("NO_COLOR") and env.get("TERM") != "dumb"
 
 
 def as_json(data: Any) -> str:

@@ -9,22 +9,17 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from wizard_dsl.cli._keys import keys_of
 from wizard_dsl.cli._output import columns
 from wizard_dsl.core import errors
-from wizard_dsl.core.component import PolicyType, ProviderType, Scope, StepType, StrategyType
+from wizard_dsl.core.component import PolicyType, ProviderType, StepType, StrategyType
 from wizard_dsl.core.errors import TABLE, WizardError
+from wizard_dsl.docgen.keys import keys_of, place_of
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.codes import CODES
 
 Page = dict[str, Any]
 Component = PolicyType | StrategyType | ProviderType | StepType
 
-_PLACES = {
-    Scope.CALL: "above the strategy; in a set or a chain",
-    Scope.CHAIN: "state of the chain; in a set or a chain",
-    Scope.TARGET: "around each target; in a set, a chain or a target",
-}
 _MOVES = {
     "retry": {
         "yes": "repeated on the same target",
@@ -119,7 +114,7 @@ def _component(what: str, each: Component) -> Page:
         "name": each.name,
         "summary": each.summary,
         "text": _teaching(each),
-        "place": _place(each),
+        "place": place_of(each) if isinstance(each, PolicyType) else None,
         "scalar": getattr(each, "scalar", "") or None,
         "key_variable": getattr(each, "key_variable", None),
         "default_model": getattr(each, "default_model", None),
@@ -143,12 +138,6 @@ def _teaching(each: Component) -> str:
 def _error(error: type[WizardError]) -> dict[str, str]:
     kind = error.kind if "kind" in vars(error) else "the kind of the last error"
     return {"class": error.__name__, "kind": kind}
-
-
-def _place(each: Component) -> str | None:
-    if not isinstance(each, PolicyType):
-        return None
-    return _PLACES[each.scope] + (", or a provider" if each.provider else "")
 
 
 def text_of(page: Page) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wizard_dsl.cli._output import has_colour
 from wizard_dsl.cli.main import INTERRUPTED, tell
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.observe.log import log_sink
@@ -31,7 +32,8 @@ class Work:
         self._inputs = inputs
         self._options = options
         wanted = options["stream"]
-        self._stream = options["format"] == "text" and (sys.stdout.isatty() if wanted is None else wanted)
+        by_default = options["reasoning"] or sys.stdout.isatty()
+        self._stream = options["format"] == "text" and (by_default if wanted is None else wanted)
         self._printed = ""
 
     async def run(self) -> int:
@@ -96,7 +98,8 @@ class Work:
         if error is not None:
             self._show_error(result, error)
         elif sys.stderr.isatty():
-            click.echo(click.style(summary(result), dim=True), err=True)
+            story = summary(result)
+            click.echo(click.style(story, dim=True) if has_colour(sys.stderr) else story, err=True)
 
     def _show_text(self, result: Result) -> None:
         if not self._stream:

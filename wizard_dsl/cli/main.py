@@ -6,6 +6,9 @@ failed · 6 refused by a limit · 7 output not as declared · 8 deadline · 130 
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,25 +30,56 @@ VERBS: dict[str, tuple[str, str]] = {
     "new": ("new", "Write a pipeline, a policy or a provider to start from."),
 }
 ALIASES = {"lint": "validate"}
+UNWRITABLE = 2
+#: The place that the output goes to is at fault.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 BUG = 70
 INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
-    arguments = sys.argv[1:] if argv is None else argv
+    sys.exit(_guarded(sys.argv[1:] if argv is None else argv))
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The exit code. Whatever happens to the streams, and whenever the user interrupts: no traceback unasked."""
+    debug = "--debug" in arguments
+    try:
+        _mend_streams()
+        code = _told([each for each in arguments if each != "--debug"], debug)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _silenced()
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            return _unwritable(error)
+        if debug:
+            raise
+        return _bug(error)
+
+
+def _mend_streams() -> None:
+    """A stream that was closed before us swallows what is written; a character the encoding lacks becomes an escape."""
+    import os
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open for good
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _told(arguments: list[str], debug: bool) -> int:
+    """The exit code; errors are told on stderr, a bug with a report to paste."""
     if arguments in (["--version"], ["-V"]):
         from wizard_dsl import __version__
 
         print(f"wizard {__version__}")
-        sys.exit(0)
-    sys.exit(_guarded(arguments))
-
-
-def _guarded(arguments: list[str]) -> int:
-    """The exit code; errors are told on stderr, a bug with a report to paste."""
-    debug = "--debug" in arguments
-    arguments = [each for each in arguments if each != "--debug"]
+        return 0
     import click
 
     from wizard_dsl.core.errors import WizardError
@@ -60,18 +94,14 @@ def _guarded(arguments: list[str]) -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
-    except WizardError as error:
-        if debug:
-            raise
-        return tell(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        return _silenced()
+    except SystemExit:
+        return _silenced()  # click's own answer to a closed pipe: 1, which says "findings" here
+    except OSError:
+        raise
     except Exception as error:
         if debug:
             raise
-        return _bug(error)
+        return tell(error) if isinstance(error, WizardError) else _bug(error)
 
 
 def tell(error: Any) -> int:
@@ -79,7 +109,7 @@ def tell(error: Any) -> int:
     from wizard_dsl.core.errors import SpecError
 
     if isinstance(error, SpecError) and error.diagnostics:
-        print(error.message, file=sys.stderr)
+        print(error.message.rstrip("\n"), file=sys.stderr)
         return int(error.exit_code)
     where = f" ({error.where})" if error.where else ""
     print(f"error[{error.kind}]: {error.message}{where}", file=sys.stderr)
@@ -90,11 +120,20 @@ def tell(error: Any) -> int:
     return int(error.exit_code)
 
 
+def _unwritable(error: OSError) -> int:
+    with contextlib.suppress(OSError):
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+    _silenced()
+    return UNWRITABLE
+
+
 def _silenced() -> int:
-    """The reader of our output went away: nothing more can be said there."""
+    """A reader went away: let what is still buffered go nowhere, or the interpreter complains on its way out."""
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return 0
 
 

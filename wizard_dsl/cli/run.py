@@ -39,12 +39,13 @@ def command(file: Path, **options: Any) -> int:
 
     An input that is the only required one may come from stdin.
     """
+    _refuse_what_would_be_ignored(options)
     registry = registry_of()
     sources = Sources(
         overlays=options["overlays"],
         sets=options["sets"],
         env=dict(os.environ),
-        mock=options["mock"],
+        mock=options["mock"] or options["dry_run"],
         chain=options["chain"],
     )
     compiled = compile_file(file, registry, sources)
@@ -58,3 +59,11 @@ def command(file: Path, **options: Any) -> int:
         return 0
     work = Work(compiled, registry, inputs, options)
     return virtual.run(work.run()) if options["mock"] else asyncio.run(work.run())
+
+
+def _refuse_what_would_be_ignored(options: dict[str, Any]) -> None:
+    """Raises UsageError: JSON comes in one piece, and reasoning only in a stream."""
+    if options["format"] == "json" and (options["stream"] or options["reasoning"]):
+        raise click.UsageError("--format json prints one object at the end; leave out --stream and --reasoning")
+    if options["reasoning"] and options["stream"] is False:
+        raise click.UsageError("--reasoning is told while the answer comes; leave out --no-stream")

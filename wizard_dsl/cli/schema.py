@@ -6,7 +6,7 @@ import click
 
 from wizard_dsl.cli._output import as_json
 from wizard_dsl.cli._registry import registry_of
-from wizard_dsl.core.result import result_schema
+from wizard_dsl.docgen import schemas
 from wizard_dsl.spec.schema import for_kind
 
 KINDS = ("pipeline", "project", "overlay")
@@ -19,6 +19,6 @@ def command(which: str) -> int:
 
     The kinds of installed plug-ins are in it, with their keys, so an editor that is given it knows them.
     """
-    schema = result_schema() if which == "result" else for_kind(which, registry_of(), plugins=True)
+    schema = schemas.of_result() if which == "result" else for_kind(which, registry_of(), plugins=True)
     click.echo(as_json(schema), nl=False)
     return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from wizard_dsl.docgen import reference, schemas
+from wizard_dsl.docgen import commands, reference, schemas
 from wizard_dsl.registry import Registry
 
 #: Path below the repository → what makes its text. A new generated file is one more line.
@@ -28,6 +28,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "docs/reference/errors.md": reference.errors,
         "docs/reference/diagnostics.md": reference.diagnostics,
         "docs/reference/environment.md": reference.environment,
+        "docs/reference/cli.md": commands.page_of_commands,
     }
 )
 

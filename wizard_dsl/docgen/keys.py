@@ -1,16 +1,28 @@
-"""The keys of a component's config, in words: what each takes, its default, what it is for."""
+"""The keys of a struct in words, for the reference pages and `wizard explain` alike: what each takes, its default,
+what it is for; and where a policy may stand."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.core.component import PolicyType, Scope
 from wizard_dsl.spec.schema_words import Node, resolved, wants
 
-_REQUIRED: Final = "required"
+REQUIRED: Final = "required"
+#: Defaults that say that there is none.
+NOTHING: Final = ("none", "{}", "[]", '""')
+_PLACES: Final = MappingProxyType(
+    {
+        Scope.CALL: "above the strategy; in a set or a chain",
+        Scope.CHAIN: "state of the chain; in a set or a chain",
+        Scope.TARGET: "around each target; in a set, a chain or a target",
+    }
+)
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -20,6 +32,11 @@ class Key(msgspec.Struct, frozen=True):
     takes: str
     default: str
     description: str
+
+
+def place_of(type: PolicyType) -> str:
+    """Where a policy acts, and where it may be written."""
+    return _PLACES[type.scope] + (", or a provider" if type.provider else "")
 
 
 def keys_of(config: type[msgspec.Struct]) -> list[Key]:
@@ -34,7 +51,7 @@ def _keys(node: Node, root: Node, prefix: str) -> Iterator[Key]:
         if inner.get("properties"):
             yield from _keys(inner, root, f"{prefix}{name}.")
             continue
-        default = _REQUIRED if name in node.get("required", ()) else shown(each.get("default", {}))
+        default = REQUIRED if name in node.get("required", ()) else shown(each.get("default"))
         yield Key(f"{prefix}{name}", _takes(each, root), default, _described(each, root))
 
 

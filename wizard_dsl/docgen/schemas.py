@@ -23,8 +23,14 @@ def overlay(registry: Registry) -> str:
 
 
 def result(registry: Registry) -> str:
-    """Of what a run gives; it does not depend on the components."""
-    return pretty(result_schema())
+    return pretty(of_result())
+
+
+def of_result() -> dict[str, Any]:
+    """The schema of what a run gives, as it is published; it does not depend on the components."""
+    made = result_schema()
+    head = {"$schema": schema.DRAFT, "$id": f"{schema.BASE}/result.schema.json"}
+    return {**head, **{key: each for key, each in made.items() if key not in head}}
 
 
 def pretty(made: dict[str, Any]) -> str:

@@ -109,7 +109,8 @@ SHAPE_CODES: Final = (
     Code(
         "E034", "a secret is written in the file",
         "Keys come from the environment or from mounted files: files are checked in, and a key in a file is in the "
-        "history for good. Replace the text by a reference, and revoke the key if the file has left this machine.",
+        "history for good. Replace the text by a reference, and revoke the key if the file has left this machine. The "
+        "default of a reference, as in `${env:NAME:-default}`, is written in the file, too.",
         "providers: {openai: {type: openai, api_key: sk-example}}",
         'providers: {openai: {type: openai, api_key: "${env:OPENAI_API_KEY}"}}',
     ),

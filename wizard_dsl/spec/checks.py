@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
+from wizard_dsl.spec import grammar
 from wizard_dsl.spec.convert_policies import Uninstalled
-from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding, meant, show_path, show_value
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, capped, finding, meant, show_path, show_value
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Refused, has_reference, read_inside
 from wizard_dsl.spec.layers import Layer, Merged, Setting
+from wizard_dsl.spec.schema_links import broken_links
 
 if TYPE_CHECKING:
     from wizard_dsl.registry import Registry
@@ -54,7 +56,11 @@ def literal_keys(data: Mapping[str, Any], registry: Registry, places: Merged) ->
     found = []
     for name, raw in providers.items() if isinstance(providers, dict) else ():
         key = raw.get("api_key") if isinstance(raw, dict) else None
-        if not isinstance(key, str) or has_reference(key) or registry.provider(str(raw.get("type"))) is not None:
+        if (
+            not isinstance(key, str)
+            or re.search(grammar.SECRET_PATTERN, key)
+            or registry.provider(str(raw.get("type"))) is not None
+        ):
             continue
         path: DocPath = ("providers", name, "api_key")
         message = f"{show_path(path)} takes only a reference, never the secret itself"
@@ -150,7 +156,7 @@ def _schema(schema: dict[str, Any], path: DocPath, places: Merged) -> list[Diagn
         why = f"{show_value(error.instance)} is no type of JSON" if hint else error.message[:200]
         message = f"{show_path(at)} is no JSON Schema of draft 2020-12: {why}"
         found[at] = finding("E049", message, places.value_at(at), path=at, suggestion=hint)
-    return list(found.values()) or _patterns(schema, path, places)
+    return list(found.values()) or capped([*_patterns(schema, path, places), *_links(schema, path, places)])
 
 
 _TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
@@ -183,6 +189,14 @@ def _patterns(schema: Any, path: DocPath, places: Merged) -> list[Diagnostic]:
         else:
             found += _patterns(value, at, places)
     return found
+
+
+def _links(schema: Any, path: DocPath, places: Merged) -> Iterator[Diagnostic]:
+    """References that cannot be followed."""
+    for below, why in broken_links(schema) if isinstance(schema, dict) else ():
+        at = (*path, *below)
+        hint = "put what it names under `$defs`, and write #/$defs/name"
+        yield finding("E049", f"{show_path(at)}: {why}", places.value_at(at), path=at, suggestion=hint)
 
 
 _COUNTS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems"})

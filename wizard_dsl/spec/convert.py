@@ -144,7 +144,7 @@ class Converter:
 
     def _secret(self, provider: str, value: Any, path: DocPath) -> None:
         references = self.given.refs.get(path, ())
-        if len(references) != 1 or not references[0].whole:
+        if len(references) != 1 or not references[0].whole or references[0].default:
             self._fail(path, "only a reference is taken")
         elif path in self.given.unresolved:
             if self.given.env is not None:
@@ -154,8 +154,11 @@ class Converter:
 
     def _headers(self, headers: Any, path: DocPath) -> None:
         for name, value in headers.items() if isinstance(headers, dict) else ():
-            if (*path, name) in self.given.refs:
+            references = self.given.refs.get((*path, name), ())
+            if references:
                 self.secrets.extend([value] if isinstance(value, str) else [])
+                if re.search(grammar.SECRET_HEADER_PATTERN, name) and all(each.default for each in references):
+                    self._fail((*path, name), "only a reference is taken")
             elif isinstance(value, str) and grammar.is_secret_header(name, value):
                 self._fail((*path, name), "only a reference is taken")
 

@@ -24,6 +24,7 @@ Severity = Literal["error", "warning"]
 
 MAX_FINDINGS: Final = 100  # of one kind of check in one file; more help nobody and cost time
 _USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_QUERY: Final = re.compile(r"(://[^\s?]*\?)\S+")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -158,7 +159,8 @@ def without_user(text: str) -> str:
 
 
 def show_value(value: Any) -> str:
-    """A value in at most 60 characters; a list or mapping by its kind alone, for it may hold secrets."""
+    """A value in at most 60 characters; a list or mapping by its kind alone, for it may hold secrets, as a
+    URL's user and query may."""
     if isinstance(value, dict):
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
@@ -167,7 +169,7 @@ def show_value(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = repr(without_user(value)[:60] if isinstance(value, str) else value)
+    text = repr(_QUERY.sub(r"\1***", without_user(value))[:60] if isinstance(value, str) else value)
     return text if len(text) <= 60 else f"{text[:56]}…'"
 
 
@@ -180,14 +182,14 @@ def render_text(found: Iterable[Diagnostic]) -> str:
     """One line for each finding, other places indented below; ends in a newline unless there is nothing."""
     lines = []
     for each in ordered(found):
-        where = _position(each.file, each.line, each.column)
-        lines.append(f"{where} {each.severity}[{each.code}] {sentence(each)}")
-        lines += [f"    {_position(other.file, other.line, other.column)} {other.message}" for other in each.related]
+        lines.append(f"{position(each)} {each.severity}[{each.code}] {sentence(each)}")
+        lines += [f"    {position(other)} {other.message}" for other in each.related]
     return "".join(f"{_printable(line)}\n" for line in lines)
 
 
-def _position(file: str, line: int, column: int) -> str:
-    return f"{file}:{line}:{column}" if line else f"{file}:"
+def position(each: Diagnostic | Related) -> str:
+    """`file:line:column`, or `file:` for what is about a file as a whole."""
+    return f"{each.file}:{each.line}:{each.column}" if each.line else f"{each.file}:"
 
 
 def _printable(text: str) -> str:
@@ -211,7 +213,7 @@ def render_github(found: Iterable[Diagnostic]) -> str:
     lines = []
     for each in ordered(found):
         spot = f",line={each.line},col={each.column}" if each.line else ""
-        also = "".join(f"\n{_position(*other[:3])} {other.message}" for other in each.related)
+        also = "".join(f"\n{position(other)} {other.message}" for other in each.related)
         text = _escape_data(sentence(each) + also)
         lines.append(
             f"::{each.severity} file={_escape_property(each.file)}{spot},title={_escape_property(each.code)}::{text}\n"
@@ -272,7 +274,7 @@ def _result(each: Diagnostic, rule_index: int) -> dict[str, Any]:
 
 def _location(file: str, line: int, column: int) -> dict[str, Any]:
     path = PurePath(file)
-    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="surrogateescape")
     physical: dict[str, Any] = {"artifactLocation": {"uri": uri}}
     if line:
         physical["region"] = {"startLine": line, "startColumn": column}

@@ -30,8 +30,12 @@ _PATH: Final = r"[^}\s$](?:(?:[^}$]|\$(?!\{))*[^}\s$])?"
 REFERENCE: Final = rf"\$\{{(?:env:{_NAME}{_DEFAULT}|file:{_PATH})\}}"
 #: A text with a reference somewhere; `$${` is none.
 REFERENCE_PATTERN: Final = rf"(?:^|[^$]){REFERENCE}"
-#: A text that is one reference.
-SECRET_PATTERN: Final = rf"^{REFERENCE}$"
+#: A reference that brings no text of its own: a default is written in the file, as a literal is.
+_BARE: Final = rf"\$\{{(?:env:{_NAME}(?::-)?|file:{_PATH})\}}"
+#: A text that is one bare reference.
+SECRET_PATTERN: Final = rf"^{_BARE}$"
+#: A text with a bare reference somewhere, as in `Bearer ${env:TOKEN}`.
+SECRET_PART_PATTERN: Final = rf"(?:^|[^$]){_BARE}"
 
 _SECRET_NAMES: Final = (
     "authorization",

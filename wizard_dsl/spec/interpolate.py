@@ -21,6 +21,7 @@ import msgspec
 
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, did_you_mean, finding, show_path
 from wizard_dsl.spec.scalars import Scalar, core_scalar, is_finite
+from wizard_dsl.spec.source import read_bytes
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 SECRET_FOLDERS: Final = (Path("/run/secrets"), Path("/var/run/secrets"))
@@ -185,7 +186,7 @@ def _variable(reference: Reference, env: Mapping[str, str]) -> str | Missing:
     if value is not None:
         return value
     near = did_you_mean(reference.name, env)
-    hint = f"did you mean '{near}'?" if near else f"set {reference.name}, or write ${{env:{reference.name}:-default}}"
+    hint = f"did you mean '{near}'?" if near else f"set {reference.name}"
     return Missing(reference, "E031", f"the variable {reference.name} is not set", hint)
 
 
@@ -244,8 +245,16 @@ def reference_findings(resolved: Resolved, raw: Any, places: Places) -> list[Dia
     for path, missing in resolved.missing:
         place = places.text_at(path, *_spot(_string_at(raw, path), missing.reference.start))
         message = f"{missing.reason}, which {show_path(path)} refers to"
-        found.append(finding(missing.code, message, place, path=path, suggestion=missing.suggestion))
+        found.append(finding(missing.code, message, place, path=path, suggestion=_hint(path, missing)))
     return found
+
+
+def _hint(path: DocPath, missing: Missing) -> str:
+    """A default would do, too, but for a secret, whose default would be written in the file."""
+    name = missing.reference.name
+    if missing.suggestion != f"set {name}" or (path[0] == "providers" and path[2:3] in (("api_key",), ("headers",))):
+        return missing.suggestion
+    return f"{missing.suggestion}, or write ${{env:{name}:-default}}"
 
 
 def _string_at(data: Any, path: DocPath) -> str:
@@ -266,8 +275,7 @@ def read_inside(holder: Path, root: Path, name: str, allowed: Sequence[Path] = (
     """
     path = inside(holder, root, name, allowed)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
+        content = read_bytes(path, MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Refused("E032", f"the file {name} cannot be read ({reason})", "check the path and its rights") from error

@@ -238,7 +238,7 @@ def _input() -> Node:
 
 def _headers(raw: Node) -> Node:
     """Headers, of which some take only references."""
-    secret = {"type": "string", "pattern": grammar.REFERENCE_PATTERN, "x-secret": True}
+    secret = {"type": "string", "pattern": grammar.SECRET_PART_PATTERN, "x-secret": True}
     says = "this header's value looks like a secret, which only a reference may bring in"
     literal = {"not": {"pattern": grammar.SECRET_VALUE_PATTERN}, "x-code": "E034", "x-says": says}
     other = {"if": REFERENCE, "else": {"allOf": [raw["additionalProperties"], literal]}}

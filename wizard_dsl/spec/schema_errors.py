@@ -277,7 +277,10 @@ class _Explainer:
                 schema = resolved(error.schema, self.root).get("properties", {}).get(name, {})
                 hint = wants(schema, self.root)
                 message = f"'{name}' is missing in {show_path(path)}{beside}"
-                hint = f"add '{name}: …', {hint}" if hint else f"add '{name}: …'"
+                if isinstance(schema, dict) and "const" in schema:
+                    hint = f"add '{name}: {hint}'"
+                else:
+                    hint = f"add '{name}: …', {hint}" if hint else f"add '{name}: …'"
                 each = finding("E023", message, self.places.value_at(path), path=path, suggestion=hint)
                 self.missing.setdefault((*path, name), each)
 

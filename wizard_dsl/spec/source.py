@@ -6,6 +6,7 @@ UTF-8 of at most 2 MiB; `reader.py` has the other limits.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from wizard_dsl.spec.reader import Position, Reader
 from wizard_dsl.spec.scalars import position_in
 
 MAX_BYTES: Final = 2 * 1024 * 1024
+_NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)  # there is none where opening a pipe does not wait
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
@@ -62,14 +64,28 @@ def load_file(path: Path, name: str | None = None) -> Source:
     """Read a file. `name` is how diagnostics call it, by default the path as given."""
     shown = name or str(path)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = read_bytes(path, MAX_BYTES + 1)
     except IsADirectoryError:
         return _failed(shown, "E002", "this is a directory, not a file", "name a file in it, such as pipeline.yaml")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return _failed(shown, "E001", f"the file cannot be read: {reason}", "check the path and its permissions")
     return load_bytes(content, shown)
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """At most `limit` bytes of a file. Raises OSError, or ValueError for a path that is none.
+
+    A pipe that nobody writes to is empty: opening one as files are opened would wait for a writer for ever.
+    """
+    with open(path, "rb", opener=_without_waiting) as stream:
+        if _NONBLOCK:
+            os.set_blocking(stream.fileno(), True)
+        return stream.read(limit)
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | _NONBLOCK)
 
 
 def load_bytes(content: bytes, name: str) -> Source:
