@@ -12,7 +12,7 @@ import msgspec
 from wizard_dsl.compiler import ladder
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
 from wizard_dsl.core import units
-from wizard_dsl.core.component import PolicyType, Scope
+from wizard_dsl.core.component import PolicyConfig, PolicyType, Scope
 from wizard_dsl.core.target import Facts, Prices, RateLimitRule
 from wizard_dsl.spec.diagnostics import DocPath, Place, Related, meant, show_path
 
@@ -184,8 +184,10 @@ class ChainPlanner:
             type = self._registry.policy(kind)
             if type is None or self._is_below(type, entry) != (index is not None):
                 continue
-            config = ladder.convert(type, raw)
             origin = self._origin(kind, entry, index)
+            config = self._config(type, raw, origin or ("chains", entry.name))
+            if config is None:
+                continue
             chain = f"chains.{entry.name}"
             plan = PolicyPlan(
                 type=type,
@@ -196,6 +198,15 @@ class ChainPlanner:
             )
             self._agree(plan, ("chains", entry.name))
             yield plan
+
+    def _config(self, type: PolicyType, raw: dict[str, Any], path: DocPath) -> PolicyConfig | None:
+        """The config of what all places together set. Each of them is checked by load; only a key that none gives
+        is found here."""
+        try:
+            return ladder.convert(type, raw)
+        except msgspec.ValidationError as error:
+            self._report.add("E071", f"the policy {type.name} is not complete: {error}", path)
+            return None
 
     def _is_below(self, type: PolicyType, entry: ChainEntry) -> bool:
         """Whether a policy stands below the strategy: by its scope, or because a stack puts it under one that does."""
@@ -210,7 +221,9 @@ class ChainPlanner:
             type = self._registry.policy(kind)
             if type is None:
                 continue
-            config = ladder.convert(type, raw)
+            config = self._config(type, raw, ("providers", provider.name, "policies", kind))
+            if config is None:
+                continue
             yield PolicyPlan(
                 type=type,
                 config=config,

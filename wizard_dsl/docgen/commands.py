@@ -41,9 +41,8 @@ def _below(group: Any, context: Any) -> Iterator[str]:
 
 def _section(command: Any, context: Any) -> str:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    records = (each.get_help_record(context) for each in command.get_params(context))
+    records = (each.get_help_record(context) for each in command.params)
     rows = [(f"`{names}`", text) for names, text in filter(None, records) if text]
     text = inspect.cleandoc(command.help or "")
-    return (
-        f"## {context.command_path}\n\n```text\n{usage}\n```\n\n{text}\n\n{rows_of(('option', 'what it does'), rows)}"
-    )
+    table = rows_of(("option", "what it does"), rows) if rows else ""
+    return f"## {context.command_path}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}"

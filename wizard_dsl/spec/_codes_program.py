@@ -187,4 +187,11 @@ PROGRAM_CODES: Final = (
         "steps: {}",
         "steps: {answer: {prompt: {user: Hello}}}",
     ),
+    Code(
+        "E071", "a policy is not complete",
+        "The policy has a key without a default, and no place – set, chain, target – gives it. Built-in "
+        "policies have a default for every key; those of plug-ins may not.",
+        "chains: {default: {targets: [local], policies: {acme.quota: {}}}}",
+        "chains: {default: {targets: [local], policies: {acme.quota: {limit: 10}}}}",
+    ),
 )  # fmt: skip
