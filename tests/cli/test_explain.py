@@ -48,7 +48,7 @@ def test_without_a_word_everything_is_listed(wizard: Wizard) -> None:
 
 @pytest.mark.parametrize(
     ("word", "near"),
-    [("tiemout", "timeout"), ("E0211", "E021"), ("e07", "E070"), ("circuit-breaker", "circuit_breaker")],
+    [("tiemout", "timeout"), ("E0211", "E021"), ("E0444", "E044"), ("circuit-breaker", "circuit_breaker")],
 )
 def test_an_unknown_word_gets_the_nearest(wizard: Wizard, word: str, near: str) -> None:
     code, out, err = wizard("explain", word)
