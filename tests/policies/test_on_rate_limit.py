@@ -284,7 +284,7 @@ def test_a_wait_that_grows_is_one_repeat_for_the_retry_budget() -> None:
         call = asyncio.ensure_future(chain.answer())
         await asyncio.sleep(19)
         chain.targets["a"].state.block(21.0, "rate_limited")
-        assert chain.chain.allowance.withdraw(19.0)
+        assert await chain.chain.allowance.withdraw(19.0)
         assert (await call).text == "x" and chain.clock.now() == 21
 
     run(main())

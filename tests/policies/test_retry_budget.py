@@ -25,7 +25,7 @@ async def fail(chain: ScriptedChain, **options: object) -> WizardError:
 
 
 def granted(budget: RetryBudget, now: float, times: int) -> int:
-    return sum(budget.withdraw(now) for _ in range(times))
+    return sum(budget.take(now) for _ in range(times))
 
 
 def test_in_a_window_of_ten_seconds_thirty_repeats_are_always_allowed() -> None:
@@ -59,7 +59,7 @@ def test_no_window_ever_holds_more_repeats_than_its_share(
         if step == "deposit":
             budget.deposit(now)
             deposits.append(now)
-        elif budget.withdraw(now):
+        elif budget.take(now):
             repeats.append(now)
             inside = sum(1 for at in repeats if at > now - 10)
             first = sum(1 for at in deposits if at >= now - 11 - 1e-9)

@@ -7,6 +7,8 @@
     │   ├─ CircuitOpen             circuit_open
     │   ├─ TargetBlocked           rate_limited: every target is still blocked by an earlier 429
     │   ├─ RateLimitExceeded       local_limit: our own limiter or bulkhead said no
+    │   ├─ BudgetExceeded          budget: the worst case does not fit what is left to spend
+    │   ├─ SafetyBlocked           safety: the input, or the answer, was refused by our own policy
     │   ├─ Unsupported             unsupported: no target can do what is asked
     │   └─ WindowTooSmall          context_length: the prompt does not fit the target's declared window
     ├─ AttemptFailed               sent, perhaps billed
@@ -25,6 +27,7 @@
     │   └─ ContractViolated        contract
     ├─ Interrupted                 cut short, with the partial and what it cost
     │   ├─ StreamBroken            mid_stream
+    │   ├─ StreamBufferFull        stream_buffer: the consumer was too slow
     │   ├─ DeadlineExceeded        deadline
     │   └─ Cancelled               cancelled
     ├─ AllFallbacksFailed          every target's error, in order; the kind of the last one really called
@@ -206,6 +209,32 @@ class RateLimitExceeded(Rejected):
         self.limit = limit
 
 
+class BudgetExceeded(Rejected):
+    """`scope` is run, session, day or month; `limit` and `left` are US dollars, `needed` the worst case that was asked
+    for. `__cause__` is the last real error of the call, if there was one."""
+
+    kind = "budget"
+    suggestion = "raise the budget, lower max_tokens, or add a cheaper target"
+
+    def __init__(self, message: str, *, scope: str, limit: float, left: float, needed: float, where: str = "") -> None:
+        super().__init__(message, where=where)
+        self.scope = scope
+        self.limit = limit
+        self.left = left
+        self.needed = needed
+
+
+class SafetyBlocked(Rejected):
+    """The input or the answer was refused by our own policy. `findings` say why, without quoting content."""
+
+    kind = "safety"
+    suggestion = "look at the findings; allow what is known to be fine in the `safety` section"
+
+    def __init__(self, message: str, *, findings: Sequence[str] = (), where: str = "") -> None:
+        super().__init__(message, where=where)
+        self.findings = tuple(findings)
+
+
 class Unsupported(Rejected):
     """`lost` names the capabilities that no target has."""
 
@@ -366,6 +395,13 @@ class StreamBroken(Interrupted):
 
     kind = "mid_stream"
     suggestion = "use the partial, or ask again"
+
+
+class StreamBufferFull(Interrupted):
+    """Nobody read, and the buffer of the stream was full (`stream.when_full: error`)."""
+
+    kind = "stream_buffer"
+    suggestion = "read faster, raise stream.buffer, or set stream.when_full to block"
 
 
 class DeadlineExceeded(Interrupted):

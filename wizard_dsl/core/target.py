@@ -143,8 +143,8 @@ class RetryAllowance:
     def deposit(self, now: float) -> None:
         """A logical call made its first attempt."""
 
-    def withdraw(self, now: float) -> bool:
-        """Take one repeat; False where the budget is spent."""
+    async def withdraw(self, now: float) -> bool:
+        """Take one repeat; False where the budget is spent. May ask other processes."""
         return True
 
 

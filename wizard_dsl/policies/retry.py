@@ -103,7 +103,7 @@ class Retry:
                 if error.attempt is None:
                     raise error  # refused before it was sent: not an attempt
                 used += 1
-                step = self._step(error, run, used, previous, error.kind not in kinds)
+                step = await self._step(error, run, used, previous, error.kind not in kinds)
                 if step.reason:
                     raise self._given_up(error, run, used, step.reason)
                 kinds.add(error.kind)
@@ -126,7 +126,7 @@ class Retry:
         reason = "breaker_opened" if isinstance(again, CircuitOpen) else again.kind
         raise self._given_up(error, run, used, reason) from again
 
-    def _step(self, error: WizardError, run: Run, used: int, previous: float, first: bool) -> _Step:
+    async def _step(self, error: WizardError, run: Run, used: int, previous: float, first: bool) -> _Step:
         """Pure but for the draw and the budget: whether, and after which delay, the attempt is repeated."""
         if not self._may_repeat(error):
             return _Step(reason="kind")
@@ -144,7 +144,7 @@ class Retry:
             cut = DeadlineCut(path=self._path, what="retry", needed=delay + run.min_attempt, left=run.deadline - now)
             self._emit(run, cut)
             return _Step(reason="deadline")
-        if not self._chain.allowance.withdraw(now):
+        if not await self._chain.allowance.withdraw(now):
             return _Step(reason="retry_budget_exhausted")
         return _Step(delay)
 

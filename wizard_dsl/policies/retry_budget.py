@@ -43,7 +43,11 @@ class RetryBudget(RetryAllowance):
     def deposit(self, now: float) -> None:
         self._counts.add_first(now)
 
-    def withdraw(self, now: float) -> bool:
+    async def withdraw(self, now: float) -> bool:
+        return self.take(now)
+
+    def take(self, now: float) -> bool:
+        """One repeat, if the window allows it."""
         self._counts.advance(now)
         if self._counts.second + 1 > max(self._ratio * self._counts.first, self._floor) + 1e-9:
             return False

@@ -57,6 +57,10 @@ class _Stop(Exception):
     """The rest of the text cannot be read."""
 
 
+#: What libyaml says where its own limit, far above ours, was passed.
+_PARSERS_DEPTH: Final = "maximum nesting depth"
+
+
 class Reader:
     """A recursive descent over the parser's events; the recursion is as deep as the limit allows."""
 
@@ -265,6 +269,15 @@ class Reader:
     def _syntax_error(self, error: yaml.YAMLError) -> None:
         problem = str(getattr(error, "problem", None) or "the text is not YAML")
         mark = getattr(error, "problem_mark", None)
+        if _PARSERS_DEPTH in problem:  # newer libyaml gives up by itself, before its events reach our limit
+            self.found.clear()
+            self._report(
+                "E006",
+                f"nested more than {MAX_DEPTH} levels deep",
+                (1, 1) if mark is None else _spot(mark),
+                suggestion="check for unclosed brackets",
+            )
+            return
         start = getattr(error, "context_mark", None)
         spot = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         context = getattr(error, "context", None)
@@ -296,5 +309,8 @@ class Reader:
 
 
 def _at(event: Any) -> Position:
-    mark = event.start_mark
+    return _spot(event.start_mark)
+
+
+def _spot(mark: Any) -> Position:
     return mark.line + 1, mark.column + 1

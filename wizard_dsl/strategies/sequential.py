@@ -10,337 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-from wizard_dsl.core.bound import Bound, BoundFacts, Figure
+from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import Example, NoConfig, StrategyType
 from wizard_dsl.core.errors import (
     AllFallbacksFailed,
     CircuitOpen,
     DeadlineExceeded,
-    MaxRetriesExceeded,
     TargetBlocked,
     Unsupported,
     WindowTooSmall,
-    WizardError,
 )
 from wizard_dsl.core.events import DeadlineCut, FallbackTriggered, LossAccepted, RateLimitWaited, TargetSkipped
-from wizard_dsl.core.kinds import override
-from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext
-from wizard_dsl.core.response import Response
-from wizard_dsl.core.run import Failure, Run
-from wizard_dsl.core.target import Branch, Target
-from wizard_dsl.strategies._leaving import leaving
-from wizard_dsl.strategies._losses import adapted, is_open_minded, losses, refused, too_small
-
-#: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
-_DUST = 1e-9
+from wizard_dsl.core.target import Branch
+from wizard_dsl.strategies._walk import Walk, bound_walk
 
 
-class Waiting(msgspec.Struct):
-    """A target that may be called again from `free_at` on; `used` attempts of this call were made on it, the last
-    of them being row `retry_of` of the ledger. `paid`: the retry budget gave the repeat, which was not made yet."""
-
-    free_at: float
-    used: int = 0
-    retry_of: int | None = None
-    paid: bool = False
-
-
-class Visit:
-    """What one logical call has seen so far: failures in the order they happened, and who may be waited for."""
-
-    __slots__ = ("failures", "marks", "request", "run", "waiting", "window")
-
-    def __init__(self, request: Request, run: Run) -> None:
-        self.request = request
-        self.run = run
-        self.failures = list(run.failures)
-        self.waiting: dict[int, Waiting] = {}
-        self.window: int | None = None  # a prompt did not fit a window of that many tokens
-        self.marks: tuple[str, ...] = ()
-
-    @property
-    def called(self) -> bool:
-        """Whether anything was called that failed."""
-        return any(each.called for each in self.failures)
-
-    def fail(self, target: Target, error: WizardError, called: bool) -> None:
-        """Book the end of a target; a second one takes the first one's place, at the end."""
-        self.failures = [each for each in self.failures if each.position != target.position]
-        self.failures.append(Failure(target.position, target.name, error, called))
-
-
-class Sequential:
-    """One chain's order."""
-
-    __slots__ = ("_branches", "_chain", "_clock", "_emit", "_open_minded", "_path")
-
-    def __init__(self, config: NoConfig, branches: Sequence[Branch], context: BuildContext) -> None:
-        self._branches = tuple(branches)
-        self._open_minded = tuple(is_open_minded(branch.target.facts) for branch in branches)
-        self._chain = context.chain
-        self._clock = context.clock
-        self._emit = context.emit
-        self._path = context.path
-
-    async def call(self, request: Request, run: Run) -> Response:
-        """Raises the error of the only target called, AllFallbacksFailed of several, or why none was called."""
-        visit = Visit(request, run)
-        try:
-            return await self._visit(visit)
-        finally:
-            visit.failures = []  # each of these errors holds frames that hold the visit: a cycle
-
-    async def _visit(self, visit: Visit) -> Response:
-        run = visit.run
-        done = {each.position for each in run.failures} if run.failures else ()
-        if run.failures and run.only is None and not self._moves_on(run.failures[-1].error):
-            raise leaving(visit.failures, self._path)
-        for branch in self._branches:
-            position = branch.target.position
-            if position in done or (run.only is not None and position != run.only):
-                continue
-            if not self._has_time(visit):
-                raise self._left(visit)
-            response = await self._try(branch, visit)
-            if response is not None:
-                return response
-            if not self._moves_on(visit.failures[-1].error):
-                return await self._wait_or_leave(visit, visit.failures[-1].position)
-        return await self._wait_or_leave(visit, None)
-
-    # -- one target ---------------------------------------------------------------------------------
-
-    async def _try(self, branch: Branch, visit: Visit) -> Response | None:
-        """Call a target that may be called; None where it was skipped or failed, which is then booked."""
-        target, request, run = branch.target, visit.request, visit.run
-        lost: tuple[str, ...] = ()
-        if not self._open_minded[target.position] or visit.window is not None:
-            lost = losses(target.facts, request, run)
-            error = self._incapable(target, visit, lost)
-            if error is not None:
-                self._skip(target, visit, error)
-                return None
-        now = self._clock.now()
-        closed = target.closed_for(now)
-        if closed is not None:
-            blocked = target.blocked_for(now)
-            if blocked is not None:
-                visit.waiting[target.position] = Waiting(now + blocked)
-            self._skip(target, visit, target.refusal(closed, now))
-            return None
-        self._announce(target, visit, lost)
-        return await self._enter(branch, visit, run, lost)
-
-    def _incapable(self, target: Target, visit: Visit, lost: tuple[str, ...]) -> WizardError | None:
-        forbidden = tuple(each for each in lost if each not in self._chain.allow_loss)
-        if forbidden:
-            return refused(target.name, forbidden)
-        if _is_too_narrow(target, visit):
-            window = target.facts.context
-            return WindowTooSmall(f"the window of {target.name} ({window}) is not larger", where=target.name)
-        return too_small(target.facts, visit.request, target.name, target.params)
-
-    def _skip(self, target: Target, visit: Visit, error: WizardError) -> None:
-        self._emit(visit.run, TargetSkipped(path=self._path, target=target.name, reason=_reason(target, error)))
-        visit.fail(target, error, called=False)
-
-    def _announce(self, target: Target, visit: Visit, lost: tuple[str, ...]) -> None:
-        if visit.failures and visit.run.only is None:
-            left = visit.failures[-1]
-            self._emit(
-                visit.run,
-                FallbackTriggered(path=self._path, target=left.target, kind=left.error.kind, to=target.name),
-            )
-        if lost:
-            self._emit(visit.run, LossAccepted(path=self._path, target=target.name, lost=lost))
-
-    async def _enter(self, branch: Branch, visit: Visit, run: Run, lost: tuple[str, ...]) -> Response | None:
-        """Call it. A refusal on the way (the breaker, our own limit) is a skip, a failed attempt is a failure."""
-        target, request = branch.target, visit.request
-        if lost or (request.schema is not None and target.facts.json_schema is False):
-            request = adapted(target.facts, request, lost)
-            if "streaming" in lost:
-                run = msgspec.structs.replace(run, commit="end")
-        try:
-            response = await branch.handler(request, run)
-        except WizardError as error:
-            self._book(target, visit, error, run.used)
-            return None
-        served = response.served
-        served.target = target.name
-        served.position = target.position
-        served.failures = tuple(each for each in visit.failures if each.position != target.position)
-        served.losses = lost
-        return response
-
-    def _book(self, target: Target, visit: Visit, error: WizardError, used: int) -> None:
-        """What a failure of `target`, which had `used` attempts before, leaves for the rest of the call."""
-        now = self._clock.now()
-        waiting = visit.waiting.pop(target.position, Waiting(now))
-        if error.attempt is None:
-            self._book_refusal(target, visit, error, waiting, now)
-            return
-        visit.fail(target, error, called=True)
-        if error.kind == "context_length":
-            visit.window = max(visit.window or 0, target.facts.context or 0)
-        if error.kind in {"rate_limited", "server"} and error.retry_after is not None and target.repeats(error):
-            visit.waiting[target.position] = Waiting(
-                free_at=now + max(error.retry_after, target.blocked_for(now) or 0.0),
-                used=error.attempts if isinstance(error, MaxRetriesExceeded) else used + 1,
-                retry_of=error.attempt,
-            )
-
-    def _book_refusal(self, target: Target, visit: Visit, error: WizardError, waiting: Waiting, now: float) -> None:
-        """Refused before it was sent. A target that was called before in this call keeps its real error."""
-        if error.kind == "deadline" and visit.called and visit.run.only is None:
-            visit.marks = ("deadline",)
-        if waiting.used == 0:
-            self._skip(target, visit, error)
-        blocked = target.blocked_for(now)
-        if blocked is not None:
-            waiting.free_at = now + blocked
-            visit.waiting[target.position] = waiting
-
-    # -- what a failure does ------------------------------------------------------------------------
-
-    def _moves_on(self, error: WizardError) -> bool:
-        """Whether the next target may be tried after `error`."""
-        asked = override(error, self._chain.fallback_on)
-        if asked is not None:
-            return asked
-        if isinstance(error, (Unsupported, WindowTooSmall)):
-            return True
-        match error.row.fallback:
-            case "yes":
-                return True
-            case "rule" if error.kind == "rate_limited":
-                return self._chain.rate_limit.then == "fallback"
-            case "rule":
-                return error.kind in {"context_length", "contract"}
-        return False
-
-    def _has_time(self, visit: Visit) -> bool:
-        """Whether another target may begin: the first needs any time at all, after a failure min_attempt."""
-        run = visit.run
-        now = self._clock.now()
-        need = run.min_attempt if run.only is not None or (visit.failures and visit.called) else 0.0
-        if now + need <= run.deadline + _DUST and now < run.deadline:
-            return True
-        self._emit(run, DeadlineCut(path=self._path, what="target", needed=need, left=run.deadline - now))
-        visit.marks = ("deadline",)
-        return False
-
-    def _left(self, visit: Visit) -> WizardError:
-        """The error that leaves; marked with why nothing more was tried."""
-        if "deadline" in visit.marks and (visit.run.only is not None or not visit.called):
-            return DeadlineExceeded("no time was left to call a target", where=self._path)
-        if visit.called:
-            [each for each in visit.failures if each.called][-1].error.mark(*visit.marks)
-        if visit.run.only is not None:
-            last: WizardError = visit.failures[-1].error
-            return last
-        return leaving(visit.failures, self._path)
-
-    # -- waiting for a blocked target ---------------------------------------------------------------
-
-    async def _wait_or_leave(self, visit: Visit, only: int | None) -> Response:
-        """No untried target is left: wait for the one free first, as often as that is allowed, then leave.
-
-        With `only`, that target alone is waited for, and not longer than `wait_up_to`.
-        """
-        while (branch := self._free_first(visit, only)) is not None:
-            target = branch.target
-            waiting = visit.waiting[target.position]
-            await self._sleep_until(waiting.free_at, target, visit)
-            now = max(self._clock.now(), waiting.free_at)
-            blocked, closed = target.blocked_for(now), target.closed_for(now)
-            if blocked is not None:
-                waiting.free_at = now + blocked
-                continue
-            if closed is not None:
-                del visit.waiting[target.position]
-                continue
-            response = await self._again(branch, visit, waiting)
-            if response is not None:
-                return response
-            if visit.failures[-1].position == target.position and not self._moves_on(visit.failures[-1].error):
-                break
-        raise self._left(visit)
-
-    async def _again(self, branch: Branch, visit: Visit, waiting: Waiting) -> Response | None:
-        run = visit.run
-        if waiting.used:
-            run = msgspec.structs.replace(run, used=waiting.used, retry_of=waiting.retry_of)
-        lost = losses(branch.target.facts, visit.request, run)
-        return await self._enter(branch, visit, run, lost)
-
-    def _free_first(self, visit: Visit, only: int | None) -> Branch | None:
-        """The branch to wait for; ties by declaration. None, with a mark, where none may be waited for."""
-        now = self._clock.now()
-        rule = self._chain.rate_limit
-        longest = rule.wait_up_to if only is not None else rule.max_retry_after
-        candidates = [
-            (waiting.free_at, position)
-            for position, waiting in visit.waiting.items()
-            if only in {None, position}
-            and waiting.used < self._branches[position].target.max_attempts
-            and waiting.free_at - now <= longest + _DUST
-            and not _is_too_narrow(self._branches[position].target, visit)
-        ]
-        if not candidates:
-            return None
-        free_at, position = min(candidates)
-        if max(now, free_at) + visit.run.min_attempt > visit.run.deadline + _DUST:
-            left = visit.run.deadline - now
-            self._emit(visit.run, DeadlineCut(path=self._path, what="wait", needed=free_at - now, left=left))
-            visit.marks = ("deadline",) if visit.called and visit.run.only is None else ()
-            return None
-        waiting = visit.waiting[position]
-        if waiting.used and not waiting.paid and not self._chain.allowance.withdraw(now):
-            visit.marks = ("retry_budget_exhausted",)
-            return None
-        waiting.paid = True
-        return self._branches[position]
-
-    async def _sleep_until(self, at: float, target: Target, visit: Visit) -> None:
-        began = self._clock.now()
-        if at <= began:
-            return
-        self._emit(visit.run, RateLimitWaited(path=self._path, target=target.name, delay=at - began))
-        await self._clock.sleep(at - began)
-        visit.run.call.waited += self._clock.now() - began
-
-
-def _is_too_narrow(target: Target, visit: Visit) -> bool:
-    """Whether the prompt did not fit a window that was at least as large."""
-    window = target.facts.context
-    return visit.window is not None and window is not None and window <= visit.window
-
-
-def _reason(target: Target, error: WizardError) -> str:
-    if isinstance(error, Unsupported):
-        return ", ".join(error.lost)
-    if isinstance(error, CircuitOpen) and target.state.blocked is not None:
-        return target.state.blocked.kind
-    return error.kind
+def build(config: NoConfig, branches: Sequence[Branch], context: BuildContext) -> Walk:
+    """The walk in the order of the file."""
+    return Walk(branches, context)
 
 
 def bound(config: NoConfig, branches: Sequence[Bound], facts: BoundFacts) -> Bound:
-    """One target after the other; each may have to be waited for after a 429."""
-    total = branches[0]
-    for branch in branches[1:]:
-        total = total.after(branch)
-    return total.with_latency(total.latency + Figure(facts.max_retry_after * len(branches)))
+    """The sum over the targets."""
+    return bound_walk(branches, facts)
 
 
 SEQUENTIAL = StrategyType(
     name="sequential",
     summary="The targets in the order they are written, until one answers.",
     config=NoConfig,
-    build=Sequential,
+    build=build,
     bound=bound,
     emits=(TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut),
     raises=(AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded),
