@@ -6,9 +6,8 @@ from math import inf
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from wizard_dsl.policies._breaker_state import BreakerState, Limits, Ticket
 
@@ -250,6 +249,100 @@ def test_reset_is_closed_with_window_and_growth_emptied() -> None:
     assert state.closed_for(31) == 30
 
 
+def overtake(state: BreakerState, now: float, times: int = 1) -> None:
+    for _ in range(times):
+        state.overtaken(admit(state, now), now)
+
+
+def late(state: BreakerState, now: float, times: int = 1) -> None:
+    for _ in range(times):
+        state.success(admit(state, now), now, late=True)
+
+
+@pytest.mark.parametrize("slow", [overtake, late])
+def test_it_opens_at_slow_ratio_once_minimum_calls_were_seen(slow: Any) -> None:
+    state = breaker(slow_ratio=0.9, minimum_calls=10)
+    slow(state, 0, 9)
+    assert state.state == "closed"
+    slow(state, 1)
+    assert state.state == "open" and state.closed_for(1) == 30
+
+
+def test_slow_and_success_of_one_attempt_are_one_event() -> None:
+    state = breaker(failure_threshold=None, slow_ratio=0.5, minimum_calls=4)
+    late(state, 0, 2)
+    succeed(state, 0)
+    assert state.state == "closed"  # three events, not five
+    succeed(state, 0)
+    assert state.state == "open"
+
+
+def test_an_overtaken_attempt_is_no_success_and_no_failure() -> None:
+    state = breaker(failure_threshold=None, failure_ratio=0.5, slow_ratio=1, minimum_calls=2)
+    succeed(state, 0)
+    overtake(state, 0, 30)
+    assert state.state == "closed" and (state.counts.first, state.counts.second) == (1, 0)
+    fail(state, 0)
+    assert state.state == "open"
+
+
+def test_failures_are_in_time_for_the_slow_ratio() -> None:
+    state = breaker(failure_threshold=None, slow_ratio=0.5, minimum_calls=4)
+    fail(state, 0, 3)
+    overtake(state, 0, 2)
+    assert state.state == "closed"
+    overtake(state, 0)
+    assert state.state == "open"
+
+
+def test_slow_verdicts_older_than_the_window_do_not_count() -> None:
+    state = breaker(slow_ratio=0.5, minimum_calls=2, window=60)
+    overtake(state, 0)
+    succeed(state, 66.1)
+    succeed(state, 66.2)
+    assert state.state == "closed" and state.slow.first == 0
+    overtake(state, 67, 2)
+    assert state.state == "open" and (state.slow.first, state.slow.second) == (0, 0)
+
+
+def test_a_late_stream_that_breaks_stays_one_slow_event() -> None:
+    state = breaker(failure_threshold=None, slow_ratio=0.5, minimum_calls=3)
+    ticket = admit(state, 0)
+    state.success(ticket, 0, late=True)
+    state.failure(ticket, 1)
+    assert (state.counts.first, state.counts.second, state.slow.second) == (0, 1, 1)
+    succeed(state, 1)
+    assert state.state == "closed"  # two events, one of them slow
+    late(state, 1)
+    assert state.state == "open"
+
+
+def test_half_open_an_overtaken_lease_opens_it_again_and_a_late_answer_closes_it() -> None:
+    state = opened()
+    overtake(state, 30)
+    assert state.state == "open" and state.closed_for(30) == 60
+    late(state, 90)
+    assert state.state == "closed" and state.slow.second == 0
+
+
+def test_an_overtaken_attempt_from_before_a_transition_is_dropped() -> None:
+    state = breaker(failure_threshold=1, slow_ratio=0.1, minimum_calls=1)
+    ticket = admit(state, 0)
+    fail(state, 0)
+    lease = admit(state, 30)
+    state.overtaken(ticket, 31)
+    assert state.state == "half_open"
+    state.overtaken(lease, 30 + LEASE + 1)
+    assert state.state == "half_open"  # the lease had expired
+
+
+def test_a_result_on_the_instant_at_which_its_lease_expires_counts() -> None:
+    state = opened()
+    lease = admit(state, 30)
+    state.success(lease, 30 + LEASE)
+    assert state.state == "closed"
+
+
 @given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), max_size=80), st.integers(1, 6))
 def test_a_closed_breaker_opens_exactly_when_the_window_holds_enough_failures(
     verdicts: list[tuple[float, bool]], threshold: int
@@ -270,74 +363,6 @@ def test_a_closed_breaker_opens_exactly_when_the_window_holds_enough_failures(
             assert perhaps >= threshold
             return
         assert surely < threshold
-
-
-class BreakerMachine(RuleBasedStateMachine):
-    """Any order of admissions, verdicts, passing time and manual control keeps the promises."""
-
-    tickets: Bundle[Ticket] = Bundle("tickets")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.state = breaker(failure_threshold=2, half_open_max_calls=2, success_threshold=2, max_reset_timeout=100)
-        self.leases: dict[int, list[float]] = {}
-
-    @rule(seconds=st.floats(0, 40))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule(target=tickets)
-    def call(self) -> Any:
-        closed = self.state.closed_for(self.now)
-        ticket = self.state.admit(self.now, LEASE)
-        assert (ticket is None) == (closed is not None)
-        if ticket is None:
-            return Ticket(-1, False)
-        if ticket.lease:
-            open_leases = [at for at in self.leases.get(ticket.generation, []) if at > self.now]
-            assert len(open_leases) < 2
-            self.leases[ticket.generation] = [*open_leases, self.now + LEASE]
-        return ticket
-
-    def _back(self, ticket: Ticket) -> None:
-        if ticket.lease and self.leases.get(ticket.generation):
-            self.leases[ticket.generation].pop()
-
-    @rule(ticket=tickets)
-    def stream_breaks_or_attempt_fails(self, ticket: Ticket) -> None:
-        before = self.state.generation
-        self.state.failure(ticket, self.now)
-        if ticket.generation != before:
-            assert self.state.generation == before
-
-    @rule(ticket=consumes(tickets))
-    def succeeds(self, ticket: Ticket) -> None:
-        self._back(ticket)
-        self.state.success(ticket, self.now)
-
-    @rule(ticket=consumes(tickets))
-    def says_nothing(self, ticket: Ticket) -> None:
-        before = self.state.generation, self.state.state
-        self._back(ticket)
-        self.state.neutral(ticket)
-        assert (self.state.generation, self.state.state) == before
-
-    @rule(control=st.sampled_from(["force_open", "force_close", "reset"]))
-    def is_controlled(self, control: str) -> None:
-        getattr(self.state, control)()
-
-    @invariant()
-    def waits_are_bounded_and_counts_never_negative(self) -> None:
-        wait = self.state.closed_for(self.now)
-        assert wait is None or wait == inf or 0 < wait <= 100
-        assert self.state.counts.first >= 0 and self.state.counts.second >= 0
-        if self.state.state == "closed":
-            assert self.state.counts.second < 2
-
-
-TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.parametrize("reset", [10.0, 1000.0])

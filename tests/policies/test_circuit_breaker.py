@@ -10,6 +10,7 @@ import pytest
 
 from wizard_dsl.core.errors import AllFallbacksFailed, CircuitOpen, ServerError, WizardError
 from wizard_dsl.core.events import BreakerChanged, ObserverFailed, TargetSkipped
+from wizard_dsl.core.run import Branch
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER, Breaker, CircuitBreakerConfig
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.rate_limit import RATE_LIMIT
@@ -314,6 +315,54 @@ def test_a_listener_that_raises_is_reported_and_holds_no_lease(commit: Commit) -
     run(main())
 
 
+async def overtaken(chain: ScriptedChain, reason: Literal["", "overtaken"], commit: Commit) -> None:
+    """An attempt that is cancelled after a second, for `reason`."""
+    cell = Branch()
+    loser = asyncio.ensure_future(chain.ask(commit=commit, branch=cell))
+    await asyncio.sleep(1)
+    cell.reason = reason
+    loser.cancel()
+    await asyncio.wait([loser])
+    assert loser.cancelled()
+
+
+def test_a_hanging_target_does_not_hide_behind_hedges(commit: Commit) -> None:
+    async def main() -> None:
+        chain = build([{"reply": "slow", "first_chunk": "5s", "times": "forever"}])
+        for _ in range(12):
+            await overtaken(chain, "", commit)
+        assert breaker_of(chain).state.slow.first == 0
+        for _ in range(10):
+            await overtaken(chain, "overtaken", commit)
+        told = [(event.before, event.after) for event in chain.events(BreakerChanged)]  # type: ignore[attr-defined]
+        assert told == [("closed", "open")]
+
+    run(main())
+
+
+def test_first_content_later_than_slow_after_is_slow_and_a_success(commit: Commit) -> None:
+    async def main() -> None:
+        on_time, late = {"reply": "a", "first_chunk": "2s"}, {"reply": "a", "first_chunk": "2001ms"}
+        chain = build([on_time, late, late], slow_after="2s", slow_ratio="60%", minimum_calls=3)
+        for seen in ((1, 0), (2, 1)):
+            await chain.answer(commit=commit)
+            state = breaker_of(chain).state
+            assert (state.counts.first, state.slow.second) == seen
+        await chain.answer(commit=commit)
+        assert state.state == "open"
+
+    run(main())
+
+
+def test_the_rest_of_a_stream_may_take_its_time() -> None:
+    async def main() -> None:
+        chain = build([{"reply": "a b c", "chunk_every": "3s"}], slow_after="2s")
+        await chain.answer(commit="content")
+        assert breaker_of(chain).state.slow.second == 0
+
+    run(main())
+
+
 def test_manual_control_opens_closes_and_resets() -> None:
     async def main() -> None:
         chain = build(["hello", 503, 503, "hello"], failure_threshold=1)
@@ -348,7 +397,9 @@ def test_keys_that_do_not_fit_together_are_pointed_out() -> None:
         return list(CIRCUIT_BREAKER.check(CircuitBreakerConfig(**keys)))
 
     assert check() == []
-    assert "can never open" in check(failure_threshold="off")[0]
+    assert "can ever open" in check(failure_threshold="off")[0]
+    assert check(failure_threshold="off", slow_after="5s") == []
     assert "below reset_timeout" in check(max_reset_timeout="1s")[0]
     assert "at most 100%" in check(failure_ratio="150%")[0]
+    assert "slow_ratio" in check(slow_ratio="0%")[0]
     assert "window" in check(window="0s")[0]

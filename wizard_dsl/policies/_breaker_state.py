@@ -2,6 +2,11 @@
 
 A transition starts a new generation; results that belong to an older one are dropped. Half-open admits a bounded
 number of leases, each with an expiry, so a call that never comes back cannot keep the breaker half-open.
+
+An attempt is one event. `counts` holds its success or failure; `slow` what was slow: an attempt that a hedge overtook
+has no other verdict, one whose first content came late is a success besides, and stays slow should its stream break.
+A half-open breaker is closed by a late answer, because it is one, and opened again by an overtaken lease: were that
+neutral, a hanging target would be asked for ever, behind hedges.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     failure_threshold: int | None = 5
     failure_ratio: float | None = None
+    slow_ratio: float = 0.9
     minimum_calls: int = 10
     window: float = 60.0
     reset_timeout: float = 30.0
@@ -49,11 +55,14 @@ class Ticket:
 class BreakerState:
     """See the module. `state` and `generation` are read by others, never written."""
 
-    __slots__ = ("_leases", "_limits", "_opened_until", "_successes", "_timeout", "counts", "generation", "state")
+    __slots__ = (
+        "_leases", "_limits", "_opened_until", "_successes", "_timeout", "counts", "generation", "slow", "state",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.counts = Counts(limits.window)  # first: successes, second: failures
+        self.slow = Counts(limits.window)  # first: overtaken, second: successes that came late
         self.state: State = "closed"
         self.generation = 0
         self._leases: dict[Ticket, float] = {}
@@ -95,13 +104,15 @@ class BreakerState:
 
     # -- verdicts -----------------------------------------------------------------------------------
 
-    def success(self, ticket: Ticket, now: float) -> None:
-        """The attempt answered, or its stream brought the first content."""
+    def success(self, ticket: Ticket, now: float, *, late: bool = False) -> None:
+        """The attempt answered, or its stream brought the first content; `late`, if only after `slow_after`."""
         if not self._take_back(ticket, now):
             return
         ticket.succeeded = True
         if self.state != "half_open":
             ticket.bucket = self.counts.add_first(now)
+            if late:
+                self.slow.add_second(now)
             self._judge(now)
             return
         self._successes += 1
@@ -110,6 +121,16 @@ class BreakerState:
             self._change("closed")
             self._timeout = self._limits.reset_timeout
             ticket.generation = self.generation
+
+    def overtaken(self, ticket: Ticket, now: float) -> None:
+        """The attempt was given up because a hedge answered first."""
+        if not self._take_back(ticket, now):
+            return
+        if self.state == "half_open":
+            self._open(now, self._grown())
+            return
+        self.slow.add_first(now)
+        self._judge(now)
 
     def failure(self, ticket: Ticket, now: float) -> None:
         """The attempt failed; or, after its success, its stream broke, and this replaces the success."""
@@ -132,24 +153,38 @@ class BreakerState:
         self._leases.pop(ticket, None)
 
     def _take_back(self, ticket: Ticket, now: float) -> bool:
-        """Whether the result still counts. A lease is given back; the result of one that had expired is dropped."""
+        """Whether the result still counts. A lease is given back; the result of one that had expired is dropped, that
+        of one which expires on this instant counts."""
         if ticket.generation != self.generation:
             return False
-        return not ticket.lease or self._leases.pop(ticket, now) > now
+        if not ticket.lease:
+            return True
+        expires = self._leases.pop(ticket, None)
+        return expires is not None and expires >= now
 
     def _judge(self, now: float) -> None:
-        limits, failures = self._limits, self.counts.second
-        if self.state != "closed" or not failures:
+        if not (self.counts.second or self.slow.first or self.slow.second) or self.state != "closed":
             return
-        total = failures + self.counts.first
-        many = limits.failure_threshold is not None and failures >= limits.failure_threshold
-        often = (
-            limits.failure_ratio is not None
-            and total >= max(1, limits.minimum_calls)
-            and failures >= limits.failure_ratio * total - _DUST
-        )
-        if many or often:
+        if self._fails() or self._hangs(now):
             self._open(now, self._limits.reset_timeout)
+
+    def _fails(self) -> bool:
+        limits, failures = self._limits, self.counts.second
+        if limits.failure_threshold is not None and failures >= limits.failure_threshold:
+            return True
+        return limits.failure_ratio is not None and self._reaches(
+            limits.failure_ratio, failures, failures + self.counts.first
+        )
+
+    def _hangs(self, now: float) -> bool:
+        slow = self.slow
+        slow.advance(now)
+        self.counts.advance(now)
+        total = self.counts.first + self.counts.second + slow.first
+        return self._reaches(self._limits.slow_ratio, slow.first + slow.second, total)
+
+    def _reaches(self, ratio: float, part: int, total: int) -> bool:
+        return part > 0 and total >= max(1, self._limits.minimum_calls) and part >= ratio * total - _DUST
 
     # -- transitions --------------------------------------------------------------------------------
 
@@ -168,6 +203,7 @@ class BreakerState:
         self._leases.clear()
         self._successes = 0
         self.counts.clear()
+        self.slow.clear()
 
     def force_open(self) -> None:
         """Admit nothing until `reset`; never probes."""

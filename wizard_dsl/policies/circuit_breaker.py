@@ -5,6 +5,10 @@ failures in the window open it; after `reset_timeout` it is half-open and admits
 it, one failure opens it for twice as long. A stream is a success at its first content; if it breaks later, a
 failure takes that success's place.
 
+A target that hangs fails nothing while hedges answer in its place: an attempt that a hedge overtook is slow, and so is
+one whose first content came later than `slow_after` (of a whole answer: the answer). Slow attempts open the breaker
+at a ratio of their own.
+
 pybreaker carries the state's name and the listeners; the window, the verdicts and the leases are ours, because
 the library counts consecutive failures, reads the process's clock and knows neither streams nor cancellation.
 """
@@ -21,12 +25,15 @@ from msgspec import Meta
 from wizard_dsl.core.bound import bound_unchanged
 from wizard_dsl.core.component import (
     Duration,
+    DurationOrOff,
     Example,
     PolicyConfig,
     PolicyType,
+    Ratio,
     RatioOrOff,
     Rung,
     Scope,
+    seconds,
 )
 from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, Verdict, WizardError
 from wizard_dsl.core.events import BreakerChanged, ObserverFailed
@@ -51,13 +58,18 @@ class CircuitBreakerConfig(PolicyConfig, frozen=True):
     ] = 5
     window: Annotated[Duration, Meta(description="how long verdicts count")] = "60s"
     failure_ratio: Annotated[RatioOrOff, Meta(description="share of failures in the window that opens it")] = "off"
-    minimum_calls: Annotated[int, Meta(ge=1, description="verdicts before the ratio means anything")] = 10
+    minimum_calls: Annotated[int, Meta(ge=1, description="verdicts before a ratio means anything")] = 10
     trip_on: Annotated[TripOn, Meta(description="{kind or status: a failure?}, over the error table")] = {}
     per: Annotated[Literal["target", "chain"], Meta(description="whose verdicts are counted")] = "target"
     reset_timeout: Annotated[Duration, Meta(description="open that long, then half-open")] = "30s"
     max_reset_timeout: Annotated[Duration, Meta(description="it doubles up to that")] = "5m"
     half_open_max_calls: Annotated[int, Meta(ge=1, description="calls admitted at once while half-open")] = 1
     success_threshold: Annotated[int, Meta(ge=1, description="successes that close it")] = 1
+    slow_after: Annotated[
+        DurationOrOff,
+        Meta(description="an attempt is slow whose first content comes later; overtaken by a hedge, always"),
+    ] = "off"
+    slow_ratio: Annotated[Ratio, Meta(description="share of slow attempts in the window that opens it")] = "90%"
 
 
 class Breaker:
@@ -123,7 +135,7 @@ def _circuit_type() -> Any:
 class CircuitBreaker:
     """The gate of one target, and its verdicts."""
 
-    __slots__ = ("_breaker", "_emit", "_next", "_now", "_path", "_state", "_target", "_trip_on")
+    __slots__ = ("_breaker", "_emit", "_next", "_now", "_path", "_slow_after", "_state", "_target", "_trip_on")
 
     def __init__(self, config: CircuitBreakerConfig, next: Handler, context: BuildContext) -> None:
         self._next = next
@@ -131,6 +143,7 @@ class CircuitBreaker:
         self._emit = context.emit
         self._path = context.path
         self._trip_on = config.trip_on
+        self._slow_after = seconds(config.slow_after)
         self._breaker = context.shared.state(
             "circuit_breaker", context.scope_key, lambda: Breaker(limits(config), context.clock.wall)
         )
@@ -151,9 +164,10 @@ class CircuitBreaker:
             self._judge(ticket, error, run)
             raise
         except BaseException:
-            self._state.neutral(ticket)
+            self._cancelled(ticket, run)
             raise
-        self._state.success(ticket, self._now())
+        after = self._now()
+        self._state.success(ticket, after, late=self._slow_after is not None and after - now > self._slow_after)
         self._tell(run)
         if response.outcome is None:
             response.on_end(lambda outcome: self._ended(ticket, outcome, run))
@@ -164,6 +178,14 @@ class CircuitBreaker:
         if outcome.error is not None and verdict(outcome.error, self._trip_on) == "failure":
             self._state.failure(ticket, self._now())
             self._tell(run)
+
+    def _cancelled(self, ticket: Ticket, run: Run) -> None:
+        """Who cancels a hedge's loser writes why into its branch; any other cancellation says nothing."""
+        if run.branch is not None and run.branch.reason == "overtaken":
+            self._state.overtaken(ticket, self._now())
+            self._tell(run)
+        else:
+            self._state.neutral(ticket)
 
     def _judge(self, ticket: Ticket, error: WizardError, run: Run) -> None:
         if verdict(error, self._trip_on) == "failure":
@@ -198,6 +220,7 @@ def limits(config: CircuitBreakerConfig) -> Limits:
     return Limits(
         failure_threshold=None if config.failure_threshold == "off" else config.failure_threshold,
         failure_ratio=None if config.failure_ratio == "off" else parse_ratio(config.failure_ratio),
+        slow_ratio=parse_ratio(config.slow_ratio),
         minimum_calls=config.minimum_calls,
         window=parse_duration(config.window),
         reset_timeout=parse_duration(config.reset_timeout),
@@ -210,12 +233,14 @@ def limits(config: CircuitBreakerConfig) -> Limits:
 def check(config: CircuitBreakerConfig) -> list[str]:
     """Sentences about keys that do not fit together."""
     found = []
-    if config.failure_threshold == "off" and config.failure_ratio == "off":
-        found.append("failure_threshold and failure_ratio are both off: it can never open")
+    if config.failure_threshold == "off" and config.failure_ratio == "off" and config.slow_after == "off":
+        found.append("failure_threshold, failure_ratio and slow_after are all off: no failure can ever open it")
     if parse_duration(config.max_reset_timeout) < parse_duration(config.reset_timeout):
         found.append(f"max_reset_timeout ({config.max_reset_timeout}) is below reset_timeout ({config.reset_timeout})")
-    if config.failure_ratio != "off" and not 0 < parse_ratio(config.failure_ratio) <= 1:
-        found.append(f"failure_ratio ({config.failure_ratio}) must be above 0% and at most 100%")
+    for name in ("failure_ratio", "slow_ratio"):
+        ratio = getattr(config, name)
+        if ratio != "off" and not 0 < parse_ratio(ratio) <= 1:
+            found.append(f"{name} ({ratio}) must be above 0% and at most 100%")
     if parse_duration(config.window) == 0:
         found.append("window must be longer than 0s")
     return found
@@ -240,6 +265,7 @@ CIRCUIT_BREAKER = PolicyType(
             "Open when half of at least twenty calls fail",
             "circuit_breaker: {failure_threshold: off, failure_ratio: 50%, minimum_calls: 20}",
         ),
+        Example("Open when most answers begin late", "circuit_breaker: {slow_after: 20s, slow_ratio: 60%}"),
         Example("A 429 counts as a failure too", "circuit_breaker: {trip_on: {rate_limited: true}}"),
     ),
     check=check,
