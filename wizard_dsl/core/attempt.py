@@ -18,6 +18,7 @@ from wizard_dsl.core.messages import Completion, Request, Usage, estimate_tokens
 from wizard_dsl.core.run import Attempt, Run
 
 if TYPE_CHECKING:
+    from wizard_dsl.core.estimates import Sample
     from wizard_dsl.core.node import BuildContext, Handler
     from wizard_dsl.core.response import Outcome, Response
     from wizard_dsl.core.target import Prices
@@ -29,7 +30,7 @@ _UNCERTAIN = frozenset({"timeout", "cancelled", "mid_stream", "deadline"})
 class AttemptFrame:
     """Calls the provider node `next` for one target. `params` are the target's own and win over the request's."""
 
-    __slots__ = ("_chain", "_clock", "_emit", "_next", "_params", "_path", "_prices", "_target")
+    __slots__ = ("_chain", "_clock", "_emit", "_estimate", "_next", "_params", "_path", "_prices", "_target")
 
     def __init__(self, next: Handler, context: BuildContext, params: Mapping[str, Any], prices: Prices | None) -> None:
         self._next = next
@@ -37,7 +38,9 @@ class AttemptFrame:
         self._emit = context.emit
         self._path = context.path
         self._chain = context.chain
-        self._target = context.require_target().name
+        target = context.require_target()
+        self._target = target.name
+        self._estimate = target.state.estimate
         self._params = dict(params)
         self._prices = prices
 
@@ -106,10 +109,20 @@ class AttemptFrame:
             row.request_id = getattr(error, "request_id", None)
             row.message = error.message
             self._close(row, request, run, error.kind, seen or error.partial, getattr(error, "sent", True))
+            if error.row.verdict == "failure":
+                self._observe(row, run, False, at_least=error.kind == "timeout")
         else:
             cancelled = not isinstance(error, Exception)
             row.message = None if cancelled else f"{type(error).__name__}: {error}"
             self._close(row, request, run, "cancelled" if cancelled else "malformed_response", None, None)
+            if cancelled and run.branch is not None and run.branch.reason == "overtaken":
+                self._observe(row, run, None, at_least=True)
+
+    def _observe(self, row: Attempt, run: Run, ok: bool | None, at_least: bool = False) -> Sample:
+        """Tell the target's estimate how long the attempt took up to now: to its commit point, or at least that."""
+        now = self._clock.now()
+        seconds = now - run.transcript.started - row.started
+        return self._estimate.add(now, seconds, ok, at_least=at_least, streamed=run.commit == "content")
 
     def _refuse_empty(self, row: Attempt, request: Request, run: Run, response: Response) -> None:
         """An answer that claims to have stopped and says nothing is garbage, unless the step allows it."""
@@ -134,15 +147,20 @@ class AttemptFrame:
             if run.total is not None:
                 response.within(run.total - (now - run.transcript.started - row.started))
         streamed = response.outcome is None
-        response.on_end(lambda outcome: self._ended(row, request, run, outcome, streamed))
+        sample = self._observe(row, run, True)
+        response.on_end(lambda outcome: self._ended(row, request, run, outcome, sample, streamed))
 
-    def _ended(self, row: Attempt, request: Request, run: Run, outcome: Outcome, streamed: bool) -> None:
+    def _ended(
+        self, row: Attempt, request: Request, run: Run, outcome: Outcome, sample: Sample, streamed: bool
+    ) -> None:
         error = outcome.error
         if error is not None:
             error.attempt = row.number
             error.where = error.where or self._target
             row.message = error.message
             kind = error.kind
+            if error.row.verdict == "failure":
+                sample.ok = False
         else:
             kind = "ok" if outcome.kind == "completed" else "cancelled"
         row.request_id = outcome.completion.request_id

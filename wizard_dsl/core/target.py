@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, WizardError
+from wizard_dsl.core.estimates import Estimate
 
 if TYPE_CHECKING:
     from wizard_dsl.core.messages import Usage
@@ -67,13 +68,15 @@ class Blocked(msgspec.Struct, frozen=True):
 
 
 class TargetState:
-    """State of a target that all its users share: until when a provider's refusal blocks it."""
+    """State of a target that all its users share: until when a provider's refusal blocks it, and how it has been
+    answering lately."""
 
-    __slots__ = ("blocked", "key")
+    __slots__ = ("blocked", "estimate", "key")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.blocked: Blocked | None = None
+        self.estimate = Estimate()
 
     def block(self, until: float, kind: str) -> None:
         """Remember a refusal; a longer block that is known already stays."""

@@ -90,6 +90,8 @@ def build_chain(
     *,
     overrides: Mapping[str, Sequence[Policy]] | None = None,
     strategy: StrategyType = SEQUENTIAL,
+    strategy_config: Mapping[str, Any] | None = None,
+    listed: Sequence[str] | None = None,
     facts: Mapping[str, Facts] | None = None,
     shared: SharedState | None = None,
     name: str = "chain",
@@ -101,7 +103,8 @@ def build_chain(
     """Fold `policies` (any scope) around targets that play `scripts`; must be called while a loop runs.
 
     `overrides` are the policies of single targets, in place of those of target scope. Chains that are given the
-    same `shared` state share their targets.
+    same `shared` state share their targets. `strategy_config` holds the strategy's keys; `listed` names the targets in
+    the order of the chain, where one may stand twice: both play the same script.
     """
     clock = LoopClock()
     shared = shared or SharedState()
@@ -111,11 +114,12 @@ def build_chain(
     build = _Builder(base, policies, seed)
     played = {each: Script(each, items) for each, items in scripts.items()}
     branches = []
-    for position, (each, script) in enumerate(played.items()):
+    for position, each in enumerate(played if listed is None else listed):
         state = shared.state("target", each, lambda each=each: TargetState(each))  # type: ignore[misc]
         target = Target(each, position, state, (facts or {}).get(each, Facts()))
-        branches.append(build.branch(target, script, (overrides or {}).get(each)))
-    handler = build.outer(strategy.build(msgspec.convert({}, strategy.config), branches, base).call)
+        branches.append(build.branch(target, played[each], (overrides or {}).get(each)))
+    config = msgspec.convert(dict(strategy_config or {}), strategy.config)
+    handler = build.outer(strategy.build(config, branches, base).call)
     targets = {branch.target.name: branch.target for branch in branches}
     return ScriptedChain(handler, chain, played, targets, clock, shared, Transcript(clock.now()))
 
