@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wizard_dsl.policies._bucket import Bucket
+from wizard_dsl.policies._line import Taken
 
 STEPS = st.lists(st.tuples(st.floats(0, 10), st.sampled_from(["take", "give"])), max_size=100)
 
@@ -18,7 +19,7 @@ def test_the_level_is_never_negative_and_never_above_burst(
     bucket, now = Bucket(rate, burst), 0.0
     for gap, step in steps:
         now += gap
-        bucket.take(now) if step == "take" else bucket.give(now, now)
+        bucket.take(now) if step == "take" else bucket.give(Taken(now), now)
         assert 0 <= bucket.level(now) <= burst
 
 
@@ -53,7 +54,7 @@ def test_it_is_full_at_the_start_and_gains_rate_a_second() -> None:
     bucket = Bucket(2.0, 3)
     assert [bucket.take(0.0) is not None for _ in range(4)] == [True, True, True, False]
     assert bucket.wait(0.0, 1) == 0.5 and bucket.wait(0.0, 4) == 2.0
-    assert bucket.take(0.5) == 0.5 and bucket.take(0.6) is None
+    assert bucket.take(0.5) == Taken(0.5) and bucket.take(0.6) is None
 
 
 def test_a_token_given_back_is_there_for_the_next() -> None:

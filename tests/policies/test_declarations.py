@@ -65,7 +65,7 @@ def test_the_scalar_names_a_field_and_every_field_is_described(type: PolicyType)
         (RETRY, {"backoff": {"server": "quadratic"}}),
         (RETRY, {"when": "error.status == 503"}),
         (RETRY_BUDGET, {"ratio": 0.2}),
-        (RATE_LIMIT, {"windows": ["100000 tokens/minute"]}),
+        (RATE_LIMIT, {"rate": "100000 tokens/minute"}),
         (RATE_LIMIT, {"rate": "0/s"}),
         (RATE_LIMIT, {"burst": 0}),
         (RATE_LIMIT, {"follow_headers": True}),
@@ -91,7 +91,7 @@ def test_what_is_not_in_the_grammar_is_refused(type: PolicyType, raw: dict[str, 
     [
         (RETRY, {"max_attempts": 3, "base": "1s", "multiplier": 2, "max_delay": "30s", "jitter": 0.25}),
         (RETRY_BUDGET, {"ratio": "20%", "floor": "3/s", "window": "10s"}),
-        (RATE_LIMIT, {"rate": "10/s", "burst": 20, "windows": [], "per": "target"}),
+        (RATE_LIMIT, {"rate": "10/s", "burst": 20, "windows": [], "per": "target", "token_estimate": 1000}),
         (
             CIRCUIT_BREAKER,
             {

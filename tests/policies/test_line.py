@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wizard_dsl.core.clock import LoopClock
+from wizard_dsl.core.units import Rate
 from wizard_dsl.policies._bucket import Bucket
-from wizard_dsl.policies._line import Line
+from wizard_dsl.policies._line import Line, Taken
+from wizard_dsl.policies._windows import Windows
 from wizard_dsl.policies.concurrency import Places
 from wizard_dsl.testing.virtual import run
 
 NEVER = 1e9
 
 
-async def noted(name: int, wait: Awaitable[float | None], log: list[tuple[int, float]]) -> float | None:
+async def noted(name: int, wait: Awaitable[Taken | None], log: list[tuple[int, float]]) -> Taken | None:
     token = await wait
     if token is not None:
         log.append((name, round(asyncio.get_running_loop().time(), 6)))
@@ -202,5 +204,42 @@ def test_cancelling_all_leaves_nothing_behind() -> None:
             await waiters[0]
         await asyncio.wait(waiters)
         assert not line._queue and line._timer is None
+
+    run(main())
+
+
+def test_one_who_needs_many_tokens_is_not_overtaken_by_those_who_need_few() -> None:
+    async def main() -> None:
+        clock = LoopClock()
+        line, log = Line(Windows([Rate(100, 60, True)], clock.wall), clock), list[tuple[int, float]]()
+        first = line.take(0.0, 80)
+        waiters = [
+            asyncio.ensure_future(noted(name, line.stand(NEVER, need), log)) for name, need in enumerate((90, 5))
+        ]
+        await asyncio.sleep(1)
+        assert line.take(clock.now(), 1) is None
+        assert line.wait(clock.now(), 5) == pytest.approx(106.4, abs=0.01)
+        assert first is not None
+        line.settle(first, 10)  # room for 90 and no more
+        await waiters[0]
+        assert log == [(0, 1.0)]
+        await waiters[1]
+        assert [name for name, _ in log] == [0, 1] and log[1][1] > 60
+
+    run(main())
+
+
+def test_a_cancelled_reservation_at_the_head_lets_the_small_ones_pass_at_once() -> None:
+    async def main() -> None:
+        clock = LoopClock()
+        line, log = Line(Windows([Rate(100, 60, True)], clock.wall), clock), list[tuple[int, float]]()
+        line.take(0.0, 80)
+        waiters = [
+            asyncio.ensure_future(noted(name, line.stand(NEVER, need), log)) for name, need in enumerate((90, 5))
+        ]
+        await asyncio.sleep(1)
+        waiters[0].cancel()
+        await asyncio.wait(waiters)
+        assert log == [(1, 1.0)] and line._queued == 0
 
     run(main())

@@ -20,7 +20,7 @@ class Wall:
         return self.now
 
 
-def windows(*rates: tuple[float, float], now: float = EPOCH) -> tuple[Windows, Wall]:
+def windows(*rates: tuple[float, float] | tuple[float, float, bool], now: float = EPOCH) -> tuple[Windows, Wall]:
     wall = Wall(now)
     return Windows([Rate(*rate) for rate in rates], wall), wall
 
@@ -107,9 +107,70 @@ def test_no_calendar_window_ever_admits_more_than_its_limit(limit: int, gaps: li
 
 def test_the_library_can_look_clear_and_is_told_what_is_not_kept() -> None:
     gate, _ = windows((2, 60))
-    limiter, (item,) = gate._limiter, gate._items
-    assert take(gate, 5) == 2 and not limiter.test(item)
-    limiter.clear(item)
-    assert limiter.test(item) and take(gate, 5) == 2
+    limiter, item = gate._limiter, gate._windows[0].item
+    assert take(gate, 5) == 2 and not limiter.test(item, "requests")
+    limiter.clear(item, "requests")
+    assert limiter.test(item, "requests") and take(gate, 5) == 2
     with pytest.raises(NotImplementedError, match="only sliding windows"):
         FixedWindowRateLimiter(limiter.storage).hit(item)
+
+
+def test_calls_and_llm_tokens_are_counted_in_one_step_and_a_call_counts_in_both_or_in_none() -> None:
+    gate, wall = windows((3, 60), (1000, 60, True))
+    assert gate.take(0.0, 600) is not None
+    assert gate.take(0.0, 500) is None
+    assert [gate.take(0.0, 200) is not None for _ in range(3)] == [True, True, False]
+    wall.now += 120
+    assert gate.take(0.0, 1000) is not None
+
+
+def test_equal_windows_of_requests_and_tokens_do_not_share_a_counter() -> None:
+    gate, _ = windows((10, 60), (10, 60, True))
+    assert [gate.take(0.0, 5) is not None for _ in range(3)] == [True, True, False]
+
+
+def test_what_was_not_used_is_room_again_and_what_was_used_besides_is_a_debt() -> None:
+    gate, wall = windows((1000, 60, True))
+    first = gate.take(0.0, 900)
+    assert first is not None and gate.take(0.0, 200) is None
+    gate.settle(first, 100, 0.0)
+    second = gate.take(0.0, 900)
+    assert second is not None
+    gate.settle(second, 2900, 0.0)
+    assert gate.take(0.0, 1) is None
+    told = gate.wait(0.0, 1, 0, 400)
+    wall.now += told - 0.01
+    assert gate.take(0.0, 400) is None
+    wall.now += 0.01
+    assert gate.take(0.0, 400) is not None
+    assert 60 < told < 120
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 40), st.integers(1, 500), st.integers(0, 500)), max_size=40),
+    st.integers(1, 500),
+    st.floats(0, 100),
+)
+def test_whoever_needs_tokens_and_waits_as_long_as_told_has_them(
+    steps: list[tuple[float, int, int]], need: int, offset: float
+) -> None:
+    gate, wall = windows((500, 60, True), now=EPOCH + offset)
+    for gap, tokens, used in steps:
+        wall.now += gap
+        taken = gate.take(0.0, tokens)
+        if taken is not None:
+            gate.settle(taken, used, 0.0)
+    wall.now += gate.wait(0.0, 1, 0, need)
+    assert gate.take(0.0, need) is not None
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.integers(1, 100)), max_size=60))
+def test_no_calendar_window_admits_more_tokens_than_its_limit(steps: list[tuple[float, int]]) -> None:
+    gate, wall = windows((100, 60, True))
+    admitted: dict[int, int] = {}
+    for gap, tokens in steps:
+        wall.now += gap
+        if gate.take(0.0, tokens) is not None:
+            number = int(wall.now // 60)
+            admitted[number] = admitted.get(number, 0) + tokens
+    assert all(count <= 100 for count in admitted.values())

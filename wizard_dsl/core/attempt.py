@@ -14,7 +14,7 @@ import msgspec
 from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, MalformedResponse, WizardError
 from wizard_dsl.core.events import AttemptEnded, AttemptStarted, ObserverFailed, StreamCommitted, StreamEnded
 from wizard_dsl.core.guard import Guard
-from wizard_dsl.core.messages import Completion, Request, Usage, estimate_tokens
+from wizard_dsl.core.messages import Completion, Request, Usage, usage_seen
 from wizard_dsl.core.run import Attempt, Run
 
 if TYPE_CHECKING:
@@ -181,14 +181,9 @@ class AttemptFrame:
 
 def _usage(request: Request, kind: str, seen: Completion | None) -> Usage | None:
     """The provider's usage, else an estimate of what was seen; None where nothing was."""
-    if seen is None:
+    if seen is None or (seen.usage is None and kind != "ok" and not seen.is_answer):
         return None
-    if seen.usage is not None:
-        return seen.usage
-    if kind != "ok" and not seen.is_answer:
-        return None
-    size = len(seen.text.encode()) + len(seen.reasoning.encode()) + sum(len(c.arguments) for c in seen.tool_calls)
-    return Usage(estimate_tokens(request.size()), estimate_tokens(size), confidence="estimated")
+    return usage_seen(request, seen)
 
 
 def _cost(row: Attempt, kind: str, sent: bool | None, prices: Prices | None) -> tuple[float | None, Any]:

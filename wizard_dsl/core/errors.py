@@ -204,8 +204,16 @@ class RateLimitExceeded(Rejected):
     kind = "local_limit"
     suggestion = "raise the limit or its max_wait, or lower the concurrency"
 
-    def __init__(self, message: str, *, limit: str, where: str = "", retry_after: float | None = None) -> None:
-        super().__init__(message, where=where, retry_after=retry_after)
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: str,
+        where: str = "",
+        suggestion: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, where=where, suggestion=suggestion, retry_after=retry_after)
         self.limit = limit
 
 

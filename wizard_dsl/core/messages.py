@@ -182,6 +182,14 @@ def estimate_tokens(size: int) -> int:
     return -(-size // BYTES_PER_TOKEN)
 
 
+def usage_seen(request: Request, seen: Completion) -> Usage:
+    """The provider's usage, else an estimate from the sizes of what was asked and of what was seen."""
+    if seen.usage is not None:
+        return seen.usage
+    size = len(seen.text.encode()) + len(seen.reasoning.encode()) + sum(len(c.arguments) for c in seen.tool_calls)
+    return Usage(estimate_tokens(request.size()), estimate_tokens(size), confidence="estimated")
+
+
 class Assembler:
     """Folds deltas into a completion; text is joined only when asked for."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from wizard_dsl.policies._line import Taken
+
 #: Floating-point dust: a token that is due at t must be there at t.
 _DUST: Final = 1e-9
 
@@ -29,17 +31,20 @@ class Bucket:
         self._at = now if self._at is None else max(now, self._at)
         return self._level
 
-    def take(self, now: float) -> float | None:
-        """Take one token, if there is one; what is returned gives it back."""
+    def take(self, now: float, tokens: int = 0) -> Taken | None:
+        """Take one token, if there is one. It counts requests: LLM tokens are none of its business."""
         if self.level(now) < 1.0 - _DUST:
             return None
         self._level = max(0.0, self._level - 1.0)
-        return now
+        return Taken(now, tokens)
 
-    def give(self, token: float, now: float) -> None:
+    def give(self, taken: Taken, now: float) -> None:
         """Put a token back."""
         self._level = min(self._burst, self.level(now) + 1.0)
 
-    def wait(self, now: float, place: int) -> float:
+    def settle(self, taken: Taken, used: int, now: float) -> None:
+        """A request is a request, whatever it used."""
+
+    def wait(self, now: float, place: int, ahead: int = 0, tokens: int = 0) -> float:
         """Seconds until the one at `place` (from 1) of a queue has its token."""
         return max(0.0, (place - self.level(now)) / self._rate)

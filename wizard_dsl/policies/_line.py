@@ -1,13 +1,19 @@
 """A queue before a gate: first come, first served, each woken when its own turn is due.
 
 The gate is a pure state machine that says whether one may pass now, and when the next could. There is one timer
-for the head of the queue and one for each waiter's patience; nothing polls.
+for the head of the queue and one for each waiter's patience; nothing polls. Who needs many LLM tokens stands at
+the head until there are so many: those who need few do not overtake.
+
+What nodes use of a line is `take`, `give`, `settle`, `wait` and `stand`; another line, such as one that several
+processes share, has just these.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
 
 from wizard_dsl.core.clock import Clock, Timer, settle
 from wizard_dsl.core.errors import AttemptFailed, Rejected
@@ -21,46 +27,65 @@ if TYPE_CHECKING:
 DUST: Final = 1e-9
 
 
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """What one call took: a request or a place, at `at` by the gate's own clock, and so many LLM `tokens`."""
+
+    at: float
+    tokens: int = 0
+
+
 class Gate(Protocol):
-    """`take` returns a token that gives the place back, None where there is none now; `wait` is None where only
-    a release can tell."""
+    """`take` is None where there is no room now, `give` takes all of it back, and `settle` replaces the LLM tokens
+    that were taken by those that were `used`. `wait` tells the one at `place` (from 1) of a queue, which needs `tokens`
+    and those before it `ahead`, in how many seconds it could go at the earliest; None where only a release can tell."""
 
-    def take(self, now: float, /) -> float | None: ...
+    def take(self, now: float, tokens: int, /) -> Taken | None: ...
 
-    def give(self, token: float, now: float, /) -> None: ...
+    def give(self, taken: Taken, now: float, /) -> None: ...
 
-    def wait(self, now: float, place: int, /) -> float | None: ...
+    def settle(self, taken: Taken, used: int, now: float, /) -> None: ...
+
+    def wait(self, now: float, place: int, ahead: int, tokens: int, /) -> float | None: ...
 
 
 class Line:
     """One queue, shared by all nodes of one scope."""
 
-    __slots__ = ("_clock", "_gate", "_queue", "_timer")
+    __slots__ = ("_clock", "_gate", "_queue", "_queued", "_timer")
 
     def __init__(self, gate: Gate, clock: Clock) -> None:
         self._gate = gate
         self._clock = clock
-        self._queue: OrderedDict[Future[float | None], None] = OrderedDict()
+        self._queue: OrderedDict[Future[Taken | None], int] = OrderedDict()
+        self._queued = 0  # LLM tokens that those in the queue need
         self._timer: Timer | None = None
 
-    def take(self, now: float) -> float | None:
-        """Pass at once, if nobody waits and the gate is free."""
-        return None if self._queue else self._gate.take(now)
+    def take(self, now: float, tokens: int = 0) -> Taken | None:
+        """Pass at once, if nobody waits and the gate has room."""
+        return None if self._queue else self._gate.take(now, tokens)
 
-    def give(self, token: float) -> None:
-        """Give a place back; those who wait move up."""
-        self._gate.give(token, self._clock.now())
+    def give(self, taken: Taken) -> None:
+        """Give all of it back; those who wait move up."""
+        self._gate.give(taken, self._clock.now())
         if self._queue:
             self._pump()
 
-    def wait(self, now: float) -> float | None:
-        """Seconds that one who comes now would wait; None where nobody knows."""
-        return self._gate.wait(now, len(self._queue) + 1)
+    def settle(self, taken: Taken, used: int) -> None:
+        """Keep what was taken, with the LLM tokens that were really used, be they more or fewer; those who wait move
+        up if they can. Once for each `taken`."""
+        self._gate.settle(taken, used, self._clock.now())
+        if self._queue:
+            self._pump()
 
-    async def stand(self, until: float) -> float | None:
-        """Queue; the token, or None where the turn has not come by `until`. A cancelled wait leaves no trace."""
-        turn: Future[float | None] = self._clock.future()
-        self._queue[turn] = None
+    def wait(self, now: float, tokens: int = 0) -> float | None:
+        """Seconds that one who comes now would wait at least; None where nobody knows."""
+        return self._gate.wait(now, len(self._queue) + 1, self._queued, tokens)
+
+    async def stand(self, until: float, tokens: int = 0) -> Taken | None:
+        """Queue; what was taken, or None where the turn has not come by `until`. A cancelled wait leaves no trace."""
+        turn: Future[Taken | None] = self._clock.future()
+        self._queue[turn] = tokens
+        self._queued += tokens
         if len(self._queue) == 1:
             self._arm()
         patience = self._clock.call_at(until, settle, self._clock, lambda: self._late(turn))
@@ -72,22 +97,22 @@ class Line:
         finally:
             patience.cancel()
 
-    def _leave(self, turn: Future[float | None]) -> None:
+    def _leave(self, turn: Future[Taken | None]) -> None:
         if turn in self._queue:
             self._remove(turn)
         elif turn.done() and not turn.cancelled():
-            token = turn.result()
-            if token is not None:
-                self.give(token)
+            taken = turn.result()
+            if taken is not None:
+                self.give(taken)
 
-    def _late(self, turn: Future[float | None]) -> None:
+    def _late(self, turn: Future[Taken | None]) -> None:
         if turn in self._queue and not turn.done():
             turn.set_result(None)
             self._remove(turn)
 
-    def _remove(self, turn: Future[float | None]) -> None:
+    def _remove(self, turn: Future[Taken | None]) -> None:
         first = next(iter(self._queue)) is turn
-        del self._queue[turn]
+        self._queued -= self._queue.pop(turn)
         if first:
             self._pump()
 
@@ -95,13 +120,13 @@ class Line:
         """Let all pass who may, in order; then look again when the next one could."""
         now = self._clock.now()
         while self._queue:
-            turn = next(iter(self._queue))
+            turn, tokens = next(iter(self._queue.items()))
             if not turn.done():
-                token = self._gate.take(now)
-                if token is None:
+                taken = self._gate.take(now, tokens)
+                if taken is None:
                     break
-                turn.set_result(token)
-            del self._queue[turn]
+                turn.set_result(taken)
+            self._queued -= self._queue.pop(turn)
         self._arm()
 
     def _arm(self) -> None:
@@ -111,7 +136,7 @@ class Line:
         if not self._queue:
             return
         now = self._clock.now()
-        wait = self._gate.wait(now, 1)
+        wait = self._gate.wait(now, 1, 0, next(iter(self._queue.values())))
         if wait is not None:
             self._timer = self._clock.call_at(now + wait, self._due)
 

@@ -8,7 +8,7 @@ from wizard_dsl.core.events import LimitRefused, LimitWaited
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration, show_duration
-from wizard_dsl.policies._line import DUST, Line
+from wizard_dsl.policies._line import DUST, Line, Taken
 
 
 class Waiting:
@@ -24,26 +24,26 @@ class Waiting:
         self._clock = context.clock
         self._target = context.require_target()
 
-    async def turn(self, run: Run, began: float) -> float:
-        """The token of a call that had to queue. Raises RateLimitExceeded, DeadlineExceeded, or, where the target
-        closed meanwhile, CircuitOpen or TargetBlocked; then the turn is given back."""
+    async def turn(self, run: Run, began: float, tokens: int = 0) -> Taken:
+        """What a call that had to queue took. Raises RateLimitExceeded, DeadlineExceeded, or, where the target closed
+        meanwhile, CircuitOpen or TargetBlocked; then it is given back."""
         until = run.deadline if self._max_wait is None else min(run.deadline, began + self._max_wait)
-        wait = self._line.wait(began)
+        wait = self._line.wait(began, tokens)
         if until <= began:
-            raise self._too_late(run, until)
+            raise self._too_late(run, until, tokens)
         if wait is not None and began + wait > until + DUST:
             raise self._refused(run, wait)
-        token = await self._line.stand(until)
+        taken = await self._line.stand(until, tokens)
         now = self._clock.now()
         run.call.waited += now - began
-        if token is None:
-            raise self._too_late(run, until)
+        if taken is None:
+            raise self._too_late(run, until, tokens)
         self._context.emit(run, LimitWaited(path=self._context.path, limit=self._name, seconds=now - began))
         closed = self._target.closed_for(now)
         if closed is not None:
-            self._line.give(token)
+            self._line.give(taken)
             raise self._target.refusal(closed, now)
-        return token
+        return taken
 
     def _refused(self, run: Run, wait: float | None) -> WizardError:
         self._context.emit(run, LimitRefused(path=self._context.path, limit=self._name, retry_after=wait))
@@ -56,12 +56,12 @@ class Waiting:
             retry_after=wait,
         )
 
-    def _too_late(self, run: Run, until: float) -> WizardError:
+    def _too_late(self, run: Run, until: float, tokens: int) -> WizardError:
         if until >= run.deadline:
             return DeadlineExceeded(
                 f"{self._name} of {self._target.name}: no turn before the deadline", where=self._context.path
             )
-        return self._refused(run, self._line.wait(self._clock.now()))
+        return self._refused(run, self._line.wait(self._clock.now(), tokens))
 
 
 def bound_waiting(name: str, max_wait: str | None, inner: Bound, facts: BoundFacts) -> Bound:

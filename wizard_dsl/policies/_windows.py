@@ -1,5 +1,6 @@
-"""Sliding windows ("60/minute"): the counter of the last window, weighted by how much of it still counts, and the
-counter of this one.
+"""Sliding windows ("60/minute", "100000 tokens/minute"): the counter of the last window, weighted by how
+much of it still counts, and the counter of this one. Some count requests, some LLM tokens; a call counts in all of
+them, or in none.
 
 The limits library decides; its storage is ours, because the library's own asks the process for the time and
 starts a thread. The wall clock is injected, so windows work in virtual time.
@@ -10,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.units import RATE, Rate
+from wizard_dsl.policies._line import Taken
 
 #: A rate of requests; rates of LLM tokens are another thing.
 RequestRate = Annotated[
@@ -26,7 +29,7 @@ _LATE: Final = 1e-5
 
 
 class WindowCounts:
-    """Requests in the window before and in this one, by key. Windows are numbered from the epoch."""
+    """What was counted in the window before and in this one, by key. Windows are numbered from the epoch."""
 
     __slots__ = ("_counts", "_wall")
 
@@ -54,73 +57,101 @@ class WindowCounts:
         self._counts[key] = (number, before, current + amount)
         return True
 
-    def remove(self, key: str, period: int, at: float) -> None:
-        """Take back one that was counted at wall time `at`, if it still counts."""
+    def change(self, key: str, period: int, at: float, amount: int) -> None:
+        """Count `amount` more, or less, in the window of wall time `at`, if that one still counts."""
         self.look(key, period)
         number, before, current = self._counts[key]
         taken = int(at // period)
-        if taken == number and current > 0:
-            self._counts[key] = (number, before, current - 1)
-        elif taken == number - 1 and before > 0:
-            self._counts[key] = (number, before - 1, current)
+        if taken == number:
+            self._counts[key] = (number, before, max(0, current + amount))
+        elif taken == number - 1:
+            self._counts[key] = (number, max(0, before + amount), current)
 
     def forget(self, key: str) -> None:
         self._counts.pop(key, None)
 
 
-def window_wait(seen: tuple[int, float, int, float], limit: int, period: int, place: int) -> float:
-    """Seconds until the one at `place` (from 1) of a queue fits a window as seen; all before it go as soon as
-    they can."""
+def window_wait(seen: tuple[int, float, int, float], limit: int, period: int, ahead: int, own: int) -> float:
+    """Seconds until `own` units, which go together, fit a window as seen, at the earliest: the `ahead` units before
+    them go as soon as they can."""
     before, _, current, after = seen
     left = after - period
     waited = 0.0
-    while place > limit - current:
-        place -= max(0, limit - current)
+    while ahead + own > limit - current:
+        gone = min(ahead, max(0, limit - current))
+        ahead -= gone
         waited += left
-        before, current, left = max(current, limit), 0, float(period)
-    room = limit + 1 - current - place
+        before, current, left = current + gone, 0, float(period)
+    room = limit + 1 - current - ahead - own
     if before * left / period < room:
         return waited
     return waited + left - room * period / before + _LATE
 
 
-class Windows:
-    """Several windows over one stream of requests: a request counts in all of them, or in none."""
+class _Window(msgspec.Struct, frozen=True):
+    """One window: the library's item, its key, and what it counts."""
 
-    __slots__ = ("_counts", "_items", "_limiter", "_wall")
+    item: Any
+    key: str
+    limit: int
+    period: int
+    tokens: bool
+
+
+class Windows:
+    """Several windows over one stream of calls: a call counts in all of them, or in none."""
+
+    __slots__ = ("_counts", "_limiter", "_wall", "_windows")
 
     def __init__(self, rates: Sequence[Rate], wall: Callable[[], float]) -> None:
-        from limits import RateLimitItemPerSecond
-
         self._wall = wall
         self._counts = WindowCounts(wall)
         self._limiter = _limiter(self._counts)
-        self._items = [RateLimitItemPerSecond(max(1, int(rate.amount)), int(rate.period)) for rate in rates]
+        self._windows = [_window(rate) for rate in rates]
 
-    def take(self, now: float) -> float | None:
-        """Count one request, if all windows have room; what is returned gives it back."""
+    def take(self, now: float, tokens: int = 0) -> Taken | None:
+        """Count one request and so many LLM tokens, if all windows have room."""
         at = self._wall()
-        for index, item in enumerate(self._items):
-            if not self._limiter.hit(item):
-                self._remove(self._items[:index], at)
+        for index, window in enumerate(self._windows):
+            cost = tokens if window.tokens else 1
+            if not self._limiter.hit(window.item, _unit(window.tokens), cost=cost):
+                self._change(self._windows[:index], at, -1, -tokens)
                 return None
-        return at
+        return Taken(at, tokens)
 
-    def give(self, token: float, now: float) -> None:
-        """Take a request out of the windows it still counts in."""
-        self._remove(self._items, token)
+    def give(self, taken: Taken, now: float) -> None:
+        """Take a call out of the windows it still counts in."""
+        self._change(self._windows, taken.at, -1, -taken.tokens)
 
-    def _remove(self, items: Sequence[Any], at: float) -> None:
-        for item in items:
-            self._counts.remove(item.key_for(), item.get_expiry(), at)
+    def settle(self, taken: Taken, used: int, now: float) -> None:
+        """Count what was used in place of what was taken. What exceeds a window is a debt: it lets nobody pass until
+        it has slid out."""
+        self._change(self._windows, taken.at, 0, used - taken.tokens)
 
-    def wait(self, now: float, place: int) -> float:
-        """Seconds until the one at `place` (from 1) of a queue goes, at the earliest."""
-        waits = (
-            window_wait(self._counts.look(item.key_for(), item.get_expiry()), item.amount, item.get_expiry(), place)
-            for item in self._items
+    def _change(self, windows: Sequence[_Window], at: float, requests: int, tokens: int) -> None:
+        for window in windows:
+            self._counts.change(window.key, window.period, at, tokens if window.tokens else requests)
+
+    def wait(self, now: float, place: int, ahead: int = 0, tokens: int = 0) -> float:
+        """Seconds until the one at `place` (from 1) of a queue goes, at the earliest; it needs `tokens`, and those
+        before it `ahead`."""
+        return max(
+            self._wait(each, ahead, tokens) if each.tokens else self._wait(each, place - 1, 1) for each in self._windows
         )
-        return max(waits)
+
+    def _wait(self, window: _Window, ahead: int, own: int) -> float:
+        return window_wait(self._counts.look(window.key, window.period), window.limit, window.period, ahead, own)
+
+
+def _window(rate: Rate) -> _Window:
+    from limits import RateLimitItemPerSecond
+
+    item = RateLimitItemPerSecond(max(1, int(rate.amount)), int(rate.period))
+    return _Window(item, item.key_for(_unit(rate.tokens)), item.amount, item.get_expiry(), rate.tokens)
+
+
+def _unit(tokens: bool) -> str:
+    return "tokens" if tokens else "requests"
 
 
 def _limiter(counts: WindowCounts) -> Any:

@@ -19,7 +19,7 @@ from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration
-from wizard_dsl.policies._line import Line
+from wizard_dsl.policies._line import Line, Taken
 from wizard_dsl.policies._queueing import Waiting, bound_waiting
 
 
@@ -43,17 +43,20 @@ class Places:
         self._limit = limit
         self.taken = 0
 
-    def take(self, now: float) -> float | None:
+    def take(self, now: float, tokens: int = 0) -> Taken | None:
         if self.taken >= self._limit:
             return None
         self.taken += 1
-        return now
+        return Taken(now)
 
-    def give(self, token: float, now: float) -> None:
+    def give(self, taken: Taken, now: float) -> None:
         self.taken -= 1
 
-    def wait(self, now: float, place: int) -> float | None:
-        return None
+    def settle(self, taken: Taken, used: int, now: float) -> None:
+        """A place is a place, whatever was used."""
+
+    def wait(self, now: float, place: int, ahead: int = 0, tokens: int = 0) -> None:
+        """Only a release can tell."""
 
 
 class Concurrency:
@@ -73,15 +76,15 @@ class Concurrency:
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
         now = self._now()
-        token = self._line.take(now)
-        if token is None:
-            token = await self._waiting.turn(run, now)
+        taken = self._line.take(now)
+        if taken is None:
+            taken = await self._waiting.turn(run, now)
         try:
             response = await self._next(request, run)
         except BaseException:
-            self._line.give(token)
+            self._line.give(taken)
             raise
-        response.on_end(lambda outcome: self._line.give(token))
+        response.on_end(lambda outcome: self._line.give(taken))
         return response
 
 

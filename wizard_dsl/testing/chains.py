@@ -93,6 +93,7 @@ def build_chain(
     strategy_config: Mapping[str, Any] | None = None,
     listed: Sequence[str] | None = None,
     facts: Mapping[str, Facts] | None = None,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
     shared: SharedState | None = None,
     name: str = "chain",
     seed: int = 0,
@@ -102,9 +103,9 @@ def build_chain(
 ) -> ScriptedChain:
     """Fold `policies` (any scope) around targets that play `scripts`; must be called while a loop runs.
 
-    `overrides` are the policies of single targets, in place of those of target scope. Chains that are given the
-    same `shared` state share their targets. `strategy_config` holds the strategy's keys; `listed` names the targets in
-    the order of the chain, where one may stand twice: both play the same script.
+    `overrides` are the policies of single targets, in place of those of target scope, `params` their own parameters.
+    Chains that are given the same `shared` state share their targets. `strategy_config` holds the strategy's keys;
+    `listed` names the targets in the order of the chain, where one may stand twice: both play the same script.
     """
     clock = LoopClock()
     shared = shared or SharedState()
@@ -116,7 +117,7 @@ def build_chain(
     branches = []
     for position, each in enumerate(played if listed is None else listed):
         state = shared.state("target", each, lambda each=each: TargetState(each))  # type: ignore[misc]
-        target = Target(each, position, state, (facts or {}).get(each, Facts()))
+        target = Target(each, position, state, (facts or {}).get(each, Facts()), params=(params or {}).get(each, {}))
         branches.append(build.branch(target, played[each], (overrides or {}).get(each)))
     config = msgspec.convert(dict(strategy_config or {}), strategy.config)
     handler = build.outer(strategy.build(config, branches, base).call)
@@ -147,7 +148,9 @@ class _Builder:
 
     def branch(self, target: Target, script: Script, own: Sequence[Policy] | None) -> Branch:
         context = replace(self._base, path=f"{self._base.path}.targets[{target.position}]", target=target)
-        handler: Handler = AttemptFrame(Scripted(script, context.clock).call, context, {}, target.facts.prices).call
+        handler: Handler = AttemptFrame(
+            Scripted(script, context.clock).call, context, target.params, target.facts.prices
+        ).call
         ladder = self._target if own is None else _in_order(own, Scope.TARGET)
         for type, raw in reversed(_in_order([*ladder, (ON_RATE_LIMIT, {})], Scope.TARGET)):
             config = msgspec.convert(raw, type.config)
