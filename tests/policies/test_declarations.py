@@ -63,7 +63,7 @@ def test_the_scalar_names_a_field_and_every_field_is_described(type: PolicyType)
         (RETRY, {"retry_on": {"circuit_open": True}}),
         (RETRY, {"retry_on": {"999": True}}),
         (RETRY, {"backoff": {"server": "quadratic"}}),
-        (RETRY, {"when": "error.status == 503"}),
+        (RETRY, {"when": 503}),
         (RETRY_BUDGET, {"ratio": 0.2}),
         (RATE_LIMIT, {"rate": "100000 tokens/minute"}),
         (RATE_LIMIT, {"rate": "0/s"}),

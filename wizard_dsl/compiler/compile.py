@@ -11,6 +11,7 @@ import msgspec
 
 from wizard_dsl.compiler import graph
 from wizard_dsl.compiler.chains import Agreed, ChainPlanner
+from wizard_dsl.compiler.expressions import check_expressions
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
 from wizard_dsl.compiler.report import Report
 from wizard_dsl.compiler.steps import StepPlanner
@@ -104,6 +105,7 @@ class _Compiler:
         chains = ChainPlanner(
             document, self._registry, self._report, program=name, file=self._stack[-1], agreed=self._agreed
         ).plan()
+        check_expressions(document, self._registry, self._report)
         planner = StepPlanner(document, chains, self._loaded.files, self._report, self._other, self._sources.chain)
         steps = planner.plan()
         output = planner.output()

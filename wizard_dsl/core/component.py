@@ -37,6 +37,12 @@ RatioOrOff = Annotated[str, _unit(units.RATIO, "off")]
 RateText = Annotated[str, _unit(units.RATE)]
 
 
+def expression_over(**names: tuple[str, ...]) -> Meta:
+    """Declares a text of a policy's or strategy's config as a bare expression over these names, each with the fields
+    it has (empty: any). `validate` then compiles it; the node compiles it for itself when it is built."""
+    return Meta(extra_json_schema={"x-expression": {name: list(fields) for name, fields in names.items()}})
+
+
 def seconds(text: str) -> float | None:
     """Seconds of a duration; None for `off`."""
     return None if text == "off" else units.parse_duration(text)

@@ -100,8 +100,8 @@ class RetryScheduled(Event, frozen=True):
 
 
 class RetriesEnded(Event, frozen=True):
-    """The target is given up; `reason` is attempts, deadline, retry_budget_exhausted, breaker_opened or
-    rate_limit (Retry-After beyond what is waited for)."""
+    """The target is given up; `reason` is attempts, deadline, retry_budget_exhausted, breaker_opened,
+    rate_limit (Retry-After beyond what is waited for) or when (its predicate said no)."""
 
     name: ClassVar[str] = "max_retries_exceeded"
     level: ClassVar[str] = "INFO"

@@ -4,19 +4,24 @@ A repeat is only worth making where it can help and where it harms nobody: the k
 may cure, the target must not have been closed meanwhile, what the provider asked for (Retry-After) is honoured,
 nothing sleeps past the deadline, and the whole chain's repeats are rationed. Whatever ends the loop, the last
 real error leaves it, its kind unchanged, with a mark that says why.
+
+Which kinds and statuses may be repeated is the error table's affair, and `retry_on`'s; `when` picks among them by the
+error and the number of the attempt that failed (1 is the first). So `when: attempt < 2` never repeats a refused key,
+and what the table does not repeat is asked for in `retry_on` first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
-from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope
+from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope, expression_over
 from wizard_dsl.core.errors import AttemptFailed, CircuitOpen, MaxRetriesExceeded, WizardError, root
-from wizard_dsl.core.events import DeadlineCut, RetriesEnded, RetryScheduled
+from wizard_dsl.core.events import DeadlineCut, ObserverFailed, RetriesEnded, RetryScheduled
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
@@ -25,6 +30,8 @@ from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.policies._backoff import DUST, MODES, Backoff, Mode, jittered, largest, plain
 from wizard_dsl.policies._kinds import Kind, RetryOn
+from wizard_dsl.prompts.expression import compile_expression
+from wizard_dsl.prompts.template import bind
 
 #: Why a target is given up; the mark that its error then carries, if any.
 _MARKS = {
@@ -50,6 +57,10 @@ class RetryConfig(PolicyConfig, frozen=True):
         dict[Kind, Mode],
         Meta(description="by kind, over {connect: immediate, rate_limited: linear}; all others are exponential"),
     ] = {}
+    when: Annotated[
+        Annotated[str, expression_over(error=("kind", "status", "message", "retry_after"), attempt=())] | None,
+        Meta(description="an expression over error and attempt: repeat only where it is true, of what may be repeated"),
+    ] = None
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -62,7 +73,9 @@ class _Step(msgspec.Struct, frozen=True):
 class Retry:
     """Repeats on one target."""
 
-    __slots__ = ("_backoff", "_chain", "_chance", "_clock", "_config", "_emit", "_modes", "_next", "_path", "_target")
+    __slots__ = (
+        "_backoff", "_chain", "_chance", "_clock", "_config", "_emit", "_modes", "_next", "_path", "_target", "_when",
+    )  # fmt: skip
 
     def __init__(self, config: RetryConfig, next: Handler, context: BuildContext) -> None:
         self._next = next
@@ -74,10 +87,11 @@ class Retry:
         self._chain = context.chain
         self._modes = {**MODES, **config.backoff}
         self._backoff = backoff(config)
+        self._when = None if config.when is None else predicate(config.when)
         self._target = context.require_target()
         self._target.max_attempts = config.max_attempts
         self._target.unannounced = self.unannounced
-        self._target.repeats = self._may_repeat
+        self._target.repeats = self._repeats
 
     def unannounced(self, run: Run, k: int) -> float:
         """Seconds to wait after the k-th 429 in a row that names no time."""
@@ -132,6 +146,8 @@ class Retry:
             return _Step(reason="kind")
         if used >= self._config.max_attempts:
             return _Step(reason="attempts")
+        if not self._wanted(error, used, run):
+            return _Step(reason="when")
         now = self._clock.now()
         if any(gate(now) is not None for gate in self._target.gates):
             return _Step(reason="breaker_opened")
@@ -156,6 +172,22 @@ class Retry:
         if asked is not None:
             return asked
         return error.row.retry == "yes" or error.kind == "rate_limited"
+
+    def _repeats(self, error: WizardError) -> bool:
+        """Whether a strategy may come back to the target after `error`, with which it left."""
+        attempts = error.attempts if isinstance(error, MaxRetriesExceeded) else 1
+        try:
+            return self._may_repeat(error) and (self._when is None or self._when(error, attempts))
+        except WizardError:
+            return False
+
+    def _wanted(self, error: WizardError, used: int, run: Run) -> bool:
+        """What `when` says; where it fails with the values of this error nothing is repeated, and that is told."""
+        try:
+            return self._when is None or self._when(error, used)
+        except WizardError as failed:
+            self._emit(run, ObserverFailed(path=f"{self._path}.when", error=failed.message))
+            return False
 
     def _patience(self, error: WizardError) -> float:
         """How long a provider's wish to wait is granted in place: `wait_up_to`, or, for a kind or status that the
@@ -200,6 +232,26 @@ class Retry:
         return wrapped
 
 
+def predicate(text: str) -> Callable[[WizardError, int], bool]:
+    """`when` as a function of the attempt's error and its number, from 1. Raises StepFailed where the values do not
+    fit; the text was compiled before, when the file was checked."""
+    compiled = compile_expression(text, where="retry.when")
+    if isinstance(compiled, list):
+        raise ValueError(f"retry.when: {compiled[0].message}")
+
+    def wanted(error: WizardError, attempt: int) -> bool:
+        last = root(error)
+        seen = {
+            "kind": last.kind,
+            "status": getattr(last, "status", None),
+            "message": last.message,
+            "retry_after": last.retry_after,
+        }
+        return bool(compiled.evaluate(bind({"error": seen, "attempt": attempt})))
+
+    return wanted
+
+
 def backoff(config: RetryConfig) -> Backoff:
     """The config's delays, in seconds."""
     return Backoff(parse_duration(config.base), config.multiplier, parse_duration(config.max_delay), config.jitter)
@@ -233,12 +285,16 @@ RETRY = PolicyType(
     build=Retry,
     bound=bound,
     scalar="max_attempts",
-    emits=(RetryScheduled, RetriesEnded, DeadlineCut),
+    emits=(RetryScheduled, RetriesEnded, DeadlineCut, ObserverFailed),
     raises=(MaxRetriesExceeded,),
     examples=(
         Example("Three tries, at most 20 seconds apart", "retry: {max_attempts: 3, max_delay: 20s}"),
         Example("Two tries", "retry: 2"),
         Example("Repeat what is not repeated by default", "retry: {retry_on: {not_found: true, 409: true}}"),
+        Example(
+            "Only while the provider is overloaded, and a 5xx once",
+            "retry: {when: 'error.status == 529 or attempt == 1'}",
+        ),
         Example("At once after a 5xx, the first time", "retry: {backoff: {server: immediate}, jitter: full}"),
     ),
     check=check,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -50,13 +50,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 class Known(msgspec.Struct, frozen=True):
     """What a template may name: inputs, steps, and `item` and `index` inside `for_each` (`loop`).
 
-    `extra` are further names of this place, such as `text` and `json` in `safety.command`.
+    `extra` are further names of this place, such as `text` and `json` in `safety.command`; `fields` the fields of
+    those of them of which they are known, such as `error` in `retry.when`.
     """
 
     inputs: frozenset[str] = frozenset()
     steps: frozenset[str] = frozenset()
     loop: bool = False
     extra: frozenset[str] = frozenset()
+    fields: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def names(self) -> frozenset[str]:
@@ -267,6 +269,8 @@ def name_problems(found: Sequence[Use], known: Known, place: Placer) -> list[Pro
             problems += _step_problems(use, known, place)
         elif not use.maybe and use.name not in names and use.name not in GLOBALS:
             problems.append(_undefined(use, names, place))
+        elif use.path and use.name in known.fields:
+            problems += _field_problems(use, use.name, use.path[0], known.fields[use.name], place)
     return problems
 
 

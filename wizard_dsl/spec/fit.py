@@ -53,13 +53,24 @@ def secret_fields(kind: type) -> frozenset[str]:
     """The fields of a struct that take only references."""
     info = _info(kind)
     fields = info.fields if isinstance(info, inspect.StructType) else ()
-    return frozenset(field.encode_name for field in fields if _has_mark(field.type, "x-secret"))
+    return frozenset(field.encode_name for field in fields if _mark(field.type, "x-secret") is not None)
 
 
-def _has_mark(info: inspect.Type, mark: str) -> bool:
+@cache
+def expression_fields(kind: type) -> dict[str, dict[str, list[str]]]:
+    """The fields of a struct that are expressions, each with the names in its scope and their fields."""
+    info = _info(kind)
+    marks = {each.encode_name: _mark(each.type, "x-expression") for each in getattr(info, "fields", ())}
+    return {name: mark for name, mark in marks.items() if mark is not None}
+
+
+def _mark(info: inspect.Type, mark: str) -> Any:
+    """What a type is annotated with; None without the mark."""
     if isinstance(info, inspect.Metadata):
-        return mark in (info.extra_json_schema or {}) or _has_mark(info.type, mark)
-    return isinstance(info, inspect.UnionType) and any(_has_mark(each, mark) for each in info.types)
+        own = (info.extra_json_schema or {}).get(mark)
+        return _mark(info.type, mark) if own is None else own
+    inside = [_mark(each, mark) for each in info.types] if isinstance(info, inspect.UnionType) else []
+    return next((each for each in inside if each is not None), None)
 
 
 def _options(info: inspect.Type) -> Iterator[inspect.Type]:

@@ -6,7 +6,7 @@ only chooses between JSON types, because validators report a failed choice at it
 
 Annotations of ours: `x-unit` and `x-words` (a quantity, and words besides), `x-secret` and `x-env` (only references,
 and the variable a secret usually is in), `x-code` and `x-unknown-code` (the diagnostic's code), `x-form` (a pattern in
-words).
+words), `x-expression` (the names in the scope of a bare expression, and the fields they have).
 """
 
 from __future__ import annotations
