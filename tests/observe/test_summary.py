@@ -23,7 +23,8 @@ def attempt(target: str, kind: str = "ok", status: int | None = None, elapsed: f
 def step(*attempts: AttemptRow, **more: Any) -> StepRow:
     values: dict[str, Any] = {
         "text": "", "json": None, "finish_reason": None, "tool_calls": [], "items": None, "served_by": None,
-        "position": None, "cached": False, "shared": False, "saved": None, "skipped": False, "lost": [], "usage": USAGE,
+        "position": None, "cached": False, "shared": False, "saved": None, "stale": False, "age": None,
+        "skipped": False, "lost": [], "usage": USAGE,
         "cost": Cost(None, "unknown"), "spec_version": None, "api_version": None, "compatibility": None,
         "first_chunk": None, "tokens_per_second": None, "elapsed": 0.0, "error": None, **more,
     }  # fmt: skip
@@ -74,6 +75,7 @@ def test_a_failure_without_a_status_is_told_by_its_kind() -> None:
 
 def test_a_cache_hit_and_a_shared_answer_show_how_fast_they_were() -> None:
     assert line(s=step(cached=True, elapsed=0.0004)) == "cache hit · 0.4 ms"
+    assert line(s=step(cached=True, stale=True, elapsed=0.0004)) == "stale cache hit · 0.4 ms"
     assert line(s=step(shared=True, elapsed=1.25)) == "shared · 1.2 s"
 
 

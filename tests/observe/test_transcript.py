@@ -63,6 +63,20 @@ EXAMPLES: list[tuple[e.Event, str]] = [
     (e.LimitRefused(limit="rate_limit", retry_after=1.0), "rate_limit: refused, free in 1.000 s"),
     (e.LimitRefused(limit="concurrency", retry_after=None), "concurrency: refused"),
     (e.CacheHit(key="0123456789abcdef", age=12.0), "cache hit 01234567, 12.000 s old"),
+    (
+        e.CacheHit(key="0123456789abcdef", age=2.0, kind="not_found"),
+        "cache hit 01234567, 2.000 s old, not found",
+    ),
+    (
+        e.CacheStale(key="0123456789abcdef", age=72.0, expired=12.0, reason="circuit_open"),
+        "stale answer 01234567, 12.000 s after its time, the call failed: circuit open",
+    ),
+    (
+        e.CacheStale(key="0123456789abcdef", age=72.0, expired=12.0, reason="revalidate"),
+        "stale answer 01234567, 12.000 s after its time, it is refreshed",
+    ),
+    (e.CacheRefreshed(key="0123456789abcdef", kind="ok"), "refresh of 01234567 ends"),
+    (e.CacheRefreshed(key="0123456789abcdef", kind="server"), "refresh of 01234567 fails: server"),
     (e.CacheMissed(key="0123456789abcdef"), "cache miss 01234567"),
     (e.CacheStored(key="0123456789abcdef", ttl=3601.7), "cached as 01234567 for 3602 s"),
     (e.CacheShared(key="0123456789abcdef"), "follows an equal call in flight, 01234567"),

@@ -105,6 +105,7 @@ class Bench:
         self.clock = LoopClock()
         self.calls = 0
         self.sources: list[Speaker] = []
+        self.background: list[asyncio.Future[None]] = []
         self.events: list[tuple[str, Event]] = []
         self.shared = States()
         self.stores = self.stores or StoreSet(None, self.clock)
@@ -117,7 +118,7 @@ class Bench:
             shared=self.shared,
             stores=self,
             http=None,
-            spawn=None,
+            spawn=lambda work: self.background.append(asyncio.ensure_future(work)),
             chain=Chain("main"),
             target=target,
             fingerprint=self.fingerprint,
@@ -144,7 +145,7 @@ class Bench:
         return await Response.open(source, run.commit, clock=self.clock)
 
     def run(self, name: str = "r", *, deadline: float = 600.0, commit: str = "end", **changes: Any) -> Run:
-        scope = {key: changes.pop(key) for key in ("session", "principal") if key in changes}
+        scope = {key: changes.pop(key) for key in ("session", "principal", "repeat") if key in changes}
         now = self.clock.now()
         return Run(
             scope=Scope(run_id=name, **scope),

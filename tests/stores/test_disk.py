@@ -238,8 +238,10 @@ def test_a_corrupt_database_is_said_once_and_then_no_cache(filled, damage):
             assert await store.get("k") is None
             await asyncio.sleep(31)
         store.put("x", b"1")
-        await store.delete("y")
-        assert await store.keys() == []
+        store.count(hits=1)
+        for look in (store.delete("y"), store.keys(), store.items(), store.counts()):
+            with pytest.raises(StoreUnavailable, match="corrupt"):
+                await look
         await store.close()
 
     virtual.run(main())

@@ -154,3 +154,44 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
 )
 def test_a_name_never_leaves_its_folder(name, folder):
     assert folder_name(name) == folder
+
+
+# -- looking at a store from outside ---------------------------------------------------------------------
+
+
+def test_many_keys_are_deleted_at_once_and_those_that_were_there_are_counted(kind):
+    async def test(store):
+        for key in "abc":
+            store.put(key, key.encode())
+        assert await store.delete("a", "c", "never") == 2
+        assert await store.delete() == 0
+        assert await store.keys() == ["b"]
+
+    kind.run(test)
+
+
+@pytest.mark.parametrize("by", ["lru", "lfu", "fifo"])
+def test_looking_at_all_entries_is_no_use_of_them(kind, by):
+    async def test(store):
+        for key in "abc":
+            store.put(key, key.encode())
+        before = await store.keys()
+        assert await store.items() == [(key, key.encode()) for key in before]
+        assert await store.keys() == before
+
+    kind.run(test, by=by)
+
+
+def test_counters_add_up_and_what_a_full_store_drops_is_one_of_them(kind):
+    async def test(store):
+        assert await store.counts() == {}
+        store.count(hits=2, used=0.25)
+        store.count(hits=1)
+        assert await store.counts() == {"hits": 3, "used": 0.25}
+        for key in "abcde":
+            store.put(key, b"v")
+        store.put("e", b"w")
+        await store.delete("e")
+        assert await store.counts() == {"hits": 3, "used": 0.25, "evictions": 2}
+
+    kind.run(test)

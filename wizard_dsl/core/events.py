@@ -10,7 +10,7 @@
     ├─ TargetBlocked                   a 429 or an exhausted quota: nobody calls it until then
     ├─ BreakerChanged                  closed, open, half_open
     ├─ LimitWaited, LimitRefused       rate_limit and concurrency
-    ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
+    ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
     ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
     ├─ DeadlineCut                     work was not begun because it could not end in time
     └─ ObserverFailed                  a callback raised; the outcome is unchanged
@@ -176,9 +176,12 @@ class LimitRefused(Event, frozen=True):
 
 
 class CacheHit(Event, frozen=True):
+    """`kind` is ok, or that of the remembered error that is given."""
+
     name: ClassVar[str] = "cache_hit"
     key: str
     age: float
+    kind: str = "ok"
 
 
 class CacheMissed(Event, frozen=True):
@@ -190,6 +193,26 @@ class CacheStored(Event, frozen=True):
     name: ClassVar[str] = "cache_stored"
     key: str
     ttl: float
+
+
+class CacheStale(Event, frozen=True):
+    """An answer was given `expired` seconds after its time: `reason` is the kind of the failure it stands in for, or
+    revalidate where it is refreshed behind the call."""
+
+    name: ClassVar[str] = "cache_stale"
+    level: ClassVar[str] = "INFO"
+    key: str
+    age: float
+    expired: float
+    reason: str
+
+
+class CacheRefreshed(Event, frozen=True):
+    """A refresh behind a call ended; `kind` is ok or an error kind, and then the stored answer stays as it is."""
+
+    name: ClassVar[str] = "cache_refreshed"
+    key: str
+    kind: str
 
 
 class CacheShared(Event, frozen=True):
@@ -235,6 +258,6 @@ class ObserverFailed(Event, frozen=True):
 EVENTS: tuple[type[Event], ...] = (
     RunStarted, RunEnded, StepStarted, StepEnded, AttemptStarted, AttemptEnded, StreamCommitted, StreamEnded,
     RetryScheduled, RetriesEnded, TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, TargetBlocked,
-    BreakerChanged, LimitWaited, LimitRefused, CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable,
-    ContractFailed, DeadlineCut, ObserverFailed,
+    BreakerChanged, LimitWaited, LimitRefused, CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed,
+    CacheShared, CacheUnavailable, ContractFailed, DeadlineCut, ObserverFailed,
 )  # fmt: skip

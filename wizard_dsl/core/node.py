@@ -37,10 +37,21 @@ class Store(Protocol):
         """Keep it: `get` sees it at once, and what must be written elsewhere is written behind. Never raises; a
         write that fails is told by the next `get`, or by `close`."""
 
-    async def delete(self, key: str) -> None: ...
+    async def delete(self, *keys: str) -> int:
+        """Remove them; returns how many were there. Raises StoreUnavailable, as what follows, each time."""
 
     async def keys(self) -> list[str]:
         """All keys, the one that would be evicted first before the others."""
+
+    async def items(self) -> list[tuple[str, bytes]]:
+        """All keys with their values, as `keys` orders them; looking at them is no use of them."""
+
+    def count(self, **added: float) -> None:
+        """Add to the counters that live as long as the values, written as `put` does. Never raises."""
+
+    async def counts(self) -> dict[str, float]:
+        """The counters, of all who use the store; `evictions` is the store's own: what it dropped because it was
+        full."""
 
     async def close(self) -> None: ...
 

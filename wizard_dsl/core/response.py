@@ -57,7 +57,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 class Served(msgspec.Struct):
     """Who answered: set by the strategy, or by the cache for a stored answer. `saved` is the usage that a stored
-    answer once took, None where nothing was saved or it is not known."""
+    answer once took, None where nothing was saved or it is not known; `age` is seconds since it was stored, and it is
+    `stale` where it was given after its time."""
 
     target: str = ""
     position: int = 0
@@ -66,6 +67,8 @@ class Served(msgspec.Struct):
     shared: bool = False
     losses: tuple[str, ...] = ()
     saved: Usage | None = None
+    stale: bool = False
+    age: float | None = None
 
 
 DeltaObserver = Callable[[list[Delta]], None]

@@ -83,8 +83,8 @@ class ItemRow(msgspec.Struct, frozen=True):
 
 
 class StepRow(msgspec.Struct, frozen=True):
-    """One step. `position` is the place in the chain of the target that answered, 0 being the first; `saved` the
-    usage that a stored answer once took."""
+    """One step. `position` is the place in the chain of the target that answered, 0 being the first. Of a stored
+    answer, `saved` is the usage that it once took, `age` the seconds since then; `stale`: its time was over."""
 
     text: str
     json: Any
@@ -96,6 +96,8 @@ class StepRow(msgspec.Struct, frozen=True):
     cached: bool
     shared: bool
     saved: UsageRow | None
+    stale: bool
+    age: float | None
     skipped: bool
     lost: list[str]
     usage: UsageRow

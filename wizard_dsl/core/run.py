@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class Scope(msgspec.Struct, frozen=True):
     """Who runs: fixed for a step's call. `number` counts the runs of one runtime and seeds chance;
-    `streams` says whether a consumer sees the deltas of this call."""
+    `streams` says whether a consumer sees the deltas of this call; `repeat` keeps samples of equal calls apart."""
 
     run_id: str
     number: int = 0
@@ -29,6 +29,7 @@ class Scope(msgspec.Struct, frozen=True):
     session: str | None = None
     principal: str | None = None
     streams: bool = False
+    repeat: int = 0
 
     @property
     def place(self) -> str:

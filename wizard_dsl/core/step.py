@@ -38,7 +38,8 @@ class RendersMessages(Protocol):
 
 class StepValue(msgspec.Struct):
     """What a step made. `json` is the parsed answer where a schema was asked for, else the value of a single
-    expression, else None. `saved` is the usage that a stored answer once took."""
+    expression, else None. `saved` is the usage that a stored answer once took, `age` the seconds since then, and
+    `stale` says that it was given after its time."""
 
     text: str = ""
     json: Any = None
@@ -51,6 +52,8 @@ class StepValue(msgspec.Struct):
     cached: bool = False
     shared: bool = False
     saved: Usage | None = None
+    stale: bool = False
+    age: float | None = None
     losses: tuple[str, ...] = ()
 
 

@@ -47,7 +47,7 @@ def _story(step: StepRow, names: dict[str, str]) -> str:
     if step.skipped:
         return "skipped"
     if not step.attempts:
-        word = "cache hit" if step.cached else "shared" if step.shared else ""
+        word = _kept(step) if step.cached else "shared" if step.shared else ""
         return f"{word} · {show_time(step.elapsed)}" if word else ""
     groups = _grouped(step.attempts, apart=step.items is None)
     if step.items is not None:
@@ -59,6 +59,10 @@ def _story(step: StepRow, names: dict[str, str]) -> str:
         times = f" ×{group.count}" if group.count > 1 else ""
         parts.append(f"{names[group.target]}{group.word and ' ' + group.word}{times}{_took(group)}")
     return " → ".join(parts)
+
+
+def _kept(step: StepRow) -> str:
+    return "stale cache hit" if step.stale else "cache hit"
 
 
 def _took(group: _Group) -> str:

@@ -97,6 +97,16 @@ def _limit_refused(event: e.LimitRefused) -> str:
     return f"{event.limit}: refused{free}"
 
 
+def _cache_hit(event: e.CacheHit) -> str:
+    what = "" if event.kind == "ok" else f", {_words(event.kind)}"
+    return f"cache hit {event.key[:8]}, {event.age:.3f} s old{what}"
+
+
+def _cache_stale(event: e.CacheStale) -> str:
+    why = "it is refreshed" if event.reason == "revalidate" else f"the call failed: {_words(event.reason)}"
+    return f"stale answer {event.key[:8]}, {event.expired:.3f} s after its time, {why}"
+
+
 def _words(text: str) -> str:
     return text.replace("_", " ")
 
@@ -122,9 +132,11 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.BreakerChanged: lambda it: f"{it.target}: breaker {_words(it.before)} → {_words(it.after)}",
     e.LimitWaited: lambda it: f"{it.limit}: waited {it.seconds:.3f} s",
     e.LimitRefused: _limit_refused,
-    e.CacheHit: lambda it: f"cache hit {it.key[:8]}, {it.age:.3f} s old",
+    e.CacheHit: _cache_hit,
     e.CacheMissed: lambda it: f"cache miss {it.key[:8]}",
     e.CacheStored: lambda it: f"cached as {it.key[:8]} for {it.ttl:.0f} s",
+    e.CacheStale: _cache_stale,
+    e.CacheRefreshed: lambda it: f"refresh of {it.key[:8]} {_ended(it.kind)}",
     e.CacheShared: lambda it: f"follows an equal call in flight, {it.key[:8]}",
     e.CacheUnavailable: lambda it: f"cache unavailable: {it.reason}",
     e.ContractFailed: _contract_failed,

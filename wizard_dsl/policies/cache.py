@@ -3,6 +3,10 @@
 The key covers all that can change the answer, and nothing about who asks or until when; `scope` adds the session
 or the API key. Only complete answers are stored, from streams when they end. A stored answer carries its own expiry
 in wall time, so a store only ever keeps bytes. A store that cannot be used costs a warning, never a run.
+
+Where that is asked for: an error that says no to the request itself is remembered for seconds (`negative`); an answer
+whose time is over stands in for a failure (`stale_if_error`), or is given while it is refreshed behind the call
+(`stale_while_revalidate`).
 """
 
 from __future__ import annotations
@@ -15,18 +19,48 @@ import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts
-from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Ratio, Rung, Scope
-from wizard_dsl.core.errors import DeadlineExceeded, StreamBroken
-from wizard_dsl.core.events import CacheHit, CacheMissed, CacheShared, CacheStored, CacheUnavailable, ObserverFailed
+from wizard_dsl.core.component import (
+    Duration,
+    DurationOrOff,
+    Example,
+    PolicyConfig,
+    PolicyType,
+    Ratio,
+    Rung,
+    Scope,
+    seconds,
+)
+from wizard_dsl.core.errors import DeadlineExceeded, StreamBroken, WizardError
+from wizard_dsl.core.events import (
+    CacheHit,
+    CacheMissed,
+    CacheRefreshed,
+    CacheShared,
+    CacheStale,
+    CacheStored,
+    CacheUnavailable,
+    ObserverFailed,
+)
 from wizard_dsl.core.messages import Completion, Request, Usage
 from wizard_dsl.core.node import StoreUnavailable
 from wizard_dsl.core.response import Outcome, Response, Served
+from wizard_dsl.core.run import Call, Run, Transcript
 from wizard_dsl.core.units import parse_duration, parse_ratio
-from wizard_dsl.policies._flight import Flight, Flights
+from wizard_dsl.policies._entry import VERSION, Entry, Refusal, decode, encode
+from wizard_dsl.policies._flight import Flight, is_private
+from wizard_dsl.policies._shelf import Shelf
 
 if TYPE_CHECKING:
     from wizard_dsl.core.node import BuildContext, Handler
-    from wizard_dsl.core.run import Run
+
+#: Up to 30 s: an error is remembered to spare the provider a burst, not to decide for those who mend the request.
+HalfMinute = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:off|30(?:\.0+)?s|[0-2]?[0-9](?:\.[0-9]+)?s|[0-9]{1,4}ms|[12][0-9]{4}ms|30000ms)$",
+        extra_json_schema={"x-form": "a duration of at most 30s, or off", "x-words": ["off"]},
+    ),
+]
 
 
 class CacheConfig(PolicyConfig, frozen=True, kw_only=True):
@@ -42,28 +76,22 @@ class CacheConfig(PolicyConfig, frozen=True, kw_only=True):
         Meta(description="who may get an answer: everybody, the same session, or the same API key"),
     ] = "shared"
     fallback_ttl: Annotated[Duration, Meta(description="how long an answer of a fallback target is used")] = "60s"
+    negative: Annotated[
+        HalfMinute,
+        Meta(description="how long an error that says no to the request itself is given again, at most 30s"),
+    ] = "off"
+    stale_if_error: Annotated[
+        DurationOrOff, Meta(description="how long after its time an answer still stands in for a failure")
+    ] = "off"
+    stale_while_revalidate: Annotated[
+        DurationOrOff, Meta(description="how long after its time an answer is still given while it is refreshed")
+    ] = "off"
     single_flight: Annotated[bool, Meta(description="equal calls at the same time share one")] = True
     key_version: Annotated[str, Meta(description="change it to leave all stored answers behind")] = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """What is stored: an answer whose usage is zero, and `usage`, what it took. Times are seconds since the Unix
-    epoch. An entry of another `version` is a miss."""
-
-    version: Literal[1]
-    expires: float
-    stored: float
-    target: str
-    position: int
-    losses: tuple[str, ...]
-    usage: Usage | None
-    completion: Completion
-
-
-_VERSION: Literal[1] = 1
 _FINISHED = ("stop", "tool_calls")
 _ENCODER = msgspec.json.Encoder(order="deterministic")
-_DECODER = msgspec.json.Decoder(Entry)
 #: How often a call follows a flight that may end without an answer, before it goes alone.
 _ROUNDS = 2
 
@@ -83,14 +111,23 @@ class Cache:
         self._ttl = parse_duration(config.ttl)
         self._fallback_ttl = min(self._ttl, parse_duration(config.fallback_ttl))
         self._jitter = parse_ratio(config.ttl_jitter)
-        self._store = context.stores.open(
-            config.store, context.path, max_entries=config.max_entries, eviction=config.eviction
+        self._negative = min(self._ttl, seconds(config.negative) or 0.0)
+        self._stale_for = _limit(config.stale_if_error)
+        self._revalidate = _limit(config.stale_while_revalidate)
+        self._spawn = context.spawn
+        self._shelf = context.shared.state(
+            "cache",
+            context.path,
+            lambda: Shelf(config, context.path, context.chain.name, context.stores, context.clock),
         )
+        self._store = self._shelf.store
+        self._counted = self._shelf.counted
         self._single = config.single_flight
-        self._flights = context.shared.state("flights", context.path, lambda: Flights(context.clock))
+        self._flights = self._shelf.flights
 
     async def call(self, request: Request, run: Run) -> Response:
-        """Raises what the call itself raises, and DeadlineExceeded where it follows another one for too long."""
+        """Raises what the call itself raises, a remembered error marked `cached`, and DeadlineExceeded where it follows
+        another one for too long."""
         try:
             key = cache_key(request, run, self._asked, self._scope)
         except (TypeError, ValueError) as error:  # nothing JSON can say; a provider may still make sense of it
@@ -105,7 +142,7 @@ class Cache:
             response = await self._follow(flight, key, run)
             if response is not None:
                 return response
-        return await self._fetch(key, request, run)
+        return await self._answer(key, request, run)
 
     async def _lead(self, key: str, request: Request, run: Run) -> Response:
         flight = self._flights.begin(key)
@@ -123,6 +160,7 @@ class Cache:
         """The answer of a flight; None where it ended without one. For a caller to whom only a whole answer is
         one, a stream that breaks is no answer either: it would have been asked again."""
         self._emit(run, CacheShared(path=self._path, key=key))
+        self._counted.shared += 1
         view = await flight.follow(run.deadline)
         if view is None or view.outcome is not None:
             return view
@@ -137,28 +175,104 @@ class Cache:
     async def _answer(self, key: str, request: Request, run: Run) -> Response:
         entry = await self._lookup(key, run)
         if entry is None:
-            self._emit(run, CacheMissed(path=self._path, key=key))
-            return await self._fetch(key, request, run)
-        self._emit(run, CacheHit(path=self._path, key=key, age=max(0.0, self._clock.wall() - entry.stored)))
-        response = Response.complete(entry.completion)
-        response.served = Served(
-            target=entry.target, position=entry.position, cached=True, losses=entry.losses, saved=entry.usage
-        )
-        return response
+            return await self._ask(key, request, run, None)
+        now = self._clock.wall()
+        if now < entry.expires:
+            return self._hit(key, entry, now, run)
+        if entry.completion is not None and now - entry.expires <= self._revalidate:
+            self._refresh_behind(key, request, run)
+            self._count_hit(entry, now)
+            return self._stale(key, entry, "revalidate", run)
+        return await self._ask(key, request, run, entry)
 
     async def _lookup(self, key: str, run: Run) -> Entry | None:
+        """The entry, whatever its age."""
         try:
             value = await self._store.get(key)
         except StoreUnavailable as error:
             self._emit(run, CacheUnavailable(path=self._path, reason=str(error)))
             return None
-        if value is None:
-            return None
+        return None if value is None else decode(value)
+
+    def _hit(self, key: str, entry: Entry, now: float, run: Run) -> Response:
+        self._count_hit(entry, now)
+        age = entry.age(now)
+        if entry.completion is not None:
+            self._emit(run, CacheHit(path=self._path, key=key, age=age))
+            return _stored(entry, entry.completion, age)
+        assert entry.refusal is not None
+        self._counted.negative_hits += 1
+        self._emit(run, CacheHit(path=self._path, key=key, age=age, kind=entry.refusal.kind))
+        raise entry.refusal.error().mark("cached")
+
+    def _count_hit(self, entry: Entry, now: float) -> None:
+        self._counted.hits += 1
+        self._counted.used += entry.used(now)
+
+    def _stale(self, key: str, entry: Entry, reason: str, run: Run) -> Response:
+        assert entry.completion is not None
+        now = self._clock.wall()
+        age = entry.age(now)
+        self._counted.stale_served += 1
+        self._emit(run, CacheStale(path=self._path, key=key, age=age, expired=now - entry.expires, reason=reason))
+        return _stored(entry, entry.completion, age, stale=True)
+
+    async def _ask(self, key: str, request: Request, run: Run, old: Entry | None) -> Response:
+        """A live answer; where the call fails, the `old` one if it may stand in."""
+        self._counted.misses += 1
+        self._emit(run, CacheMissed(path=self._path, key=key))
         try:
-            entry = _DECODER.decode(value)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return None
-        return entry if entry.expires > self._clock.wall() else None
+            return await self._fetch(key, request, run)
+        except WizardError as error:
+            if old is not None and error.row.stale_ok and self._may_stand_in(old):
+                return self._stale(key, old, error.kind, run)
+            self._remember(key, error, run)
+            raise
+
+    def _may_stand_in(self, old: Entry) -> bool:
+        return old.completion is not None and self._clock.wall() - old.expires <= self._stale_for
+
+    def _remember(self, key: str, error: WizardError, run: Run) -> None:
+        """Keep an error that says no to the request itself. One about this caller alone is not shared."""
+        if not (self._negative and error.row.negative) or is_private(error):
+            return
+        refusal = Refusal.of(error)
+        if refusal is not None:
+            now = self._clock.wall()
+            self._put(key, Entry(VERSION, now + self._negative, now, error.where, refusal=refusal), run)
+
+    # -- refreshing ---------------------------------------------------------------------------------
+
+    def _refresh_behind(self, key: str, request: Request, run: Run) -> None:
+        """One refresh a key runs behind the calls, as a run of its own: with its own id and ledger, and as much time
+        as the call's run had when it began."""
+        if key in self._shelf.refreshing:
+            return
+        self._shelf.refreshing.add(key)
+        now = self._clock.now()
+        behind = Run(
+            scope=msgspec.structs.replace(run.scope, run_id=f"{run.scope.run_id}-refresh", streams=False),
+            deadline=now + run.deadline - run.transcript.started,
+            transcript=Transcript(now),
+            call=Call(),
+            allow_empty=run.allow_empty,
+        )
+        self._spawn(self._refresh(key, request, behind))
+
+    async def _refresh(self, key: str, request: Request, run: Run) -> None:
+        """A failure leaves the entry as it is, and is told."""
+        kind = "cancelled"
+        try:
+            async with await self._fetch(key, request, run) as response:
+                await response.read()
+            kind = "ok"
+        except Exception as error:
+            kind = getattr(error, "kind", "bug")
+        finally:
+            self._shelf.refreshing.discard(key)
+            self._emit(run, CacheRefreshed(path=self._path, key=key, kind=kind))
+
+    # -- storing ------------------------------------------------------------------------------------
 
     async def _fetch(self, key: str, request: Request, run: Run) -> Response:
         response = await self._next(request, run)
@@ -179,12 +293,37 @@ class Cache:
             return
         now = self._clock.wall()
         bare = msgspec.structs.replace(completion, usage=Usage(), headers={})
-        entry = Entry(_VERSION, now + ttl, now, name, position, served.losses, completion.usage, bare)
-        self._store.put(key, _ENCODER.encode(entry))
-        self._emit(run, CacheStored(path=self._path, key=key, ttl=ttl))
+        self._put(key, Entry(VERSION, now + ttl, now, name, position, served.losses, completion.usage, bare), run)
+
+    def _put(self, key: str, entry: Entry, run: Run) -> None:
+        self._store.put(key, encode(entry))
+        self._counted.insertions += 1
+        self._shelf.add_up()
+        self._emit(run, CacheStored(path=self._path, key=key, ttl=entry.expires - entry.stored))
 
     def _report_observers(self, view: Response, run: Run) -> None:
         view.on_raise(lambda error: self._emit(run, ObserverFailed(path=self._path, error=repr(error))))
+
+
+def _stored(entry: Entry, completion: Completion, age: float, *, stale: bool = False) -> Response:
+    """An answer out of the store."""
+    response = Response.complete(completion)
+    response.served = Served(
+        target=entry.target,
+        position=entry.position,
+        cached=True,
+        losses=entry.losses,
+        saved=entry.usage,
+        stale=stale,
+        age=age,
+    )
+    return response
+
+
+def _limit(text: str) -> float:
+    """Seconds after its time in which an answer may still be given; below zero where it never may."""
+    found = seconds(text)
+    return -1.0 if found is None else found
 
 
 def cache_key(request: Request, run: Run, asked: tuple[str, str], scope: str) -> str:
@@ -192,13 +331,16 @@ def cache_key(request: Request, run: Run, asked: tuple[str, str], scope: str) ->
     (the chain's fingerprint, the key version), and whose answer it is.
 
     A run without a session, or without an API key, shares with others that have none. Whether an empty answer
-    counts is part of it, since it decides what is an answer. Raises TypeError or ValueError where a parameter has no
-    JSON form.
+    counts is part of it, since it decides what is an answer, and so is a repeat index other than 0. Raises TypeError or
+    ValueError where a parameter has no JSON form.
     """
     owner = None
     if scope != "shared":
         owner = (scope, run.scope.session if scope == "session" else run.scope.principal)
-    return sha256(_ENCODER.encode((asked, owner, run.allow_empty, request))).hexdigest()
+    parts: tuple[object, ...] = (asked, owner, run.allow_empty, request)
+    if run.scope.repeat:
+        parts = (*parts, run.scope.repeat)
+    return sha256(_ENCODER.encode(parts)).hexdigest()
 
 
 def bound(config: CacheConfig, inner: Bound, facts: BoundFacts) -> Bound:
@@ -227,11 +369,25 @@ CACHE = PolicyType(
     build=Cache,
     bound=bound,
     scalar="ttl",
-    emits=(CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable, ObserverFailed),
+    emits=(
+        CacheHit,
+        CacheMissed,
+        CacheStored,
+        CacheStale,
+        CacheRefreshed,
+        CacheShared,
+        CacheUnavailable,
+        ObserverFailed,
+    ),
     raises=(DeadlineExceeded,),
     examples=(
         Example("Answers are used for an hour", "cache: 1h"),
         Example("A large cache that outlives the process", "cache: {ttl: 1d, store: disk, max_entries: 10000}"),
+        Example(
+            "An old answer rather than none, for a day, and no wait for a new one in the first minute",
+            "cache: {ttl: 10m, stale_while_revalidate: 1m, stale_if_error: 1d}",
+        ),
+        Example("What the provider refuses is not asked again at once", "cache: {ttl: 1h, negative: 10s}"),
         Example("Nobody gets an answer made for somebody else's key", "cache: {ttl: 10m, scope: principal}"),
     ),
     check=check,

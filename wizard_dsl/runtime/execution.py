@@ -355,6 +355,8 @@ class Execution:
             cached=value.cached,
             shared=value.shared,
             saved=None if value.saved is None else rows.usage_row(value.saved),
+            stale=value.stale,
+            age=None if value.age is None else rows.seconds(value.age),
             skipped=state.skipped,
             lost=list(value.losses),
             usage=rows.total_usage(own),

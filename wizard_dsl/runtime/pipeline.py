@@ -48,15 +48,19 @@ class Pipeline:
         on_delta: OnDelta | None = None,
         reasoning: bool = False,
         principal: str | None = None,
+        repeat: int = 0,
         **named: Any,
     ) -> Result:
         """Run once. Inputs by name, or as a mapping where a name is taken by an option.
 
         `deadline` in seconds, or as `"20s"`, tightens the file's. With `on_delta` the answer is streamed into it;
-        with `reasoning`, reasoning deltas too. Raises the run's WizardError, with what was made as `.result`.
+        with `reasoning`, reasoning deltas too. Runs of different `repeat` share no stored answers: samples of one
+        question. Raises the run's WizardError, with what was made as `.result`.
         """
         sink = None if on_delta is None else _callback(on_delta)
-        execution = self._begin(_inputs(inputs, named), deadline, sink, reasoning=reasoning, principal=principal)
+        execution = self._begin(
+            _inputs(inputs, named), deadline, sink, reasoning=reasoning, principal=principal, repeat=repeat
+        )
         await self._execute(execution)
         return execution.result()
 
@@ -75,11 +79,14 @@ class Pipeline:
         deadline: float | str | None = None,
         reasoning: bool = False,
         principal: str | None = None,
+        repeat: int = 0,
         **named: Any,
     ) -> Stream:
         """Run once, as an async iterator of deltas: `async with pipeline.stream(…) as stream`."""
         channel = _Channel()
-        execution = self._begin(_inputs(inputs, named), deadline, channel.put, reasoning=reasoning, principal=principal)
+        execution = self._begin(
+            _inputs(inputs, named), deadline, channel.put, reasoning=reasoning, principal=principal, repeat=repeat
+        )
         return Stream(execution, channel, self._execute)
 
     def start(
@@ -88,10 +95,13 @@ class Pipeline:
         inputs: Mapping[str, Any] | None = None,
         deadline: float | str | None = None,
         principal: str | None = None,
+        repeat: int = 0,
         **named: Any,
     ) -> Stream:
         """As `stream`, without deltas: a run that can be awaited with `finish`, looked at and cancelled."""
-        execution = self._begin(_inputs(inputs, named), deadline, None, reasoning=False, principal=principal)
+        execution = self._begin(
+            _inputs(inputs, named), deadline, None, reasoning=False, principal=principal, repeat=repeat
+        )
         return Stream(execution, _Channel(), self._execute)
 
     def _begin(
@@ -102,14 +112,23 @@ class Pipeline:
         *,
         reasoning: bool,
         principal: str | None,
+        repeat: int,
     ) -> Execution:
+        if repeat < 0:
+            raise InputInvalid(f"a repeat index is 0 or more, not {repeat}", where="repeat")
         number = self._runs
         self._runs += 1
         clock = self._runtime.services.clock
         now = clock.now()
         program = self._live.program
         limit = program.deadline if deadline is None else min(program.deadline, _seconds(deadline))
-        scope = Scope(run_id=self._runtime.run_id(number), number=number, pipeline=program.name, principal=principal)
+        scope = Scope(
+            run_id=self._runtime.run_id(number),
+            number=number,
+            pipeline=program.name,
+            principal=principal,
+            repeat=repeat,
+        )
         run = Run(scope=scope, deadline=now + limit, transcript=Transcript(now), call=Call(), reasoning=reasoning)
         return self._live.execution(inputs, run, sink)
 

@@ -37,6 +37,8 @@ def _value(response: Response, completion: Completion, request: Request) -> Step
         cached=served.cached,
         shared=served.shared,
         saved=served.saved,
+        stale=served.stale,
+        age=served.age,
         losses=served.losses,
     )
     if request.kind == "embed":

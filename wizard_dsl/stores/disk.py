@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,8 +33,10 @@ _FRONT = 256
 _BEHIND = 256
 #: Seconds for which a database that failed is left alone.
 _OUTAGE = 30.0
-#: Seconds that anybody waits for the worker, and for a lock.
+#: Seconds that a call waits for the worker, and for a lock.
 _PATIENCE = 1.0
+#: The same where somebody looks at all entries, and no call waits.
+_LONG_PATIENCE = 10.0
 _LOCK_PATIENCE = 0.05
 
 #: By eviction: diskcache's name of it, and which rows go first.
@@ -75,12 +77,22 @@ class DiskStore:
         self._front.put(key, value)
         self._write_behind(partial(_Database.write, key=key, value=value))
 
-    async def delete(self, key: str) -> None:
-        self._front.drop(key)
-        await self._ask(partial(_Database.delete, key=key))
+    async def delete(self, *keys: str) -> int:
+        for key in keys:
+            self._front.drop(key)
+        return await self._demand(partial(_Database.delete, keys=keys))
 
     async def keys(self) -> list[str]:
-        return await self._ask(_Database.keys) or []
+        return await self._demand(_Database.keys)
+
+    async def items(self) -> list[tuple[str, bytes]]:
+        return await self._demand(_Database.items)
+
+    def count(self, **added: float) -> None:
+        self._write_behind(partial(_Database.count, added=added))
+
+    async def counts(self) -> dict[str, float]:
+        return await self._demand(_Database.counts)
 
     async def close(self) -> None:
         """Wait, for one second at most, until what was put is written. Raises StoreUnavailable where an outage was
@@ -94,13 +106,20 @@ class DiskStore:
             self._worker.close()
         self._tell()
 
-    async def _ask(self, work: Callable[[_Database], T]) -> T | None:
+    async def _demand(self, work: Callable[[_Database], T]) -> T:
+        """What the database says; raises StoreUnavailable each time it cannot be used."""
+        answer = await self._ask(work, _LONG_PATIENCE)
+        if answer is None:
+            raise StoreUnavailable(self._database.reason)
+        return answer
+
+    async def _ask(self, work: Callable[[_Database], T], patience: float = _PATIENCE) -> T | None:
         """What the database says; None, or once StoreUnavailable, while it cannot be used."""
         if not self._usable():
             self._tell()
             return None
         try:
-            answer = await self._patiently(self._submit(work))
+            answer = await self._patiently(self._submit(work), patience)
         except StoreUnavailable as error:
             self._note(str(error))
             self._tell()
@@ -129,16 +148,16 @@ class DiskStore:
             self._worker = self._make_worker()
         return self._worker.submit(partial(self._database.attempt, work))
 
-    async def _patiently(self, future: Future[T]) -> T:
-        timer = self._clock.call_at(self._clock.now() + _PATIENCE, self._lose_patience, future)
+    async def _patiently(self, future: Future[T], patience: float = _PATIENCE) -> T:
+        timer = self._clock.call_at(self._clock.now() + patience, self._lose_patience, future, patience)
         try:
             return await future
         finally:
             timer.cancel()
 
-    def _lose_patience(self, future: Future[Any]) -> None:
+    def _lose_patience(self, future: Future[Any], patience: float) -> None:
         if not future.done():
-            future.set_exception(self._database.fail(f"it did not answer within {_PATIENCE:g} s"))
+            future.set_exception(self._database.fail(f"it did not answer within {patience:g} s"))
 
     def _note(self, reason: str) -> None:
         """An outage begins, or goes on."""
@@ -160,7 +179,7 @@ class _Database:
         self._limit = max_entries
         self._policy, self._order = _POLICIES[eviction]
         self._clock = clock
-        self._reason = ""
+        self.reason = ""
         self._own: sqlite3.Connection | None = None
         self._cache: Any = None
         self.closed_until = float("-inf")
@@ -168,7 +187,7 @@ class _Database:
     def attempt(self, work: Callable[[_Database], T]) -> T:
         """Do `work` with the database open."""
         if self._clock.now() < self.closed_until:
-            raise StoreUnavailable(self._reason)
+            raise StoreUnavailable(self.reason)
         try:
             if self._cache is None:
                 self._begin()
@@ -179,9 +198,9 @@ class _Database:
 
     def fail(self, what: str) -> StoreUnavailable:
         """Leave the database alone for a while."""
-        self._reason = f"the disk cache {self._folder} is not used for {_OUTAGE:g} s: {what}"
+        self.reason = f"the disk cache {self._folder} is not used for {_OUTAGE:g} s: {what}"
         self.closed_until = self._clock.now() + _OUTAGE
-        return StoreUnavailable(self._reason)
+        return StoreUnavailable(self.reason)
 
     def _begin(self) -> None:
         """Open it. A probe goes first: diskcache itself tries for 60 s to open what is locked, and believes the
@@ -204,6 +223,7 @@ class _Database:
             "sqlite_mmap_size": 0,  # a mapped file that somebody truncates ends the process
         }
         self._cache = diskcache.Cache(str(self._folder), timeout=_LOCK_PATIENCE, disk=_inline_bytes(), **settings)
+        self._own.execute("CREATE TABLE IF NOT EXISTS Counts (name TEXT PRIMARY KEY, value NUMERIC NOT NULL)")
 
     def read(self, key: str) -> bytes | None:
         value = self._cache.get(key)
@@ -214,16 +234,41 @@ class _Database:
         excess = len(self._cache) - self._limit + (key not in self._cache)
         if excess > 0:
             oldest = f"SELECT rowid FROM Cache ORDER BY {self._order} LIMIT ?"
-            self._own.execute(f"DELETE FROM Cache WHERE rowid IN ({oldest})", (excess,))
+            gone = self._own.execute(f"DELETE FROM Cache WHERE rowid IN ({oldest})", (excess,)).rowcount
+            self.count({"evictions": gone})
         self._cache.set(key, value)
 
-    def delete(self, key: str) -> None:
-        self._cache.delete(key)
+    def delete(self, keys: Sequence[str]) -> int:
+        return self._many("DELETE FROM Cache WHERE key = ?", [(key,) for key in keys])
 
     def keys(self) -> list[str]:
         assert self._own is not None
         rows = self._own.execute(f"SELECT key FROM Cache WHERE typeof(key) = 'text' ORDER BY {self._order}")
         return [key for (key,) in rows]
+
+    def items(self) -> list[tuple[str, bytes]]:
+        assert self._own is not None
+        ours = f"typeof(key) = 'text' AND mode = {_RAW} AND filename IS NULL AND typeof(value) = 'blob'"
+        return self._own.execute(f"SELECT key, value FROM Cache WHERE {ours} ORDER BY {self._order}").fetchall()
+
+    def count(self, added: Mapping[str, float]) -> None:
+        self._many(
+            "INSERT INTO Counts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            list(added.items()),
+        )
+
+    def counts(self) -> dict[str, float]:
+        assert self._own is not None
+        rows = self._own.execute("SELECT name, value FROM Counts WHERE typeof(value) IN ('integer', 'real')")
+        return {str(name): value for name, value in rows}
+
+    def _many(self, text: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Do it for all rows or for none; returns how many it changed."""
+        assert self._own is not None
+        self._own.execute("BEGIN IMMEDIATE")
+        changed = self._own.executemany(text, rows).rowcount
+        self._own.execute("COMMIT")
+        return max(0, changed)
 
     def close(self) -> None:
         """Let go of it, in whatever state it is."""

@@ -19,6 +19,7 @@ class MemoryStore:
         self._recency = eviction == "lru"
         self._uses = _Uses() if eviction == "lfu" else None
         self._values: OrderedDict[str, bytes] = OrderedDict()
+        self._counts: dict[str, float] = {}
 
     def look(self, key: str) -> bytes | None:
         """As `get`, for those who need not await."""
@@ -37,20 +38,34 @@ class MemoryStore:
         self.drop(key)
         if len(self._values) >= self._limit:
             self.drop(next(iter(self._values)) if self._uses is None else self._uses.least())
+            self.count(evictions=1)
         self._values[key] = value
         if self._uses is not None:
             self._uses.count(key)
 
-    def drop(self, key: str) -> None:
-        """As `delete`, for those who need not await."""
-        if self._values.pop(key, None) is not None and self._uses is not None:
+    def drop(self, key: str) -> bool:
+        """As `delete` of one key, for those who need not await."""
+        if self._values.pop(key, None) is None:
+            return False
+        if self._uses is not None:
             self._uses.forget(key)
+        return True
 
-    async def delete(self, key: str) -> None:
-        self.drop(key)
+    async def delete(self, *keys: str) -> int:
+        return sum(self.drop(key) for key in keys)
 
     async def keys(self) -> list[str]:
         return list(self._values) if self._uses is None else self._uses.ordered()
+
+    async def items(self) -> list[tuple[str, bytes]]:
+        return [(key, self._values[key]) for key in await self.keys()]
+
+    def count(self, **added: float) -> None:
+        for name, number in added.items():
+            self._counts[name] = self._counts.get(name, 0) + number
+
+    async def counts(self) -> dict[str, float]:
+        return dict(self._counts)
 
     async def close(self) -> None:
         """Forgets everything."""

@@ -30,7 +30,7 @@ from wizard_dsl.core.run import Attempt, Call, Run, Transcript
 from wizard_dsl.core.run import Scope as RunScope
 from wizard_dsl.core.target import Branch, Chain, Facts, RateLimitRule, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
-from wizard_dsl.runtime.services import SharedState, emitter
+from wizard_dsl.runtime.services import Background, SharedState, emitter
 from wizard_dsl.stores._open import StoreSet
 from wizard_dsl.strategies.sequential import SEQUENTIAL
 from wizard_dsl.testing.scripted import Script, Scripted
@@ -126,9 +126,12 @@ def build_chain(
 
 
 def _context(path: str, clock: Clock, shared: SharedState, chain: Chain, seed: int) -> BuildContext:
-    absent = cast(Any, None)  # scripted chains have no network and no background work
+    absent = cast(Any, None)  # scripted chains have no network
+    behind = shared.state("background", "", Background)
     stores = shared.state("stores", "", lambda: StoreSet(None, clock))
-    return BuildContext(path, clock, Chance(seed, path), emitter(clock, ()), shared, stores, absent, absent, chain)
+    return BuildContext(
+        path, clock, Chance(seed, path), emitter(clock, ()), shared, stores, absent, behind.spawn, chain
+    )
 
 
 class _Builder:
