@@ -70,8 +70,8 @@ def test_a_steps_contract_stands_inside_the_calls_own_policies(tmp_path: Path, p
         chains, _ = linked(program(text, tmp_path))
         contract = PolicyPlan(CONTRACT, CONTRACT.config(), "chains.default.contract", "")
         chain = chains.chains["default"]
-        assert kinds(call_handler(chain, contract)) == [*outer, CONTRACT.build.__name__, "Walk"]
-        assert kinds(call_handler(chain, None)) == [*outer, "Walk"]
+        assert kinds(call_handler(chain, [contract])) == [*outer, CONTRACT.build.__name__, "Walk"]
+        assert kinds(call_handler(chain)) == [*outer, "Walk"]
 
     in_virtual_time(work)
 

@@ -86,6 +86,11 @@ EXAMPLES: list[tuple[e.Event, str]] = [
         e.ContractFailed(target="a", violations=("$.x: enum", "$: type"), repair=2),
         "a: output is not as declared after 2 repairs: $.x: enum; $: type",
     ),
+    (
+        e.InputGuarded(input="q", action="escaped", finding="role marker </s> at character 3"),
+        "input q: role marker </s> at character 3, escaped",
+    ),
+    (e.AnswerRefused(target="a", findings=("it is rude", "it is long")), "a: refused: it is rude; it is long"),
     (e.DeadlineCut(what="retry", needed=5.0, left=2.0), "no retry any more: it needs 5.000 s, 2.000 s are left"),
     (e.ObserverFailed(error="ValueError('x')"), "an observer failed: ValueError('x')"),
 ]

@@ -145,6 +145,7 @@ class _Compiler:
                 for plan in chains.values()
                 for target in plan.targets
             },
+            guard=document.file.safety.input,
             straight=graph.straight([step.name for step in steps], needs),
         )
 

@@ -6,7 +6,7 @@ for each step that asks it, because the contract belongs to the step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ import msgspec
 
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, Program, TargetPlan
 from wizard_dsl.core.attempt import AttemptFrame
-from wizard_dsl.core.component import ModelSpec, Rung
-from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.component import ModelSpec
+from wizard_dsl.core.node import Assess, BuildContext, Handler
 from wizard_dsl.core.rng import Chance
 from wizard_dsl.core.target import Branch, Chain, Facts, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
@@ -52,6 +52,7 @@ class Services:
     spawn: Spawn
     library: Library
     provide: Provide
+    assess: Assess | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +91,7 @@ def _context(path: str, chain: Chain, services: Services) -> BuildContext:
         http=services.http,
         spawn=services.spawn,
         chain=chain,
+        assess=services.assess,
     )
 
 
@@ -152,13 +154,13 @@ def known_facts(plan: TargetPlan, library: Library) -> Facts:
     return merged
 
 
-def call_handler(linked: LinkedChain, contract: PolicyPlan | None) -> Handler:
-    """The handler of one step's calls: the chain's call policies, with the step's contract among them."""
+def call_handler(linked: LinkedChain, own: Sequence[PolicyPlan] = ()) -> Handler:
+    """The handler of one step's calls: the chain's call policies, with the step's own (contract, safety) among them."""
     handler = linked.strategy
     plans = list(linked.plan.outer)
-    if contract is not None:
-        inner = [index for index, plan in enumerate(plans) if plan.type.rung > Rung.CONTRACT]
-        plans.insert(inner[0] if inner else len(plans), contract)
+    for policy in own:
+        inner = [index for index, plan in enumerate(plans) if plan.type.rung > policy.type.rung]
+        plans.insert(inner[0] if inner else len(plans), policy)
     for plan in reversed(plans):
         handler = plan.type.build(plan.config, handler, _at(plan, linked.context)).call
     return handler

@@ -10,6 +10,7 @@ import msgspec
 
 from wizard_dsl.core.component import PolicyConfig, PolicyType, ProviderConfig, ProviderType, StepType, StrategyType
 from wizard_dsl.core.target import Facts, RateLimitRule
+from wizard_dsl.spec.document import InputGuardSpec
 
 if TYPE_CHECKING:
     from wizard_dsl.core.http import PoolConfig
@@ -111,7 +112,8 @@ class ChainPlan(msgspec.Struct, frozen=True):
 class StepPlan(msgspec.Struct, frozen=True):
     """One step. `needs` maps each step it waits for, those that its templates use among them, to `done` or `ran` (a
     skipped one does not count). `prompt`, `when`, `for_each` and `templates` are compiled;
-    `when_each`: the condition looks at the item, and skips items instead of the step."""
+    `when_each`: the condition looks at the item, and skips items instead of the step. `block_when` is the text of the
+    expression that refuses an answer."""
 
     name: str
     type: StepType
@@ -128,6 +130,7 @@ class StepPlan(msgspec.Struct, frozen=True):
     params: Mapping[str, Any] = {}
     tools: tuple[Any, ...] = ()
     subprogram: Any = None
+    block_when: str | None = None
 
     def describe(self) -> dict[str, Any]:
         """Plain data; conditions and loops as yes or no, because their text stands in the file."""
@@ -162,6 +165,7 @@ class Program(msgspec.Struct, frozen=True):
     deadline: float
     api_versions: Mapping[str, str | None] = {}
     straight: bool = True
+    guard: InputGuardSpec = InputGuardSpec()
 
     def describe(self) -> dict[str, Any]:
         """The compiled program as plain data: what `graph` draws and tests compare. Holds no secret."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from wizard_dsl.spec.document import Document, StepEntry
 
 _LOOP = frozenset({"item", "index"})
+#: What an expression about an answer sees.
+_ANSWER = Known(extra=frozenset({"text", "json"}))
 
 #: Compiles the file a `pipeline` step names: (file as written, path of the step's key) → its program.
 LoadOther = Callable[[str, DocPath], Program | None]
@@ -49,6 +51,7 @@ class StepPlanner:
         self._prompts: dict[DocPath, CompiledPrompt | None] = {}
         self._names = frozenset(document.inputs)
         self._trusted = frozenset(name for name, spec in document.inputs.items() if spec.trusted)
+        self._told: set[DocPath] = set()
         self.used_prompts: set[str] = set()
         self.used_names: set[str] = set()
 
@@ -98,7 +101,28 @@ class StepPlanner:
             params={**(prompt.params if prompt else {}), **getattr(entry.config, "params", {})},
             tools=prompt.tools if prompt else (),
             subprogram=self._other(entry, path),
+            block_when=self._block_when(entry, path),
         )
+
+    def _block_when(self, entry: StepEntry, path: DocPath) -> str | None:
+        """The step's own expression, else the file's; checked where it stands."""
+        own = getattr(entry.config, "safety", None)
+        if own is None:
+            return None
+        found: tuple[tuple[str | None, DocPath], ...] = (
+            (own.block_when, (*path, "safety", "block_when")),
+            (self._document.file.safety.block_when, ("safety", "block_when")),
+        )
+        text, at = next(((text, at) for text, at in found if text is not None), (None, path))
+        if text is None:
+            return None
+        made = compile_expression(text, _ANSWER, where=".".join(map(str, at)))
+        if not isinstance(made, list):
+            return text
+        if at not in self._told:
+            self._told.add(at)
+            self._report.template(made, at, expression=True)
+        return None
 
     def _known(self, loop: bool) -> Known:
         return Known(inputs=self._names, steps=frozenset(self._document.steps), loop=loop)

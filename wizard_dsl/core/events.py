@@ -12,6 +12,7 @@
     ├─ LimitWaited, LimitRefused       rate_limit and concurrency
     ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
     ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
+    ├─ InputGuarded, AnswerRefused     what the safety section found
     ├─ DeadlineCut                     work was not begun because it could not end in time
     └─ ObserverFailed                  a callback raised; the outcome is unchanged
 
@@ -240,6 +241,23 @@ class ContractFailed(Event, frozen=True):
     repair: int
 
 
+class InputGuarded(Event, frozen=True):
+    """Something in an input was stripped, escaped or told; `finding` never quotes the input's words."""
+
+    name: ClassVar[str] = "input_guarded"
+    level: ClassVar[str] = "WARNING"
+    input: str
+    action: str
+    finding: str
+
+
+class AnswerRefused(Event, frozen=True):
+    name: ClassVar[str] = "answer_refused"
+    level: ClassVar[str] = "WARNING"
+    target: str
+    findings: tuple[str, ...]
+
+
 class DeadlineCut(Event, frozen=True):
     """`what` was not begun: `needed` seconds do not fit the `left` ones."""
 
@@ -256,8 +274,34 @@ class ObserverFailed(Event, frozen=True):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    RunStarted, RunEnded, StepStarted, StepEnded, AttemptStarted, AttemptEnded, StreamCommitted, StreamEnded,
-    RetryScheduled, RetriesEnded, TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, TargetBlocked,
-    BreakerChanged, LimitWaited, LimitRefused, CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed,
-    CacheShared, CacheUnavailable, ContractFailed, DeadlineCut, ObserverFailed,
-)  # fmt: skip
+    RunStarted,
+    RunEnded,
+    StepStarted,
+    StepEnded,
+    AttemptStarted,
+    AttemptEnded,
+    StreamCommitted,
+    StreamEnded,
+    RetryScheduled,
+    RetriesEnded,
+    TargetSkipped,
+    FallbackTriggered,
+    LossAccepted,
+    RateLimitWaited,
+    TargetBlocked,
+    BreakerChanged,
+    LimitWaited,
+    LimitRefused,
+    CacheHit,
+    CacheMissed,
+    CacheStored,
+    CacheStale,
+    CacheRefreshed,
+    CacheShared,
+    CacheUnavailable,
+    ContractFailed,
+    InputGuarded,
+    AnswerRefused,
+    DeadlineCut,
+    ObserverFailed,
+)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from wizard_dsl.core.messages import Request
+from wizard_dsl.core.messages import Completion, Request
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Emit, Run
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from wizard_dsl.core.target import Chain, Target
 
 Handler = Callable[[Request, Run], Awaitable[Response]]
+#: Judges an answer: why it must not be used, nothing where it may.
+Assess = Callable[[Completion], Sequence[str]]
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 T = TypeVar("T")
 
@@ -94,6 +96,7 @@ class BuildContext:
     scope_key: str = ""
     target: Target | None = None
     fingerprint: str = ""
+    assess: Assess | None = None
 
     def require_target(self) -> Target:
         """The target; a node of target scope always has one."""

@@ -79,6 +79,8 @@ def sections(registry: Registry) -> str:
         "A chain": document.ChainSpec,
         "A target written as a mapping": document.TargetSpec,
         "`on_rate_limit` of a chain": document.RateLimitSpec,
+        "`safety`": document.SafetySpec,
+        "`input` of `safety`": document.InputGuardSpec,
         "A prompt": document.PromptSpec,
         "A message of a prompt": document.PromptMessage,
         "`models` of a provider, by name": document.ModelFacts,

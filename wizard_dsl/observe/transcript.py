@@ -92,6 +92,14 @@ def _contract_failed(event: e.ContractFailed) -> str:
     return f"{event.target}: output is not as declared{asked}: {'; '.join(event.violations)}"
 
 
+def _input_guarded(event: e.InputGuarded) -> str:
+    return f"input {event.input}: {event.finding}, {event.action}"
+
+
+def _answer_refused(event: e.AnswerRefused) -> str:
+    return f"{event.target or 'the stored answer'}: refused: {'; '.join(event.findings)}"
+
+
 def _limit_refused(event: e.LimitRefused) -> str:
     free = "" if event.retry_after is None else f", free in {event.retry_after:.3f} s"
     return f"{event.limit}: refused{free}"
@@ -140,6 +148,8 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.CacheShared: lambda it: f"follows an equal call in flight, {it.key[:8]}",
     e.CacheUnavailable: lambda it: f"cache unavailable: {it.reason}",
     e.ContractFailed: _contract_failed,
+    e.InputGuarded: _input_guarded,
+    e.AnswerRefused: _answer_refused,
     e.DeadlineCut: lambda it: f"no {it.what} any more: it needs {it.needed:.3f} s, {it.left:.3f} s are left",
     e.ObserverFailed: lambda it: f"an observer failed: {it.error}",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wizard_dsl.compiler.ladder import convert
@@ -11,7 +11,9 @@ from wizard_dsl.compiler.program import PolicyPlan, Program, StepPlan
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.step import Sink, StepContext, StepRunner, StepValue, Subprogram
 from wizard_dsl.policies.contract import CONTRACT
+from wizard_dsl.policies.safety import SAFETY
 from wizard_dsl.runtime.execution import Execution
+from wizard_dsl.runtime.guard import InputGuard
 from wizard_dsl.runtime.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Live:
     ) -> None:
         self.program = program
         self.inputs = Inputs(program.inputs)
+        self._guard = InputGuard(program.guard, program.inputs)
         self.linked: Linked = link(program, services)
         self._services = services
         self._registry = registry
@@ -51,12 +54,17 @@ class Live:
     def _handler(self, step: StepPlan) -> Handler | None:
         if step.chain is None:
             return None
+        return call_handler(self.linked.chains[step.chain], list(self._own(step)))
+
+    def _own(self, step: StepPlan) -> Iterator[PolicyPlan]:
+        """The policies that a step brings to its chain."""
         output = getattr(step.config, "output", None)
-        contract = None
         if output is not None and output.schema is not None:
             path = f"chains.{step.chain}.contract"
-            contract = PolicyPlan(CONTRACT, convert(CONTRACT, {"repairs": output.repairs}), path, path)
-        return call_handler(self.linked.chains[step.chain], contract)
+            yield PolicyPlan(CONTRACT, convert(CONTRACT, {"repairs": output.repairs}), path, path)
+        if output is not None and (step.block_when is not None or self._services.assess is not None):
+            path = f"steps.{step.name}.safety"
+            yield PolicyPlan(SAFETY, convert(SAFETY, {"block_when": step.block_when}), path, path)
 
     def _subprogram(self, program: Program) -> Subprogram:
         if program.file not in self._others:
@@ -74,13 +82,16 @@ class Live:
         return run
 
     def execution(self, inputs: Mapping[str, Any], run: Run, sink: Sink | None) -> Execution:
-        """Begin a run. Raises InputInvalid."""
+        """Begin a run. Raises InputInvalid, or SafetyBlocked where the input guard refuses."""
+        values, told = self._guard.check(self.inputs.check(inputs))
+        for each in told:
+            self._services.emit(run, each)
         return Execution(
             self.program,
             self._runners,
             run,
             clock=self._services.clock,
             emit=self._services.emit,
-            inputs=self.inputs.check(inputs),
+            inputs=values,
             sink=sink,
         )

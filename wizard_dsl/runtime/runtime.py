@@ -28,6 +28,7 @@ from wizard_dsl.stores._open import StoreSet
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program
     from wizard_dsl.core.http import Transport
+    from wizard_dsl.core.node import Assess
 
 
 class Runtime:
@@ -41,6 +42,7 @@ class Runtime:
         transport: Transport | None,
         sinks: Sequence[EventSink],
         provide: Provide | None,
+        assess: Assess | None = None,
     ) -> None:
         self.seed = seed
         clock: Clock = LoopClock()
@@ -60,6 +62,7 @@ class Runtime:
             spawn=self._background.spawn,
             library=library,
             provide=provide or provide_own,
+            assess=assess,
         )
 
     def run_id(self, number: int) -> str:
@@ -96,19 +99,21 @@ async def open(
     sinks: Sequence[EventSink] = (),
     provide: Provide | None = None,
     registry: Registry | None = None,
+    assess: Assess | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Load, compile and link a pipeline file for many runs.
 
     `env` are the variables that references see (default: the process's own). With `seed`, chance and run ids
     derive from it. With `mock`, every target is answered by the mock provider. `provide(plan, context)` may put
-    another node in a target's place, and returns None to leave it. `sinks` get every event. Raises SpecError with
-    all diagnostics.
+    another node in a target's place, and returns None to leave it. `sinks` get every event. `assess(completion)` judges
+    every answer of a generate step: it returns the reasons why the answer must not be used (the run then ends with kind
+    safety), nothing where it may. Raises SpecError with all diagnostics.
     """
     variables = dict(os.environ) if env is None else dict(env)
     kinds = registry or Registry(plugins=variables.get("WIZARD_PLUGINS", "all") != "")
     compiled = compile_file(path, kinds, Sources(overlays=tuple(overlays), sets=tuple(sets), env=variables, mock=mock))
     async with running(
-        compiled, kinds, seed=seed, mock=mock, transport=transport, sinks=sinks, provide=provide
+        compiled, kinds, seed=seed, mock=mock, transport=transport, sinks=sinks, provide=provide, assess=assess
     ) as pipeline:
         yield pipeline
 
@@ -123,6 +128,7 @@ async def running(
     transport: Transport | None = None,
     sinks: Sequence[EventSink] = (),
     provide: Provide | None = None,
+    assess: Assess | None = None,
 ) -> AsyncIterator[Pipeline]:
     """A compiled file as a running pipeline; closes everything at the end."""
     program = require(compiled)
@@ -133,6 +139,7 @@ async def running(
         transport=transport,
         sinks=sinks,
         provide=provide or (provide_mocks if mock else provide_missing(compiled.loaded.keyless)),
+        assess=assess,
     )
     try:
         yield Pipeline(Live(program, runtime.services, registry), runtime)

@@ -142,6 +142,27 @@ class ObserveSpec(Section, frozen=True):
     log: LogSpec = LogSpec()
 
 
+class InputGuardSpec(Section, frozen=True):
+    """What is looked for in the inputs of a run."""
+
+    control: Annotated[Literal["reject", "strip"], Meta(description="control characters, in every input")] = "reject"
+    roles: Annotated[
+        Literal["escape", "reject", "off"], Meta(description="role markers of chat templates, in untrusted inputs")
+    ] = "escape"
+    injection: Annotated[
+        Literal["off", "warn", "block"], Meta(description="signs of prompt injection, in untrusted inputs")
+    ] = "off"
+
+
+class SafetySpec(Section, frozen=True):
+    """What may go in and come out."""
+
+    input: InputGuardSpec = InputGuardSpec()
+    block_when: Annotated[
+        str | None, Meta(description="an expression over `text` and `json` of an answer; true refuses it")
+    ] = None
+
+
 class PromptPart(Section, frozen=True):
     """One part of a message: a text or an image, each a template. An image is an https: or data: URL."""
 
@@ -194,6 +215,7 @@ class PipelineFile(Section, frozen=True):
     output: Annotated[str | dict[str, str], Meta(description="a template, or a mapping of templates")] | None = None
     deadline: Annotated[Duration, Meta(description="of the whole run")] = "10m"
     observe: ObserveSpec = ObserveSpec()
+    safety: SafetySpec = SafetySpec()
 
 
 class InputSpec(msgspec.Struct, frozen=True):

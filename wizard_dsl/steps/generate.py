@@ -20,6 +20,14 @@ class OutputSpec(PolicyConfig, frozen=True):
     allow_empty: Annotated[bool, Meta(description="an empty answer is an answer")] = False
 
 
+class StepSafety(PolicyConfig, frozen=True):
+    """What a step sets of the file's `safety`."""
+
+    block_when: Annotated[
+        str | None, Meta(description="an expression over `text` and `json` of the answer; true refuses it")
+    ] = None
+
+
 class GenerateConfig(PolicyConfig, frozen=True):
     """The keys of a generate step."""
 
@@ -27,6 +35,7 @@ class GenerateConfig(PolicyConfig, frozen=True):
     chain: Annotated[str, Meta(description="a chain's name")] = "default"
     params: Annotated[dict[str, Any], Meta(description="sampling parameters; prompt < step < target")] = {}
     output: OutputSpec = OutputSpec()
+    safety: StepSafety = StepSafety()
 
 
 class Generate:

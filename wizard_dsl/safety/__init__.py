@@ -1,0 +1,1 @@
+"""Safety: pure text in, findings out."""
