@@ -259,3 +259,97 @@ steps:
     (warning,) = lint(compiled(text))
     assert (warning.code, warning.line, warning.column) == ("W114", 8, 20)
     assert warning.message == "'seed' does not exist at 'claude/claude-sonnet-4-5' (anthropic) and is left out there"
+
+
+# -- W150 to W152 -------------------------------------------------------------------------------------
+
+CACHED = """\
+version: 1
+providers: {local: {type: mock}}
+policies:
+  default:
+    cache: {ttl: 1h}
+chains:
+  default: {targets: [local]}
+steps:
+  answer:
+    prompt: {user: Hello}
+    params: {temperature: 0}
+"""
+
+
+def cached(cache: str, heat: str = "0") -> str:
+    return CACHED.replace("{ttl: 1h}", cache).replace("temperature: 0", f"temperature: {heat}")
+
+
+def test_a_cache_with_temperature_is_told_where_the_temperature_is_set(project: Path) -> None:
+    (warning,) = lint(compiled(cached("{ttl: 1h}", "0.7")))
+    assert (warning.code, warning.line, [each.line for each in warning.related]) == ("W150", 11, [5])
+    assert "temperature is 0.7" in warning.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        cached("{ttl: 1h}"),
+        cached("{ttl: 1h}", "0.0"),
+        cached("'off'", "0.7"),
+        cached("{ttl: 1h}", "0.7").replace(
+            "targets: [local]", "targets: [{provider: local, params: {temperature: 0}}]"
+        ),
+    ],
+)
+def test_a_cache_without_temperature_and_temperature_without_a_cache_are_fine(project: Path, text: str) -> None:
+    assert found(text) == []
+
+
+def test_the_temperature_of_a_target_is_told_there_and_once(project: Path) -> None:
+    text = cached("{ttl: 1h}").replace("targets: [local]", "targets: [{provider: local, params: {temperature: 1}}]")
+    text += "  again: {prompt: {user: Hello}}\n"
+    assert found(text) == ["7 W150"]
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ("{ttl: 0s, stale_if_error: 1h}", "stale_if_error never applies: ttl is 0s"),
+        ("{ttl: 0s, stale_while_revalidate: 1h}", "stale_while_revalidate never applies: ttl is 0s"),
+        ("{ttl: 0s, negative: 5s}", "negative never applies: ttl is 0s"),
+        ("{ttl: 5s, fallback_ttl: 5s, negative: 10s}", "negative is longer than ttl"),
+        ("{stale_if_error: 5m, stale_while_revalidate: 5m}", "stale_if_error never applies: within"),
+    ],
+)
+def test_a_time_of_the_cache_that_another_one_hides_is_told(project: Path, cache: str, said: str) -> None:
+    warnings = [each for each in lint(compiled(cached(cache))) if each.code == "W151"]
+    assert [each.line for each in warnings] == [5]
+    assert warnings[0].message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [
+        "{ttl: 10s, fallback_ttl: 10s, negative: 10s}",
+        "{stale_if_error: 1h, stale_while_revalidate: 5m}",
+        "{stale_if_error: 1h}",
+        "{stale_while_revalidate: 5m}",
+    ],
+)
+def test_times_of_the_cache_that_fit_are_fine(project: Path, cache: str) -> None:
+    assert found(cached(cache)) == []
+
+
+def test_the_other_time_is_shown_where_it_is_set(project: Path) -> None:
+    text = cached("{ttl: 5s, fallback_ttl: 5s}").replace("[local]", "[local], policies: {cache: {negative: 10s}}")
+    (warning,) = [each for each in lint(compiled(text)) if each.code == "W151"]
+    assert (warning.line, [each.line for each in warning.related]) == (7, [5])
+
+
+def test_a_cache_by_session_needs_sessions(project: Path) -> None:
+    assert found(cached("{ttl: 1h, scope: session}")) == ["5 W152"]
+    assert found(cached("{ttl: 1h, scope: principal}")) == []
+
+
+def test_with_sessions_a_cache_by_session_is_fine(project: Path) -> None:
+    made = compiled(cached("{ttl: 1h, scope: session}"))
+    made.loaded.data["session"] = {"ttl": "24h"}
+    assert [each.code for each in lint(made)] == []

@@ -27,7 +27,7 @@ class Need(msgspec.Struct, frozen=True):
 def needs(compiled: Compiled, program: Program) -> list[Need]:
     """The needs of a program and of those it runs as steps, each once."""
     found: dict[str, Need] = {}
-    for each in _programs(program):
+    for each in programs(program):
         keys = _keys(each, compiled.loaded.data, compiled.loaded.keyless)
         for need in (*keys, *_models(each), *_stores(each, compiled.loaded.root)):
             found.setdefault(need.what, need)
@@ -40,11 +40,11 @@ def targets(program: Program) -> Iterator[TargetPlan]:
         yield from chain.targets
 
 
-def _programs(program: Program) -> Iterator[Program]:
+def programs(program: Program) -> Iterator[Program]:
     yield program
     for step in program.steps:
         if step.subprogram is not None:
-            yield from _programs(step.subprogram)
+            yield from programs(step.subprogram)
 
 
 def _keys(program: Program, data: dict[str, Any], mocked: Mapping[str, str]) -> Iterator[Need]:

@@ -16,10 +16,10 @@ def w114_ignored_parameter(subject: Subject) -> Iterator[Diagnostic]:
         for target in chain.targets if chain is not None else ():
             for name in sorted(target.type.ignores & {*step.params, *target.params}):
                 message = f"'{name}' does not exist at '{target.name}' ({target.type.name}) and is left out there"
-                yield subject.warn("W114", message, _place(subject, step, name))
+                yield subject.warn("W114", message, place_of(subject, step, name))
 
 
-def _place(subject: Subject, step: StepPlan, name: str) -> DocPath:
+def place_of(subject: Subject, step: StepPlan, name: str) -> DocPath:
     """Where the parameter is written, as near as it is known: the step's own, else its prompt's, else the step."""
     prompt = getattr(step.config, "prompt", None)
     candidates: list[DocPath] = [("steps", step.name, "params", name), ("steps", step.name, "prompt", "params", name)]

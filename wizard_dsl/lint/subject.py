@@ -49,6 +49,14 @@ class Subject:
             value = value[part]
         return True
 
+    def setting(self, chain: ChainEntry, index: int | None, kind: str, key: str) -> DocPath | None:
+        """Where a key of a policy is set for a chain, or for its target at `index`; None where it is built in."""
+        for path, policies in self.places_of(chain, index):
+            own = policies.get(kind)
+            if isinstance(own, dict) and key in own:
+                return (*path, kind, key)
+        return None
+
     def places_of(self, chain: ChainEntry, index: int | None) -> list[tuple[DocPath, PolicyMap]]:
         """Where the policies of a chain, or of its target at `index`, are written: the most specific place first."""
         base: DocPath = ("chains", chain.name)

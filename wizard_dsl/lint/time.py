@@ -58,18 +58,10 @@ def _deadline(subject: Subject, plan: ChainPlan, entry: ChainEntry) -> _Limit:
     after = None if config is None else seconds(getattr(config, "after", "off"))
     if after is None or after > run.seconds:
         return run
-    return _Limit(after, _written(subject, entry, None, "deadline", "after"))
+    return _Limit(after, subject.setting(entry, None, "deadline", "after"))
 
 
 def _total(subject: Subject, ladder: tuple[PolicyPlan, ...], entry: ChainEntry, index: int) -> _Limit | None:
     config = next((each.config for each in ladder if each.type.name == "timeout"), None)
     total = None if config is None else seconds(getattr(config, "total", "off"))
-    return None if total is None else _Limit(total, _written(subject, entry, index, "timeout", "total"))
-
-
-def _written(subject: Subject, entry: ChainEntry, index: int | None, kind: str, key: str) -> DocPath | None:
-    for path, policies in subject.places_of(entry, index):
-        own = policies.get(kind)
-        if isinstance(own, dict) and key in own:
-            return (*path, kind, key)
-    return None
+    return None if total is None else _Limit(total, subject.setting(entry, index, "timeout", "total"))

@@ -12,6 +12,7 @@ import msgspec
 from wizard_dsl.core import errors
 from wizard_dsl.core.errors import TABLE, AllFallbacksFailed, AttemptFailed, MaxRetriesExceeded, WizardError
 from wizard_dsl.core.messages import Completion, Usage
+from wizard_dsl.core.response import Response, Served
 
 VERSION: Literal[1] = 1
 #: What belongs to one run, or is not ours to keep.
@@ -92,6 +93,21 @@ class Entry(msgspec.Struct, frozen=True):
     def age(self, now: float) -> float:
         """Seconds since it was stored; clocks of several machines differ."""
         return max(0.0, now - self.stored)
+
+    def response(self, age: float, *, stale: bool = False) -> Response:
+        """The answer that is stored, `age` seconds old."""
+        assert self.completion is not None
+        response = Response.complete(self.completion)
+        response.served = Served(
+            target=self.target,
+            position=self.position,
+            cached=True,
+            losses=self.losses,
+            saved=self.usage,
+            stale=stale,
+            age=age,
+        )
+        return response
 
 
 class _Model(msgspec.Struct, frozen=True):

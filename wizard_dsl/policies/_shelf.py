@@ -109,6 +109,12 @@ class Counters:
         return taken
 
 
+def after(text: str) -> float:
+    """Seconds after its time in which an answer may still be given; below zero where it never may."""
+    found = seconds(text)
+    return -1.0 if found is None else found
+
+
 class Shelf:
     """The cache at `path`, of chain `chain`."""
 
@@ -122,7 +128,7 @@ class Shelf:
         self._chain = chain
         self._kind = config.store
         self._capacity = config.max_entries
-        self._keeps = max(seconds(config.stale_if_error) or 0.0, seconds(config.stale_while_revalidate) or 0.0)
+        self._keeps = max(after(config.stale_if_error), after(config.stale_while_revalidate))
         self._clock = clock
         self._added = clock.now()
 
@@ -181,7 +187,7 @@ class Shelf:
 
     def _entry(self, key: str, value: bytes, says: Label) -> CacheEntry:
         now = self._clock.wall()
-        keeps = 0.0 if says.refusal is not None else self._keeps
+        keeps = -1.0 if says.refusal is not None else self._keeps
         return CacheEntry(
             cache=self.path,
             name=f"{self._chain}/{says.target}/{key}",

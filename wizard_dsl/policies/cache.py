@@ -41,14 +41,14 @@ from wizard_dsl.core.events import (
     CacheUnavailable,
     ObserverFailed,
 )
-from wizard_dsl.core.messages import Completion, Request, Usage
+from wizard_dsl.core.messages import Request, Usage
 from wizard_dsl.core.node import StoreUnavailable
-from wizard_dsl.core.response import Outcome, Response, Served
+from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Call, Run, Transcript
 from wizard_dsl.core.units import parse_duration, parse_ratio
 from wizard_dsl.policies._entry import VERSION, Entry, Refusal, decode, encode
 from wizard_dsl.policies._flight import Flight, is_private
-from wizard_dsl.policies._shelf import Shelf
+from wizard_dsl.policies._shelf import Shelf, after
 
 if TYPE_CHECKING:
     from wizard_dsl.core.node import BuildContext, Handler
@@ -112,8 +112,8 @@ class Cache:
         self._fallback_ttl = min(self._ttl, parse_duration(config.fallback_ttl))
         self._jitter = parse_ratio(config.ttl_jitter)
         self._negative = min(self._ttl, seconds(config.negative) or 0.0)
-        self._stale_for = _limit(config.stale_if_error)
-        self._revalidate = _limit(config.stale_while_revalidate)
+        self._stale_for = after(config.stale_if_error)
+        self._revalidate = after(config.stale_while_revalidate)
         self._spawn = context.spawn
         self._shelf = context.shared.state(
             "cache",
@@ -199,7 +199,7 @@ class Cache:
         age = entry.age(now)
         if entry.completion is not None:
             self._emit(run, CacheHit(path=self._path, key=key, age=age))
-            return _stored(entry, entry.completion, age)
+            return entry.response(age)
         assert entry.refusal is not None
         self._counted.negative_hits += 1
         self._emit(run, CacheHit(path=self._path, key=key, age=age, kind=entry.refusal.kind))
@@ -210,12 +210,11 @@ class Cache:
         self._counted.used += entry.used(now)
 
     def _stale(self, key: str, entry: Entry, reason: str, run: Run) -> Response:
-        assert entry.completion is not None
         now = self._clock.wall()
         age = entry.age(now)
         self._counted.stale_served += 1
         self._emit(run, CacheStale(path=self._path, key=key, age=age, expired=now - entry.expires, reason=reason))
-        return _stored(entry, entry.completion, age, stale=True)
+        return entry.response(age, stale=True)
 
     async def _ask(self, key: str, request: Request, run: Run, old: Entry | None) -> Response:
         """A live answer; where the call fails, the `old` one if it may stand in."""
@@ -303,27 +302,6 @@ class Cache:
 
     def _report_observers(self, view: Response, run: Run) -> None:
         view.on_raise(lambda error: self._emit(run, ObserverFailed(path=self._path, error=repr(error))))
-
-
-def _stored(entry: Entry, completion: Completion, age: float, *, stale: bool = False) -> Response:
-    """An answer out of the store."""
-    response = Response.complete(completion)
-    response.served = Served(
-        target=entry.target,
-        position=entry.position,
-        cached=True,
-        losses=entry.losses,
-        saved=entry.usage,
-        stale=stale,
-        age=age,
-    )
-    return response
-
-
-def _limit(text: str) -> float:
-    """Seconds after its time in which an answer may still be given; below zero where it never may."""
-    found = seconds(text)
-    return -1.0 if found is None else found
 
 
 def cache_key(request: Request, run: Run, asked: tuple[str, str], scope: str) -> str:

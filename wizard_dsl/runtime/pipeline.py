@@ -16,6 +16,7 @@ from wizard_dsl.core.messages import Delta
 from wizard_dsl.core.result import Result
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.core.step import Sink
+from wizard_dsl.runtime.caches import Caches
 from wizard_dsl.runtime.execution import Execution
 
 if TYPE_CHECKING:
@@ -139,6 +140,11 @@ class Pipeline:
     def describe(self) -> dict[str, Any]:
         """The compiled program as plain data."""
         return self._live.program.describe()
+
+    @property
+    def cache(self) -> Caches:
+        """The caches of this pipeline: figures, entries, clearing, warming."""
+        return Caches(lambda: self._runtime.shared.of("cache").values(), self.run)
 
     def pools(self) -> list[PoolFigures]:
         """Connections of each provider, now and in all."""

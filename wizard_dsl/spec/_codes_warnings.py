@@ -100,4 +100,25 @@ WARNING_CODES: Final = (
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local]}}",
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local], policies: {use: careful}}}",
     ),
+    Code(
+        "W150", "a cache where answers are meant to differ",
+        "With a temperature above 0 the same question has many answers, and the cache gives one of them again and "
+        "again until its time is over. Set the temperature to 0, or turn the cache off for that chain.",
+        "policies: {default: {cache: 1h}}\nsteps: {answer: {prompt: {user: Hello}, params: {temperature: 0.8}}}",
+        "policies: {default: {cache: 1h}}\nsteps: {answer: {prompt: {user: Hello}, params: {temperature: 0}}}",
+    ),
+    Code(
+        "W151", "a setting of the cache that has no effect",
+        "A time of the cache is hidden by another one: old answers need answers that were stored, a remembered error "
+        "never lasts longer than an answer, and stale_if_error begins to count only after stale_while_revalidate.",
+        "policies: {default: {cache: {ttl: 1h, stale_while_revalidate: 10m, stale_if_error: 5m}}}",
+        "policies: {default: {cache: {ttl: 1h, stale_while_revalidate: 5m, stale_if_error: 1d}}}",
+    ),
+    Code(
+        "W152", "a cache by session where there are no sessions",
+        "The cache keeps the answers of each session apart, and the file has no section `session`: all runs count as "
+        "one and share their answers.",
+        "policies: {default: {cache: {ttl: 1h, scope: session}}}",
+        "policies: {default: {cache: {ttl: 1h, scope: principal}}}",
+    ),
 )  # fmt: skip
