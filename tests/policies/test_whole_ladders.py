@@ -15,6 +15,7 @@ from run_kit import play
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import CacheStored
 from wizard_dsl.core.messages import Request, message
+from wizard_dsl.core.target import MidStream
 from wizard_dsl.policies.cache import CACHE
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.concurrency import CONCURRENCY
@@ -142,6 +143,41 @@ def test_a_call_cancelled_at_any_step_leaves_no_place_token_lease_flight_or_task
         return task.cancelled()
 
     assert cancelled_at_every_step(story) >= 3
+
+
+@pytest.mark.parametrize("mode", ["restart", "continue"])
+@pytest.mark.parametrize("name", ["cut", "stall", "moves on"])
+def test_a_call_cancelled_at_any_step_of_a_resumed_stream_leaves_nothing_either(name: str, mode: MidStream) -> None:
+    late = {"reply": "a b", "delay": "1s", "chunk_every": "1s"}
+    moves_on = {"a": [late | {"cut_after": 1}, 503, late | {"stall_after": 1}], "b": [late | {"cut_after": 1}, 401]}
+    scripts = STORIES.get(name, moves_on)
+
+    async def story(watch: Callable[..., asyncio.Task[Any]]) -> bool:
+        chain = build_chain(scripts, FULL, on_mid_stream_error=mode)
+        task = watch(read(chain, "hi", "content", []))
+        await asyncio.wait([task])
+        nothing_is_held(chain)
+        assert all(row.kind is not None and row.elapsed is not None for row in chain.attempts)
+        tokens_match(chain, chain.attempts)
+        return task.cancelled()
+
+    assert cancelled_at_every_step(story) >= 5
+
+
+def test_of_two_who_read_a_resumed_stream_one_is_cancelled_at_any_step_and_the_other_gets_all_of_it() -> None:
+    late = {"reply": "a b", "delay": "1s", "chunk_every": "1s"}
+
+    async def story(watch: Callable[..., asyncio.Task[Any]]) -> bool:
+        scripts = {"a": [late | {"cut_after": 1}, 503, late | {"times": "forever"}]}
+        chain = build_chain(scripts, FULL, on_mid_stream_error="restart")
+        first = watch(read(chain, "x", "content", []))
+        second = asyncio.ensure_future(read(chain, "x", "content", []))
+        await asyncio.wait([first, second])
+        nothing_is_held(chain)
+        assert second.exception() is None
+        return first.cancelled()
+
+    assert cancelled_at_every_step(story) >= 5
 
 
 @pytest.mark.parametrize("limits", [[(RATE_LIMIT, {"rate": "1/s", "burst": 1})], [(CONCURRENCY, {"limit": 1})]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from wizard_dsl.core.result import Result
     from wizard_dsl.registry import Registry
     from wizard_dsl.runtime.pipeline import Pipeline, Stream
+
+#: What is printed above is void.
+ANEW: Final = "(the stream broke; the answer begins anew)"
 
 
 class Work:
@@ -80,7 +83,8 @@ class Work:
             if delta.reasoning:
                 click.echo(delta.reasoning, nl=False, err=True)
             if delta.reset and self._printed:
-                click.echo()
+                self._end_line()
+                click.echo(ANEW, err=True)
                 self._printed = ""
             if delta.text:
                 self._printed += delta.text
@@ -105,7 +109,11 @@ class Work:
         if not self._stream:
             if result.text:
                 click.echo(result.text)
-        elif self._printed and not self._printed.endswith("\n"):
+        else:
+            self._end_line()
+
+    def _end_line(self) -> None:
+        if self._printed and not self._printed.endswith("\n"):
             click.echo()
 
     def _show_error(self, result: Result, error: WizardError) -> None:

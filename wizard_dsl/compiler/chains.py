@@ -85,6 +85,7 @@ class ChainPlanner:
             rate_limit=_rule(entry.rate_limit),
             fallback_on=entry.spec.fallback_on,
             allow_loss=frozenset(entry.spec.allow_loss),
+            mid_stream=entry.spec.on_mid_stream_error,
         )
 
     def _base(self, entry: ChainEntry) -> ladder.PolicyMap | None:

@@ -19,6 +19,7 @@ from wizard_dsl.core.node import Assess, BuildContext, Handler
 from wizard_dsl.core.rng import Chance
 from wizard_dsl.core.target import Branch, Chain, Facts, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
+from wizard_dsl.strategies._mid_stream import around
 
 if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
@@ -101,6 +102,7 @@ def _chain(plan: ChainPlan, services: Services) -> LinkedChain:
         rate_limit=plan.rate_limit,
         fallback_on=dict(plan.fallback_on),
         allow_loss=plan.allow_loss,
+        mid_stream=plan.mid_stream,
     )
     path = f"chains.{plan.name}"
     context = replace(_context(path, chain, services), fingerprint=plan.fingerprint)
@@ -109,7 +111,8 @@ def _chain(plan: ChainPlan, services: Services) -> LinkedChain:
     branches = tuple(_branch(target, chain, services) for target in plan.targets)
     at_strategy = _context(f"{path}.{plan.strategy.name}", chain, services)
     strategy = plan.strategy.build(plan.strategy_config, branches, at_strategy)
-    return LinkedChain(plan, chain, tuple(b.target for b in branches), strategy.call, context)
+    handler = around(strategy.call, chain, services.clock)
+    return LinkedChain(plan, chain, tuple(b.target for b in branches), handler, context)
 
 
 def _at(policy: PolicyPlan, context: BuildContext) -> BuildContext:

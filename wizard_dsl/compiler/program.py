@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from wizard_dsl.core.component import PolicyConfig, PolicyType, ProviderConfig, ProviderType, StepType, StrategyType
-from wizard_dsl.core.target import Facts, RateLimitRule
+from wizard_dsl.core.target import Facts, MidStream, RateLimitRule
 from wizard_dsl.spec.document import InputGuardSpec
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class ChainPlan(msgspec.Struct, frozen=True):
     rate_limit: RateLimitRule
     fallback_on: Mapping[str, bool]
     allow_loss: frozenset[str]
+    mid_stream: MidStream = "fail"
 
     @property
     def fingerprint(self) -> str:
@@ -106,6 +107,7 @@ class ChainPlan(msgspec.Struct, frozen=True):
             "on_rate_limit": msgspec.to_builtins(self.rate_limit),
             "fallback_on": dict(self.fallback_on),
             "allow_loss": sorted(self.allow_loss),
+            "on_mid_stream_error": self.mid_stream,
         }
 
 

@@ -167,6 +167,8 @@ class AttemptFrame:
         if streamed:
             self._emit(run, StreamEnded(path=self._path, target=self._target, ending=outcome.kind))
         self._close(row, request, run, kind, outcome.completion, True)
+        if error is not None and error.partial is not None:
+            error.partial = msgspec.structs.replace(error.partial, usage=row.usage)
 
     def _close(
         self, row: Attempt, request: Request, run: Run, kind: str, seen: Completion | None, sent: bool | None

@@ -196,10 +196,6 @@ class Assembler:
     __slots__ = ("_reasoning", "_text", "_tools", "finish_reason", "headers", "model", "request_id", "usage")
 
     def __init__(self) -> None:
-        self.finish_reason: FinishReason | None = None
-        self.usage: Usage | None = None
-        self.model: str | None = None
-        self.request_id: str | None = None
         self.headers: Mapping[str, str] = {}
         self._clear()
 
@@ -207,7 +203,10 @@ class Assembler:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._tools: dict[int, list[str]] = {}
-        self.finish_reason = None
+        self.finish_reason: FinishReason | None = None
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self.request_id: str | None = None
 
     def add(self, delta: Delta) -> None:
         """Take one more delta; a later usage replaces an earlier one, as providers send running totals."""

@@ -8,7 +8,7 @@ no task belongs to a response.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from wizard_dsl.core.clock import Clock
 from wizard_dsl.core.errors import (
     Cancelled,
+    DeadlineExceeded,
     Interrupted,
     MalformedResponse,
     ServerError,
@@ -24,6 +25,7 @@ from wizard_dsl.core.errors import (
 )
 from wizard_dsl.core.limits import Limits
 from wizard_dsl.core.messages import Assembler, Completion, Delta, Usage, as_deltas
+from wizard_dsl.core.splice import Resume, Splice
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -171,7 +173,7 @@ class Response:
     def spliced(
         cls,
         first: Response,
-        resume: Callable[[StreamBroken], Awaitable[Response]],
+        resume: Resume,
         *,
         clock: Clock,
         reset: bool = True,
@@ -179,10 +181,12 @@ class Response:
         """`first`, and where it breaks what `resume(error)` opens, as one answer with one end.
 
         With `reset`, consumers get a reset delta before the new answer begins (restart); without, the new
-        deltas go on where the old ones ended (continue). What `resume` raises is how the answer ends.
+        deltas go on where the old ones ended (continue). The error it gets has all that was seen as its `partial`;
+        what `resume` raises is how the answer ends.
         """
-        source = _Splice(first, resume, reset)
+        source = Splice(first, resume, clock, reset=reset)
         source.owner = response = cls.committed(source, first, clock=clock)
+        response._on_raise = first._on_raise
         return response
 
     @classmethod
@@ -234,6 +238,8 @@ class Response:
 
     def take_due(self) -> tuple[float, WizardError] | None:
         """Lift the deadline: whoever shares this response among several readers puts it on the one it belongs to."""
+        if isinstance(self._source, Splice):
+            return self._source.take_due()
         return None if self._limits is None else self._limits.take_due()
 
     def idle(self, seconds: float) -> None:
@@ -359,12 +365,15 @@ class Response:
         self._end("failed", self._as_broken(known))
 
     def _as_broken(self, error: WizardError) -> WizardError:
-        """After the commit point a failed attempt is a broken stream; before it, it stays what it is."""
+        """After the commit point a failed attempt is a broken stream; before it, it stays what it is. So does what the
+        deadline cut while a broken stream was resumed."""
         if not self._committed or isinstance(error, Interrupted):
             return error
-        broken = StreamBroken(f"the stream broke: {error.message}", where=error.where, retry_after=error.retry_after)
+        kind = DeadlineExceeded if error.kind == "deadline" else StreamBroken
+        broken = kind(f"the stream broke: {error.message}", where=error.where, retry_after=error.retry_after)
         broken.__cause__ = error
-        return broken
+        broken.attempt = error.attempt
+        return broken.mark(*error.marks)
 
     def _over(self) -> Literal[False]:
         assert self.outcome is not None
@@ -387,8 +396,12 @@ class Response:
             self._limits.close()
             self._limits = None
         completion = self._assemble()
-        if error is not None and error.partial is None and completion.is_answer:
+        if error is not None and completion.is_answer and (error.partial is None or isinstance(self._source, Splice)):
             error.partial = completion
+        if self._of is not None:  # who answered may have changed since the view was made
+            self.served = msgspec.structs.replace(self._of.served, shared=self.served.shared)
+        if isinstance(self._source, Splice):
+            self._source.release()
         self.outcome = outcome = Outcome(kind, completion, error)
         self._on_delta.clear()
         observers, self._on_end = self._on_end, []
@@ -496,55 +509,3 @@ def _garbage(error: Exception) -> WizardError:
     garbage = MalformedResponse(f"the answer could not be read: {type(error).__name__}: {error}")
     garbage.__cause__ = error
     return garbage
-
-
-class _Splice:
-    """The source of a spliced response: reads the current part, and goes on where it breaks."""
-
-    def __init__(self, first: Response, resume: Callable[[StreamBroken], Awaitable[Response]], reset: bool) -> None:
-        self._part = first
-        self._resume = resume
-        self._reset = reset
-        self._index = 0
-        self._ended = False
-        self.owner: Response | None = None
-
-    @property
-    def done(self) -> bool:
-        outcome = self._part.outcome
-        return outcome is not None and outcome.kind == "completed"
-
-    async def read_batch(self) -> list[Delta]:
-        while True:
-            if self._index < len(self._part._kept):
-                self._index += 1
-                return self._part._kept[self._index - 1]
-            try:
-                if not await self._part._pull():
-                    return self._rest()
-            except StreamBroken as broken:
-                if self._ended:
-                    raise
-                return await self._go_on(broken)
-
-    def _rest(self) -> list[Delta]:
-        """A part that was whole from the start has no batches: show it as one, once."""
-        outcome = self._part.outcome
-        if self._part._kept or self._ended or outcome is None:
-            return []
-        self._ended = True
-        return as_deltas(outcome.completion)
-
-    async def _go_on(self, broken: StreamBroken) -> list[Delta]:
-        self._part = await self._resume(broken)
-        self._index = 0
-        if self.owner is not None:
-            self.owner.served = self._part.served
-        return [Delta(reset=True)] if self._reset else [Delta()]
-
-    def abort(self, reason: BaseException | None) -> None:
-        self._ended = True
-        if isinstance(reason, WizardError):
-            self._part.abort(reason)
-        else:
-            self._part._leave("abandoned")

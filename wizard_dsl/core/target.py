@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from wizard_dsl.core.node import Handler
     from wizard_dsl.core.run import Run
 
+#: What a break after the commit point does.
+MidStream = Literal["fail", "restart", "continue", "buffer"]
 #: Seconds until the gate may admit a call; None where it would now. `inf` where only a person opens it.
 Gate = Callable[[float], float | None]
 
@@ -153,13 +155,20 @@ class RetryAllowance:
 
 @dataclass(slots=True)
 class Chain:
-    """What the nodes of one chain share. `fallback_on` overrides the error table by kind or status."""
+    """What the nodes of one chain share. `fallback_on` overrides the error table by kind or status; `mid_stream` is
+    what a break after the commit point does (`on_mid_stream_error`)."""
 
     name: str
     rate_limit: RateLimitRule = field(default_factory=RateLimitRule)
     allowance: RetryAllowance = field(default_factory=RetryAllowance)
     fallback_on: dict[str, bool] = field(default_factory=dict)
     allow_loss: frozenset[str] = frozenset()
+    mid_stream: MidStream = "fail"
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an answer that breaks is asked for again."""
+        return self.mid_stream in {"restart", "continue"}
 
 
 @dataclass(slots=True, frozen=True)

@@ -18,8 +18,8 @@ _ATTEMPT: Final = (
     "content_filter",
     "invalid_request",
     "malformed_response",
+    "mid_stream",
 )
-_TRIP: Final = (*_ATTEMPT, "mid_stream")
 _STATUS: Final = "[3-5][0-9]{2}"
 
 
@@ -31,4 +31,4 @@ Kind = Annotated[str, _names(_ATTEMPT)]
 #: {kind or status: repeat it?}, over the table's column.
 RetryOn = dict[Annotated[str, _names(_ATTEMPT, _STATUS)], bool]
 #: {kind or status: a failure?}, over the table's column.
-TripOn = dict[Annotated[str, _names(_TRIP, _STATUS)], bool]
+TripOn = dict[Annotated[str, _names(_ATTEMPT, _STATUS)], bool]

@@ -8,6 +8,8 @@ real error leaves it, its kind unchanged, with a mark that says why.
 Which kinds and statuses may be repeated is the error table's affair, and `retry_on`'s; `when` picks among them by the
 error and the number of the attempt that failed (1 is the first). So `when: attempt < 2` never repeats a refused key,
 and what the table does not repeat is asked for in `retry_on` first.
+
+Where the chain restarts or continues broken streams (`on_mid_stream_error`), a break is a failure like the others.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope, expression_over
-from wizard_dsl.core.errors import AttemptFailed, CircuitOpen, MaxRetriesExceeded, WizardError, root
+from wizard_dsl.core.errors import AttemptFailed, CircuitOpen, MaxRetriesExceeded, StreamBroken, WizardError, root
 from wizard_dsl.core.events import DeadlineCut, ObserverFailed, RetriesEnded, RetryScheduled
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
+from wizard_dsl.core.splice import continued
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.policies._backoff import DUST, MODES, Backoff, Mode, jittered, largest, plain
 from wizard_dsl.policies._kinds import Kind, RetryOn
@@ -70,6 +73,14 @@ class _Step(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class _Progress(msgspec.Struct):
+    """What one visit of a target has seen: `used` attempts, the `previous` delay in seconds, and which `kinds`."""
+
+    used: int
+    previous: float
+    kinds: set[str] = msgspec.field(default_factory=set)
+
+
 class Retry:
     """Repeats on one target."""
 
@@ -105,23 +116,27 @@ class Retry:
         except WizardError as error:
             failure = error
         try:
-            return await self._repeat(request, run, failure)
+            return await self.repeat(request, run, failure, self.begin(run))
         finally:
             del failure  # an exception left in a frame it passed through is a cycle
 
-    async def _repeat(self, request: Request, run: Run, error: WizardError) -> Response:
-        """Go on after the first failure of this visit. `used` counts the attempts made on this target."""
-        used, previous, kinds = run.used, self._backoff.base, set[str]()
+    def begin(self, run: Run) -> _Progress:
+        """The state of a visit that has not failed yet."""
+        return _Progress(run.used, self._backoff.base)
+
+    async def repeat(self, request: Request, run: Run, error: WizardError, seen: _Progress) -> Response:
+        """Go on after a failure of this visit: repeat until there is an answer, or raise why not."""
         try:
             while True:
                 if error.attempt is None:
                     raise error  # refused before it was sent: not an attempt
-                used += 1
-                step = await self._step(error, run, used, previous, error.kind not in kinds)
+                seen.used += 1
+                used = seen.used
+                step = await self._step(error, run, used, seen.previous, error.kind not in seen.kinds)
                 if step.reason:
                     raise self._given_up(error, run, used, step.reason)
-                kinds.add(error.kind)
-                previous = step.delay or previous
+                seen.kinds.add(error.kind)
+                seen.previous = step.delay or seen.previous
                 closed = await self._pause(error, run, used, step.delay)
                 if closed:
                     raise self._given_up(error, run, used, closed)
@@ -165,13 +180,15 @@ class Retry:
         return _Step(delay)
 
     def _may_repeat(self, error: WizardError) -> bool:
-        last = root(error)
+        last: BaseException | None = root(error)
+        if isinstance(last, StreamBroken):
+            last = last.__cause__
         if isinstance(last, AttemptFailed) and last.should_retry is False:
             return False
         asked = override(error, self._config.retry_on)
         if asked is not None:
             return asked
-        return error.row.retry == "yes" or error.kind == "rate_limited"
+        return error.row.retry == "yes" or error.kind in {"rate_limited", "mid_stream"}
 
     def _repeats(self, error: WizardError) -> bool:
         """Whether a strategy may come back to the target after `error`, with which it left."""
@@ -252,6 +269,55 @@ def predicate(text: str) -> Callable[[WizardError, int], bool]:
     return wanted
 
 
+class Resuming:
+    """Retry in a chain that goes on where a stream breaks: a break is one more failure of the same visit."""
+
+    __slots__ = ("_clock", "_next", "_restarts", "_retry")
+
+    def __init__(self, retry: Retry, next: Handler, context: BuildContext) -> None:
+        self._retry = retry
+        self._next = next
+        self._clock = context.clock
+        self._restarts = context.chain.mid_stream == "restart"
+
+    async def call(self, request: Request, run: Run) -> Response:
+        """As Retry's; after the commit point, what it would raise is the cause of a StreamBroken."""
+        seen = self._retry.begin(run)
+        try:
+            response = await self._next(request, run)
+        except WizardError as error:
+            failure = error
+        else:
+            return self._spliced(request, run, response, seen)
+        try:
+            response = await self._retry.repeat(request, run, failure, seen)
+        finally:
+            del failure
+        return self._spliced(request, run, response, seen)
+
+    def _spliced(self, request: Request, run: Run, response: Response, seen: _Progress) -> Response:
+        if response.outcome is not None:
+            return response
+
+        async def resume(broken: StreamBroken) -> Response:
+            again = request if self._restarts else continued(request, broken.partial)
+            if again is None:
+                raise broken
+            nonlocal seen  # a resume that is cancelled has not happened
+            now = msgspec.structs.replace(seen, kinds=set(seen.kinds))
+            response = await self._retry.repeat(again, run, broken, now)
+            seen = now
+            return response
+
+        return Response.spliced(response, resume, clock=self._clock, reset=self._restarts)
+
+
+def build(config: RetryConfig, next: Handler, context: BuildContext) -> Retry | Resuming:
+    """The node: the plain one wherever a break ends the answer."""
+    retry = Retry(config, next, context)
+    return Resuming(retry, next, context) if context.chain.resumes else retry
+
+
 def backoff(config: RetryConfig) -> Backoff:
     """The config's delays, in seconds."""
     return Backoff(parse_duration(config.base), config.multiplier, parse_duration(config.max_delay), config.jitter)
@@ -282,7 +348,7 @@ RETRY = PolicyType(
     rung=Rung.RETRY,
     scope=Scope.TARGET,
     config=RetryConfig,
-    build=Retry,
+    build=build,
     bound=bound,
     scalar="max_attempts",
     emits=(RetryScheduled, RetriesEnded, DeadlineCut, ObserverFailed),

@@ -22,6 +22,7 @@ from wizard_dsl.core.component import (
     StrategyType,
 )
 from wizard_dsl.core.errors import KINDS
+from wizard_dsl.core.target import MidStream
 from wizard_dsl.spec import grammar
 
 NAME_PATTERN = grammar.NAME_PATTERN
@@ -109,9 +110,13 @@ class ChainSpec(Section, frozen=True):
     policies: dict[str, Any] = {}
     fallback_on: KindMap = {}
     on_rate_limit: Annotated[str | dict[str, Any], Meta(description="wait_up_to alone, or a mapping")] = {}
-    on_mid_stream_error: Annotated[Literal["fail"], Meta(description="what a break after the first content does")] = (
-        "fail"
-    )
+    on_mid_stream_error: Annotated[
+        MidStream,
+        Meta(
+            description="what a break after the first content does: ends the answer, begins it anew, or goes on with "
+            "it; `buffer` shows nothing before it is complete"
+        ),
+    ] = "fail"
     allow_loss: Annotated[list[Loss], Meta(description="capabilities a target may lack")] = []
 
 

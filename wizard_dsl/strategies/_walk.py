@@ -219,7 +219,7 @@ class Walk:
             case "rule" if error.kind == "rate_limited":
                 return self._chain.rate_limit.then == "fallback"
             case "rule":
-                return error.kind in {"context_length", "contract"}
+                return error.kind in {"context_length", "contract", "mid_stream"}
         return False
 
     def _has_time(self, visit: Visit) -> bool:

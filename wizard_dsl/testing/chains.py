@@ -28,10 +28,11 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.rng import Chance
 from wizard_dsl.core.run import Attempt, Call, Run, Transcript
 from wizard_dsl.core.run import Scope as RunScope
-from wizard_dsl.core.target import Branch, Chain, Facts, RateLimitRule, Target, TargetState
+from wizard_dsl.core.target import Branch, Chain, Facts, MidStream, RateLimitRule, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
 from wizard_dsl.runtime.services import Background, SharedState, emitter
 from wizard_dsl.stores._open import StoreSet
+from wizard_dsl.strategies._mid_stream import around
 from wizard_dsl.strategies.sequential import SEQUENTIAL
 from wizard_dsl.testing.scripted import Script, Scripted
 
@@ -100,6 +101,7 @@ def build_chain(
     rate_limit: RateLimitRule | None = None,
     fallback_on: Mapping[str, bool] | None = None,
     allow_loss: Iterable[str] = (),
+    on_mid_stream_error: MidStream = "fail",
 ) -> ScriptedChain:
     """Fold `policies` (any scope) around targets that play `scripts`; must be called while a loop runs.
 
@@ -110,7 +112,7 @@ def build_chain(
     clock = LoopClock()
     shared = shared or SharedState()
     chain = Chain(name, rate_limit or RateLimitRule(), fallback_on=dict(fallback_on or {}))
-    chain.allow_loss = frozenset(allow_loss)
+    chain.allow_loss, chain.mid_stream = frozenset(allow_loss), on_mid_stream_error
     base = _context(f"chains.{name}", clock, shared, chain, seed)
     build = _Builder(base, policies, seed)
     played = {each: Script(each, items) for each, items in scripts.items()}
@@ -120,7 +122,7 @@ def build_chain(
         target = Target(each, position, state, (facts or {}).get(each, Facts()), params=(params or {}).get(each, {}))
         branches.append(build.branch(target, played[each], (overrides or {}).get(each)))
     config = msgspec.convert(dict(strategy_config or {}), strategy.config)
-    handler = build.outer(strategy.build(config, branches, base).call)
+    handler = build.outer(around(strategy.build(config, branches, base).call, chain, clock))
     targets = {branch.target.name: branch.target for branch in branches}
     return ScriptedChain(handler, chain, played, targets, clock, shared, Transcript(clock.now()))
 
