@@ -261,6 +261,31 @@ steps:
     assert warning.message == "'seed' does not exist at 'claude/claude-sonnet-4-5' (anthropic) and is left out there"
 
 
+# -- W133 -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chain", "warned"),
+    [
+        ("{strategy: hedged, targets: [local, local]}", True),
+        ("{strategy: {type: hedged, after: 3s}, targets: [local, local], policies: {retry: 2}}", True),
+        ("{strategy: hedged, targets: [local, local], policies: {concurrency: 8}}", False),
+        ("{strategy: hedged, targets: [local, local], policies: {rate_limit: {rate: 5/s}}}", False),
+        ("{strategy: hedged, targets: [local]}", False),
+        ("{strategy: hedged, targets: [local, {provider: local, model: x, policies: {concurrency: 8}}]}", False),
+        ("{strategy: hedged, targets: [{provider: local, model: x, policies: {concurrency: 8}}, local]}", True),
+        ("{strategy: parallel, targets: [local, {provider: local, model: x}]}", False),
+    ],
+)
+def test_a_chain_that_hedges_with_a_target_without_a_limit_is_told(project: Path, chain: str, warned: bool) -> None:
+    assert [line.split()[-1] for line in found(chains(chain))] == (["W133"] if warned else [])
+
+
+def test_a_limit_of_the_provider_limits_a_hedge_too(project: Path) -> None:
+    text = chains("{strategy: hedged, targets: [local, local]}")
+    assert found(text.replace("{type: mock}", "{type: mock, policies: {concurrency: 8}}")) == []
+
+
 # -- W150 to W152 -------------------------------------------------------------------------------------
 
 CACHED = """\

@@ -54,6 +54,12 @@ EXAMPLES: list[tuple[e.Event, str]] = [
     (e.FallbackTriggered(target="a", kind="server", to="b"), "a: server, falling back to b"),
     (e.LossAccepted(target="a", lost=("tools", "images")), "a: used without tools, images"),
     (e.RateLimitWaited(target="a", delay=2.5), "a: waiting 2.500 s until it is free"),
+    (e.HedgeStarted(target="a", to="b", after=3.0), "a: late after 3.000 s, b is asked besides"),
+    (
+        e.HedgeWithheld(target="a", reason="retry_budget_exhausted"),
+        "a: late, nobody is asked besides: the retry budget is used up",
+    ),
+    (e.BranchCancelled(target="a", by="b", reason="answered"), "a: cancelled, b answered"),
     (
         e.TargetBlocked(target="a", reason="quota_exhausted", seconds=3600.0),
         "a: not called for 3600.000 s (quota exhausted)",

@@ -197,7 +197,7 @@ class ChainPlanner:
                 scope_key=self._scope_key(type, config, entry, key),
                 origin=origin,
             )
-            self._agree(plan, ("chains", entry.name))
+            self._agree(plan, ("chains", entry.name), repeats=entry.strategy.repeats)
             yield plan
 
     def _config(self, type: PolicyType, raw: dict[str, Any], path: DocPath) -> PolicyConfig | None:
@@ -254,15 +254,15 @@ class ChainPlanner:
             return f"{_ENDPOINT}{key.rsplit('|', 1)[0]}"
         return key
 
-    def _agree(self, plan: PolicyPlan, chain: tuple[str, str]) -> None:
+    def _agree(self, plan: PolicyPlan, chain: tuple[str, str], *, repeats: bool) -> None:
         """Two places that set a shared policy of one target differently would fight over one state. A target that
-        stands twice in one chain is reported as that."""
+        stands twice in one chain, where it may not, is reported as that."""
         if not plan.type.shared_state:
             return
         written = plan.origin or chain
         here = Setting(plan, (self._file, chain[1]), written, self._report.places.value_at(written))
         first = self._agreed.setdefault((plan.type.name, plan.scope_key), here)
-        twin = first.chain == here.chain and not plan.scope_key.startswith(_ENDPOINT)
+        twin = not repeats and first.chain == here.chain and not plan.scope_key.startswith(_ENDPOINT)
         if first.plan.config != plan.config and not twin:
             elsewhere = "" if first.chain[0] == self._file else f" of {Path(first.chain[0]).name}"
             self._report.add(

@@ -70,8 +70,7 @@ class AttemptFrame:
 
     def _begin(self, run: Run, started: float) -> Attempt:
         call, transcript = run.call, run.transcript
-        if not call.deposited:
-            call.deposited = True
+        if not call.deposited and call.begin():
             self._chain.allowance.deposit(started)
         row = Attempt(
             target=self._target,

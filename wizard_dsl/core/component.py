@@ -30,6 +30,7 @@ def _unit(unit: units.Unit, *words: str) -> Meta:
 
 Duration = Annotated[str, _unit(units.DURATION)]
 DurationOrOff = Annotated[str, _unit(units.DURATION, "off")]
+DurationOrP95 = Annotated[str, _unit(units.DURATION, "p95")]
 Size = Annotated[str, _unit(units.SIZE)]
 Money = Annotated[str, _unit(units.MONEY)]
 Ratio = Annotated[str, _unit(units.RATIO)]

@@ -7,6 +7,7 @@
     ├─ StreamCommitted, StreamEnded    the first content, the end of a stream
     ├─ RetryScheduled, RetriesEnded    back-off of a target; why it was given up
     ├─ TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited     the strategy's moves
+    ├─ HedgeStarted, HedgeWithheld, BranchCancelled     several targets under way at once
     ├─ TargetBlocked                   a 429 or an exhausted quota: nobody calls it until then
     ├─ BreakerChanged                  closed, open, half_open
     ├─ LimitWaited, LimitRefused       rate_limit and concurrency
@@ -143,6 +144,34 @@ class RateLimitWaited(Event, frozen=True):
     name: ClassVar[str] = "rate_limit_waited"
     target: str
     delay: float
+
+
+class HedgeStarted(Event, frozen=True):
+    """`target` has not committed `after` seconds after it began; `to` is asked besides."""
+
+    name: ClassVar[str] = "hedge_started"
+    level: ClassVar[str] = "INFO"
+    target: str
+    to: str
+    after: float
+
+
+class HedgeWithheld(Event, frozen=True):
+    """`target` is late and nobody is asked besides; `reason` is closed (what is left may not be called now), deadline
+    or retry_budget_exhausted."""
+
+    name: ClassVar[str] = "hedge_withheld"
+    target: str
+    reason: str
+
+
+class BranchCancelled(Event, frozen=True):
+    """`target` is given up because of how `by` ended; `reason` is answered or failed."""
+
+    name: ClassVar[str] = "branch_cancelled"
+    target: str
+    by: str
+    reason: str
 
 
 class TargetBlocked(Event, frozen=True):
@@ -288,6 +317,9 @@ EVENTS: tuple[type[Event], ...] = (
     FallbackTriggered,
     LossAccepted,
     RateLimitWaited,
+    HedgeStarted,
+    HedgeWithheld,
+    BranchCancelled,
     TargetBlocked,
     BreakerChanged,
     LimitWaited,

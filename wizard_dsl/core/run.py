@@ -80,11 +80,25 @@ class Call(msgspec.Struct):
 
     `deposited`: the retry budget saw this call's first attempt. `waited`: seconds slept since the last attempt,
     to be booked on the next one. `losses`: capabilities that the target in use lacks and `allow_loss` allows.
+    `whole`: the call that this is one branch of, where several are under way at once.
     """
 
     deposited: bool = False
     waited: float = 0.0
     losses: tuple[str, ...] = ()
+    whole: Call | None = None
+
+    def branch(self) -> Call:
+        """The call as one of several branches sees it: what it sleeps is its own, the first attempt is the whole's.
+        What was slept before them is booked by the first."""
+        waited, self.waited = self.waited, 0.0
+        return Call(waited=waited, losses=self.losses, whole=self)
+
+    def begin(self) -> bool:
+        """An attempt begins: whether it is the first of the whole call."""
+        first = not self.deposited
+        self.deposited = True
+        return first and (self.whole is None or self.whole.begin())
 
 
 class Transcript:

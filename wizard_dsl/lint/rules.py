@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.lint import cache, order, params, settings, time, usage
+from wizard_dsl.lint import cache, load, order, params, settings, time, usage
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
 
@@ -25,6 +25,7 @@ RULES: Final[tuple[Rule, ...]] = (
     usage.w122_unused_prompt,
     usage.w123_unused_input,
     usage.w124_unused_policy_set,
+    load.w133_hedge_without_limit,
 )
 
 

@@ -34,6 +34,12 @@ _GIVEN_UP: Final = {
     "rate_limit": "it asks to wait too long",
 }
 
+_WITHHELD = {
+    "closed": "no other target may be called now",
+    "deadline": "the deadline is too near",
+    "retry_budget_exhausted": "the retry budget is used up",
+}
+
 
 def render(transcript: Transcript, *, result: Result | None = None) -> str:
     """The transcript as text, without a newline at its end; with `result`, its one-line summary comes last."""
@@ -136,6 +142,9 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.FallbackTriggered: lambda it: f"{it.target}: {it.kind}, falling back to {it.to}",
     e.LossAccepted: lambda it: f"{it.target}: used without {', '.join(it.lost)}",
     e.RateLimitWaited: lambda it: f"{it.target}: waiting {it.delay:.3f} s until it is free",
+    e.HedgeStarted: lambda it: f"{it.target}: late after {it.after:.3f} s, {it.to} is asked besides",
+    e.HedgeWithheld: lambda it: f"{it.target}: late, nobody is asked besides: {_WITHHELD.get(it.reason, it.reason)}",
+    e.BranchCancelled: lambda it: f"{it.target}: cancelled, {it.by} {it.reason}",
     e.TargetBlocked: lambda it: f"{it.target}: not called for {it.seconds:.3f} s ({_words(it.reason)})",
     e.BreakerChanged: lambda it: f"{it.target}: breaker {_words(it.before)} → {_words(it.after)}",
     e.LimitWaited: lambda it: f"{it.limit}: waited {it.seconds:.3f} s",

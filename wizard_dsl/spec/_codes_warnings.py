@@ -101,6 +101,15 @@ WARNING_CODES: Final = (
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local], policies: {use: careful}}}",
     ),
     Code(
+        "W133", "a hedge without a token limit",
+        "Hedges come when targets are slow, and targets are slow when they have too much to do: without a limit the "
+        "hedges make it worse. Give the targets a `rate_limit` or `concurrency`; a hedge takes its token like any "
+        "other attempt, and waits where there is none.",
+        "chains: {default: {strategy: {type: hedged, after: 3s}, targets: [openai/gpt-4o, groq/llama-3.3-70b]}}",
+        "chains:\n  default:\n    strategy: {type: hedged, after: 3s}\n"
+        "    targets: [openai/gpt-4o, groq/llama-3.3-70b]\n    policies: {concurrency: 8}",
+    ),
+    Code(
         "W150", "a cache where answers are meant to differ",
         "With a temperature above 0 the same question has many answers, and the cache gives one of them again and "
         "again until its time is over. Set the temperature to 0, or turn the cache off for that chain.",

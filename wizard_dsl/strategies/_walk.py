@@ -6,7 +6,7 @@ failure moves on, who is waited for, and what leaves when nobody answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -30,7 +30,7 @@ from wizard_dsl.strategies._leaving import leaving
 from wizard_dsl.strategies._losses import adapted, is_open_minded, losses, refused, too_small
 
 #: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
-_DUST = 1e-9
+DUST = 1e-9
 
 
 class Waiting(msgspec.Struct):
@@ -94,27 +94,33 @@ class Walk:
             visit.failures = []  # each of these errors holds frames that hold the visit: a cycle
 
     async def _visit(self, visit: Visit) -> Response:
+        for branch in self._untried(visit):
+            if not self._has_time(visit):
+                raise self._left(visit)
+            lost = self._admit(branch, visit)
+            if lost is not None:
+                response = await self._enter(branch, visit, visit.run, lost)
+                if response is not None:
+                    return response
+            if not self._moves_on(visit.failures[-1].error):
+                return await self._wait_or_leave(visit, visit.failures[-1].position)
+        return await self._wait_or_leave(visit, None)
+
+    def _untried(self, visit: Visit) -> Iterator[Branch]:
+        """The branches that this call may enter, in order. Raises what leaves where nothing may follow."""
         run = visit.run
         done = {each.position for each in run.failures} if run.failures else ()
         if run.failures and run.only is None and not self._moves_on(run.failures[-1].error):
             raise leaving(visit.failures, self._path)
         for branch in self._branches if self._order is None else self._order(visit.request, run):
             position = branch.target.position
-            if position in done or (run.only is not None and position != run.only):
-                continue
-            if not self._has_time(visit):
-                raise self._left(visit)
-            response = await self._try(branch, visit)
-            if response is not None:
-                return response
-            if not self._moves_on(visit.failures[-1].error):
-                return await self._wait_or_leave(visit, visit.failures[-1].position)
-        return await self._wait_or_leave(visit, None)
+            if position not in done and (run.only is None or position == run.only):
+                yield branch
 
     # -- one target ---------------------------------------------------------------------------------
 
-    async def _try(self, branch: Branch, visit: Visit) -> Response | None:
-        """Call a target that may be called; None where it was skipped or failed, which is then booked."""
+    def _admit(self, branch: Branch, visit: Visit) -> tuple[str, ...] | None:
+        """What is lost where it may be called; None where it may not, and is skipped, which is then booked."""
         target, request, run = branch.target, visit.request, visit.run
         lost: tuple[str, ...] = ()
         if not self._open_minded[target.position] or visit.window is not None:
@@ -132,7 +138,7 @@ class Walk:
             self._skip(target, visit, target.refusal(closed, now))
             return None
         self._announce(target, visit, lost)
-        return await self._enter(branch, visit, run, lost)
+        return lost
 
     def _incapable(self, target: Target, visit: Visit, lost: tuple[str, ...]) -> WizardError | None:
         forbidden = tuple(each for each in lost if each not in self._chain.allow_loss)
@@ -159,16 +165,17 @@ class Walk:
 
     async def _enter(self, branch: Branch, visit: Visit, run: Run, lost: tuple[str, ...]) -> Response | None:
         """Call it. A refusal on the way (the breaker, our own limit) is a skip, a failed attempt is a failure."""
-        target, request = branch.target, visit.request
-        if lost or (request.schema is not None and target.facts.json_schema is False):
-            request = adapted(target.facts, request, lost)
-            if "streaming" in lost:
-                run = msgspec.structs.replace(run, commit="end")
+        target = branch.target
+        request, run = fitted(target, visit.request, run, lost)
         try:
             response = await branch.handler(request, run)
         except WizardError as error:
             self._book(target, visit, error, run.used)
             return None
+        return self._serve(response, target, visit, lost)
+
+    def _serve(self, response: Response, target: Target, visit: Visit, lost: tuple[str, ...]) -> Response:
+        """Say on the answer who gave it, and what happened before."""
         served = response.served
         served.target = target.name
         served.position = target.position
@@ -227,7 +234,7 @@ class Walk:
         run = visit.run
         now = self._clock.now()
         need = run.min_attempt if run.only is not None or (visit.failures and visit.called) else 0.0
-        if now + need <= run.deadline + _DUST and now < run.deadline:
+        if now + need <= run.deadline + DUST and now < run.deadline:
             return True
         self._emit(run, DeadlineCut(path=self._path, what="target", needed=need, left=run.deadline - now))
         visit.marks = ("deadline",)
@@ -287,13 +294,13 @@ class Walk:
             for position, waiting in visit.waiting.items()
             if only in {None, position}
             and waiting.used < self._branches[position].target.max_attempts
-            and waiting.free_at - now <= longest + _DUST
+            and waiting.free_at - now <= longest + DUST
             and not _is_too_narrow(self._branches[position].target, visit)
         ]
         if not candidates:
             return None
         free_at, position = min(candidates)
-        if max(now, free_at) + visit.run.min_attempt > visit.run.deadline + _DUST:
+        if max(now, free_at) + visit.run.min_attempt > visit.run.deadline + DUST:
             left = visit.run.deadline - now
             self._emit(visit.run, DeadlineCut(path=self._path, what="wait", needed=free_at - now, left=left))
             visit.marks = ("deadline",) if visit.called and visit.run.only is None else ()
@@ -312,6 +319,15 @@ class Walk:
         self._emit(visit.run, RateLimitWaited(path=self._path, target=target.name, delay=at - began))
         await self._clock.sleep(at - began)
         visit.run.call.waited += self._clock.now() - began
+
+
+def fitted(target: Target, request: Request, run: Run, lost: tuple[str, ...]) -> tuple[Request, Run]:
+    """What this target is asked: without what it lacks."""
+    if lost or (request.schema is not None and target.facts.json_schema is False):
+        request = adapted(target.facts, request, lost)
+        if "streaming" in lost:
+            run = msgspec.structs.replace(run, commit="end")
+    return request, run
 
 
 def _is_too_narrow(target: Target, visit: Visit) -> bool:

@@ -1,0 +1,83 @@
+"""Parallel: the first `n` targets at once; the first that commits answers, the others are cancelled.
+
+For answers that must come as fast as the fastest target of the moment, at up to `n` times the price: all of them
+are asked each time, and a cancelled one may be billed for what it had begun (its row in the ledger says `cancelled`,
+its cost is unknown). Where that is too dear, `hedged` asks the second only when the first is late.
+
+- Targets that may not be called now are skipped, and do not count: `n` are asked as long as there are so many.
+- One that fails is dropped while others are under way. When all of them have failed, the next `n` begin, unless one
+  failed with an error that does not move on (a refused key, say): then the call ends.
+- Each runs its own retries and passes its own limits. They take nothing from the retry budget: a race is what was
+  asked for, not a repeat. A loser began at the same time as the winner, so its breaker learns nothing from it.
+- `n` is 2: a third target rarely makes an answer faster, and always makes it dearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta
+
+from wizard_dsl.core.bound import Bound, BoundFacts, Figure
+from wizard_dsl.core.component import Example, PolicyConfig, StrategyType
+from wizard_dsl.core.errors import (
+    AllFallbacksFailed,
+    CircuitOpen,
+    DeadlineExceeded,
+    TargetBlocked,
+    Unsupported,
+    WindowTooSmall,
+)
+from wizard_dsl.core.events import (
+    BranchCancelled,
+    DeadlineCut,
+    FallbackTriggered,
+    LossAccepted,
+    RateLimitWaited,
+    TargetSkipped,
+)
+from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.target import Branch
+from wizard_dsl.strategies._race import Race, in_flight
+from wizard_dsl.strategies._walk import Walk, bound_walk
+
+
+class ParallelConfig(PolicyConfig, frozen=True):
+    """The keys of `strategy: {type: parallel}`."""
+
+    n: Annotated[int, Meta(ge=1, description="targets that are asked at once")] = 2
+
+
+def build(config: ParallelConfig, branches: Sequence[Branch], context: BuildContext) -> Walk:
+    """A race of `n`; of one, a walk."""
+    if min(config.n, len(branches)) == 1:
+        return Walk(branches, context)
+    return Race(branches, context, at_once=config.n)
+
+
+def bound(config: ParallelConfig, branches: Sequence[Bound], facts: BoundFacts) -> Bound:
+    """Sums of attempts and cost. Latency: as many rounds as it takes, each as long as the slowest target, and the waits
+    for targets that a 429 blocks."""
+    rounds = -(-len(branches) // config.n)
+    largest = branches[0].latency
+    for branch in branches[1:]:
+        largest = largest.largest(branch.latency)
+    waits = Figure(facts.max_retry_after * len(branches))
+    total = bound_walk(branches, facts).with_latency(largest.times(rounds) + waits)
+    return in_flight(total, branches, config.n)
+
+
+PARALLEL = StrategyType(
+    name="parallel",
+    summary="The first n targets at once, until one answers; then the next n.",
+    config=ParallelConfig,
+    build=build,
+    bound=bound,
+    emits=(TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut, BranchCancelled),
+    raises=(AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded),
+    examples=(
+        Example("The first two at once", "strategy: parallel"),
+        Example("The first three at once", "strategy: {type: parallel, n: 3}"),
+    ),
+)
