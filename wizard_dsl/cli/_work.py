@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+import msgspec
 
 from wizard_dsl.cli._output import has_colour
 from wizard_dsl.cli.main import INTERRUPTED, tell
@@ -48,7 +49,11 @@ class Work:
             mock=self._options["mock"],
             sinks=self._sinks(),
         ) as pipeline:
-            return await self._once(pipeline)
+            code = await self._once(pipeline)
+            if self._options["stats"] is not None:
+                stats = msgspec.json.encode((await pipeline.stats()).to_json())
+                self._options["stats"].write_bytes(msgspec.json.format(stats) + b"\n")
+            return code
 
     def _sinks(self) -> list[Any]:
         document = self._compiled.loaded.document

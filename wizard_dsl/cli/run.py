@@ -33,6 +33,11 @@ from wizard_dsl.testing import virtual
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="One value over everything else.")
 @click.option("--reasoning", is_flag=True, help="Stream the model's reasoning too, to stderr.")
 @click.option("--transcript", is_flag=True, help="Tell on stderr what the policies did.")
+@click.option(
+    "--stats",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what the policies counted to this file, as JSON.",
+)
 @click.option("--dry-run", is_flag=True, help="Show messages, tokens, cache key and first target; call nothing.")
 def command(file: Path, **options: Any) -> int:
     """Run FILE. The result goes to stdout, everything else to stderr.
@@ -65,5 +70,18 @@ def _refuse_what_would_be_ignored(options: dict[str, Any]) -> None:
     """Raises UsageError: JSON comes in one piece, and reasoning only in a stream."""
     if options["format"] == "json" and (options["stream"] or options["reasoning"]):
         raise click.UsageError("--format json prints one object at the end; leave out --stream and --reasoning")
+    _refuse_unwritable(options["stats"], options["dry_run"])
     if options["reasoning"] and options["stream"] is False:
         raise click.UsageError("--reasoning is told while the answer comes; leave out --no-stream")
+
+
+def _refuse_unwritable(path: Path | None, dry: bool) -> None:
+    """Raises UsageError before anything is asked and paid for."""
+    if path is None:
+        return
+    if dry or str(path) == "-":
+        raise click.UsageError("--stats takes the path of a file, and a run: stdout is for the result alone")
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise click.UsageError(f"--stats cannot write {path}: {error.strerror}") from None

@@ -176,7 +176,14 @@ class AttemptFrame:
         row.elapsed = self._clock.now() - run.transcript.started - row.started
         row.usage = _usage(request, kind, seen)
         row.cost, row.confidence = _cost(row, kind, sent, self._prices)
-        ended = AttemptEnded(path=self._path, target=self._target, kind=kind, status=row.status, elapsed=row.elapsed)
+        ended = AttemptEnded(
+            path=self._path,
+            target=self._target,
+            kind=kind,
+            status=row.status,
+            elapsed=row.elapsed,
+            repeat=row.retry_of is not None,
+        )
         self._emit(run, ended)
 
 

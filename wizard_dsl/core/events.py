@@ -57,12 +57,14 @@ class StepStarted(Event, frozen=True):
 
 
 class StepEnded(Event, frozen=True):
-    """`kind` is ok, skipped or an error kind."""
+    """`kind` is ok, skipped or an error kind; `chain` and `position` say who of whom answered it live."""
 
     name: ClassVar[str] = "step_completed"
     step: str
     kind: str
     item: int | None = None
+    chain: str | None = None
+    position: int | None = None
 
 
 class AttemptStarted(Event, frozen=True):
@@ -71,11 +73,14 @@ class AttemptStarted(Event, frozen=True):
 
 
 class AttemptEnded(Event, frozen=True):
+    """`repeat`: it repeated an attempt of the same call on this target."""
+
     name: ClassVar[str] = "attempt_completed"
     target: str
     kind: str
     status: int | None = None
     elapsed: float = 0.0
+    repeat: bool = False
 
 
 class StreamCommitted(Event, frozen=True):

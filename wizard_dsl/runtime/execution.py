@@ -229,7 +229,8 @@ class Execution:
             state.value = self._partial(None, streams)
             raise
         else:
-            self._note(plan, item, "ok")
+            live = None if state.value.cached or state.value.shared else state.value.position
+            self._note(plan, item, "ok", live)
 
     def _is_the_end(self, error: WizardError) -> bool:
         """Whether `error` says that the whole run is over: `on_error` has no time for anything else then."""
@@ -261,8 +262,8 @@ class Execution:
         else:
             state.skipped = True
 
-    def _note(self, plan: StepPlan, item: int | None, kind: str) -> None:
-        self._emit(self.run, StepEnded(step=plan.name, kind=kind, item=item))
+    def _note(self, plan: StepPlan, item: int | None, kind: str, position: int | None = None) -> None:
+        self._emit(self.run, StepEnded(step=plan.name, kind=kind, item=item, chain=plan.chain, position=position))
 
     async def _listen(self, batch: list[Delta]) -> None:
         assert self._sink is not None

@@ -11,16 +11,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from wizard_dsl.core import units
-from wizard_dsl.core.errors import Cancelled, InputInvalid, WizardError
+from wizard_dsl.core.errors import Cancelled, InputInvalid, SpecError, WizardError
 from wizard_dsl.core.messages import Delta
 from wizard_dsl.core.result import Result
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.core.step import Sink
 from wizard_dsl.runtime.caches import Caches
 from wizard_dsl.runtime.execution import Execution
+from wizard_dsl.runtime.statistics import Stats
 
 if TYPE_CHECKING:
     from wizard_dsl.core.http import PoolFigures
+    from wizard_dsl.policies._shelf import CacheStats
     from wizard_dsl.runtime.live import Live
     from wizard_dsl.runtime.runtime import Runtime
 
@@ -145,6 +147,17 @@ class Pipeline:
     def cache(self) -> Caches:
         """The caches of this pipeline: figures, entries, clearing, warming."""
         return Caches(lambda: self._runtime.shared.of("cache").values(), self.run)
+
+    async def stats(self) -> Stats:
+        """What the runs of this runtime did so far, and how things stand now. A cache whose store cannot be used is
+        left out, and named in `unusable`."""
+        caches: list[CacheStats] = []
+        unusable: list[str] = []
+        try:
+            caches = await self.cache.stats()
+        except SpecError as error:
+            unusable.append(error.message)
+        return Stats(self._runtime.statistics.counted(), caches, self.pools(), unusable)
 
     def pools(self) -> list[PoolFigures]:
         """Connections of each provider, now and in all."""

@@ -22,6 +22,7 @@ from wizard_dsl.runtime.mocks import provide_missing, provide_mocks
 from wizard_dsl.runtime.on_demand import OnDemand
 from wizard_dsl.runtime.pipeline import Pipeline, run_id
 from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
+from wizard_dsl.runtime.statistics import Statistics
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.stores._open import StoreSet
 
@@ -52,10 +53,11 @@ class Runtime:
         virtual = getattr(asyncio.get_running_loop(), "virtual", False)
         self.stores = StoreSet(folder, clock, threads=not virtual)
         self.shared = SharedState()
+        self.statistics = Statistics()
         self.services = Services(
             clock=clock,
             seed=seed,
-            emit=emitter(clock, sinks),
+            emit=emitter(clock, (self.statistics.sink, *sinks)),
             shared=self.shared,
             stores=self.stores,
             http=self._transport,
