@@ -138,6 +138,27 @@ def test_a_hit_calls_nobody_and_reports_usage_zero_and_what_was_saved(commit):
     virtual.run(main())
 
 
+def test_an_answer_at_hand_is_given_though_an_equal_call_is_in_flight():
+    """Another process may have stored it meanwhile, or a refresh."""
+    import asyncio
+
+    async def main():
+        bench = Bench(scripts=[SPEAKS, [(60.0, "late"), (0.0, None)]])
+        await bench.ask()
+        (key,) = await bench.cache._store.keys()
+        value = bench.cache._store.look(key)
+        await bench.cache._store.delete(key)
+        first = asyncio.ensure_future(bench.ask())
+        await bench.clock.sleep(1)
+        bench.cache._store.put(key, value)
+        before = bench.clock.now()
+        assert await bench.ask() == "abc"
+        assert bench.clock.now() == before
+        assert await first == "late"
+
+    virtual.run(main())
+
+
 def test_a_miss_is_told_and_then_what_was_stored():
     async def main():
         bench = Bench()
@@ -304,6 +325,9 @@ def test_without_single_flight_equal_calls_go_side_by_side(commit):
 class Broken:
     def __init__(self):
         self.puts = 0
+
+    def look(self, key):
+        """Has nothing at hand."""
 
     async def get(self, key):
         raise StoreUnavailable("locked")

@@ -268,6 +268,9 @@ def test_a_hit_that_takes_time_is_shared_too():
         asked = []
 
         class Slow:
+            def look(self, key):
+                """Has nothing at hand."""
+
             async def get(self, key):
                 asked.append(key)
                 await bench.clock.sleep(1)

@@ -216,7 +216,7 @@ def test_a_refusal_that_is_not_ours_is_a_miss(refusal):
 
 def test_an_entry_of_nothing_is_a_miss_and_one_without_a_life_is_used_up():
     assert decode(encode(Entry(VERSION, 9e9, 0.0, "a"))) is None
-    assert Entry(VERSION, 5.0, 5.0, "a", completion=Completion()).used(4.0) == 1.0
+    assert Entry(VERSION, 5.0, 5.0, "a", completion=Completion()).used(0.0) == 1.0
 
 
 @pytest.mark.parametrize("value", ["off", "0s", "30s", "30.0s", "29.9s", "500ms", "30000ms", "1.5s"])

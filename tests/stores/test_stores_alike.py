@@ -49,6 +49,17 @@ def test_what_was_put_is_there_at_once_and_replaced_by_what_is_put_later(kind):
     kind.run(test)
 
 
+def test_what_was_put_or_read_is_at_hand(kind):
+    async def test(store):
+        assert store.look("k") is None
+        store.put("k", b"1")
+        assert store.look("k") == b"1"
+        await store.delete("k")
+        assert store.look("k") is None
+
+    kind.run(test)
+
+
 def test_what_was_deleted_is_gone(kind):
     async def test(store):
         store.put("k", b"1")

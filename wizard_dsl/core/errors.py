@@ -99,7 +99,7 @@ class WizardError(Exception):
 
     `kind` is a row of TABLE. `where` is a path in the program, such as `chains.writer.targets[1]`.
     `retry_after` is seconds until it makes sense to ask again. `marks` are facts about how the error left
-    (`deadline`, `breaker_opened`, `retry_budget_exhausted`). `partial` holds what had arrived, if anything.
+    (`deadline`, `breaker_opened`, `retry_budget_exhausted`, `cached`). `partial` holds what had arrived, if anything.
     `attempt` is the number of the ledger row it belongs to, `result` the whole run's (core.result.Result) and
     `transcript` its events (core.run.Transcript), both set when the error leaves a run.
     """

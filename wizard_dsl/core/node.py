@@ -33,6 +33,9 @@ class Store(Protocol):
     """Keyed bytes. An entry that cannot be read is a miss; a store that cannot be used raises StoreUnavailable,
     once for each outage: until it can be used again it is empty, and takes nothing."""
 
+    def look(self, key: str) -> bytes | None:
+        """What is at hand without waiting; None does not say that there is nothing."""
+
     async def get(self, key: str) -> bytes | None: ...
 
     def put(self, key: str, value: bytes) -> None:

@@ -85,10 +85,10 @@ class Entry(msgspec.Struct, frozen=True):
     completion: Completion | None = None
     refusal: Refusal | None = None
 
-    def used(self, now: float) -> float:
-        """How much of its time is over, at most 1."""
+    def used(self, age: float) -> float:
+        """How much of its time is over where it is `age` seconds old, at most 1."""
         life = self.expires - self.stored
-        return min(1.0, self.age(now) / life) if life > 0 else 1.0
+        return age / life if age < life else 1.0
 
     def age(self, now: float) -> float:
         """Seconds since it was stored; clocks of several machines differ."""

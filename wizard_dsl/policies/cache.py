@@ -133,6 +133,10 @@ class Cache:
         except (TypeError, ValueError) as error:  # nothing JSON can say; a provider may still make sense of it
             self._emit(run, CacheUnavailable(path=self._path, reason=f"the request has no cache key: {error}"))
             return await self._next(request, run)
+        if (value := self._store.look(key)) is not None and (entry := decode(value)) is not None:
+            now = self._clock.wall()
+            if now < entry.expires:
+                return self._hit(key, entry, now, run)
         if not self._single:
             return await self._answer(key, request, run)
         for _ in range(_ROUNDS):
@@ -181,7 +185,7 @@ class Cache:
             return self._hit(key, entry, now, run)
         if entry.completion is not None and now - entry.expires <= self._revalidate:
             self._refresh_behind(key, request, run)
-            self._count_hit(entry, now)
+            self._count_hit(entry, entry.age(now))
             return self._stale(key, entry, "revalidate", run)
         return await self._ask(key, request, run, entry)
 
@@ -195,8 +199,8 @@ class Cache:
         return None if value is None else decode(value)
 
     def _hit(self, key: str, entry: Entry, now: float, run: Run) -> Response:
-        self._count_hit(entry, now)
         age = entry.age(now)
+        self._count_hit(entry, age)
         if entry.completion is not None:
             self._emit(run, CacheHit(path=self._path, key=key, age=age))
             return entry.response(age)
@@ -205,9 +209,10 @@ class Cache:
         self._emit(run, CacheHit(path=self._path, key=key, age=age, kind=entry.refusal.kind))
         raise entry.refusal.error().mark("cached")
 
-    def _count_hit(self, entry: Entry, now: float) -> None:
-        self._counted.hits += 1
-        self._counted.used += entry.used(now)
+    def _count_hit(self, entry: Entry, age: float) -> None:
+        counted = self._counted
+        counted.hits += 1
+        counted.used += entry.used(age)
 
     def _stale(self, key: str, entry: Entry, reason: str, run: Run) -> Response:
         now = self._clock.wall()

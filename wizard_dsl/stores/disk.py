@@ -64,6 +64,9 @@ class DiskStore:
         self._outage = False
         self._untold: str | None = None
 
+    def look(self, key: str) -> bytes | None:
+        return self._front.look(key)
+
     async def get(self, key: str) -> bytes | None:
         """Raises StoreUnavailable once for each outage; cancelling it leaves nothing behind."""
         value = self._front.look(key)

@@ -22,7 +22,7 @@ class MemoryStore:
         self._counts: dict[str, float] = {}
 
     def look(self, key: str) -> bytes | None:
-        """As `get`, for those who need not await."""
+        """As `get`: all is at hand."""
         value = self._values.get(key)
         if value is not None:
             if self._recency:
