@@ -87,6 +87,11 @@ EXAMPLES: list[tuple[e.Event, str]] = [
     (e.CacheStored(key="0123456789abcdef", ttl=3601.7), "cached as 01234567 for 3602 s"),
     (e.CacheShared(key="0123456789abcdef"), "follows an equal call in flight, 01234567"),
     (e.CacheUnavailable(reason="database is locked"), "cache unavailable: database is locked"),
+    (
+        e.StateDegraded(keeper="redis://h:6379/0", reason="ConnectionError"),
+        "going on alone, without redis://h:6379/0: ConnectionError",
+    ),
+    (e.StateRestored(keeper="redis://h:6379/0", seconds=2.0), "sharing state again, after 2.000 s"),
     (e.ContractFailed(target="a", violations=("$.x: enum",), repair=0), "a: output is not as declared: $.x: enum"),
     (
         e.ContractFailed(target="a", violations=("$.x: enum", "$: type"), repair=2),

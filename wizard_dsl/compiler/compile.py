@@ -147,6 +147,7 @@ class _Compiler:
             },
             guard=document.file.safety.input,
             straight=graph.straight([step.name for step in steps], needs),
+            state=document.file.state,
         )
 
     def _other(self, file: str, path: DocPath) -> Program | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.http import Transport
     from wizard_dsl.core.node import Node, Shared, Spawn, Stores
     from wizard_dsl.core.run import Emit
+    from wizard_dsl.core.state import State
 
 #: Facts of a model by (provider type's price list, model), where the file does not state them.
 Library = Callable[[str, str], Facts]
@@ -54,6 +55,7 @@ class Services:
     library: Library
     provide: Provide
     assess: Assess | None = None
+    state: State | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +95,7 @@ def _context(path: str, chain: Chain, services: Services) -> BuildContext:
         spawn=services.spawn,
         chain=chain,
         assess=services.assess,
+        state=services.state,
     )
 
 

@@ -151,7 +151,8 @@ class StepPlan(msgspec.Struct, frozen=True):
 
 class Program(msgspec.Struct, frozen=True):
     """One file, compiled. `steps` are in an order that respects `needs`; `streamed` names the step whose deltas
-    a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text."""
+    a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text.
+    `state` names where state lives; its URL may hold a password."""
 
     name: str
     description: str
@@ -168,6 +169,7 @@ class Program(msgspec.Struct, frozen=True):
     api_versions: Mapping[str, str | None] = {}
     straight: bool = True
     guard: InputGuardSpec = InputGuardSpec()
+    state: str = "memory"
 
     def describe(self) -> dict[str, Any]:
         """The compiled program as plain data: what `graph` draws and tests compare. Holds no secret."""

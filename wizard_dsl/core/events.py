@@ -12,6 +12,8 @@
     ├─ BreakerChanged                  closed, open, half_open
     ├─ LimitWaited, LimitRefused       rate_limit and concurrency
     ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
+    ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
+    ├─ StateDegraded, StateRestored    the state shared with other processes went away, and came back
     ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
     ├─ InputGuarded, AnswerRefused     what the safety section found
     ├─ DeadlineCut                     work was not begun because it could not end in time
@@ -265,6 +267,24 @@ class CacheUnavailable(Event, frozen=True):
     reason: str
 
 
+class StateDegraded(Event, frozen=True):
+    """The shared state cannot be asked; limits, breakers and the like go on in their local form."""
+
+    name: ClassVar[str] = "state_degraded"
+    level: ClassVar[str] = "WARNING"
+    keeper: str
+    reason: str
+
+
+class StateRestored(Event, frozen=True):
+    """The shared state is back after `seconds`."""
+
+    name: ClassVar[str] = "state_restored"
+    level: ClassVar[str] = "WARNING"
+    keeper: str
+    seconds: float
+
+
 class ContractFailed(Event, frozen=True):
     """The output of `target` did not satisfy its schema; `repair` counts the repairs asked for so far."""
 
@@ -340,5 +360,7 @@ EVENTS: tuple[type[Event], ...] = (
     InputGuarded,
     AnswerRefused,
     DeadlineCut,
+    StateDegraded,
+    StateRestored,
     ObserverFailed,
 )

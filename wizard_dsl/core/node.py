@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.http import Transport
     from wizard_dsl.core.rng import Chance
+    from wizard_dsl.core.state import State
     from wizard_dsl.core.target import Chain, Target
 
 Handler = Callable[[Request, Run], Awaitable[Response]]
@@ -84,7 +85,8 @@ class BuildContext:
 
     `path` is the node's place in the program, such as `chains.answer.targets[1].retry`: it labels metrics,
     transcript, errors and its random stream. `scope_key` names whose state a shared policy keeps: the target's
-    key, `provider:…`, or the chain's with `per: chain`. `target` is None above the strategy.
+    key, `provider:…`, or the chain's with `per: chain`. `target` is None above the strategy. `state` is shared with
+    other processes; None: everything is in this one.
     """
 
     path: str
@@ -100,6 +102,7 @@ class BuildContext:
     target: Target | None = None
     fingerprint: str = ""
     assess: Assess | None = None
+    state: State | None = None
 
     def require_target(self) -> Target:
         """The target; a node of target scope always has one."""

@@ -156,6 +156,8 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.CacheRefreshed: lambda it: f"refresh of {it.key[:8]} {_ended(it.kind)}",
     e.CacheShared: lambda it: f"follows an equal call in flight, {it.key[:8]}",
     e.CacheUnavailable: lambda it: f"cache unavailable: {it.reason}",
+    e.StateDegraded: lambda it: f"going on alone, without {it.keeper}: {it.reason}",
+    e.StateRestored: lambda it: f"sharing state again, after {it.seconds:.3f} s",
     e.ContractFailed: _contract_failed,
     e.InputGuarded: _input_guarded,
     e.AnswerRefused: _answer_refused,

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.errors import DeadlineExceeded, RateLimitExceeded, WizardError
 from wizard_dsl.core.events import LimitRefused, LimitWaited
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration, show_duration
-from wizard_dsl.policies._line import DUST, Line, Taken
+from wizard_dsl.policies._line import DUST, Taken
+
+
+class Queue(Protocol):
+    """What a call stands in, see _line.Line."""
+
+    def give(self, taken: Taken, /) -> None: ...
+
+    def wait(self, now: float, tokens: int, /) -> float | None: ...
+
+    async def stand(self, until: float, tokens: int, /) -> Taken | None: ...
 
 
 class Waiting:
@@ -16,7 +28,7 @@ class Waiting:
 
     __slots__ = ("_clock", "_context", "_line", "_max_wait", "_name", "_target")
 
-    def __init__(self, name: str, line: Line, max_wait: float | None, context: BuildContext) -> None:
+    def __init__(self, name: str, line: Queue, max_wait: float | None, context: BuildContext) -> None:
         self._name = name
         self._line = line
         self._max_wait = max_wait

@@ -30,6 +30,7 @@ from wizard_dsl.policies._bucket import Bucket
 from wizard_dsl.policies._line import Line, nothing_sent
 from wizard_dsl.policies._queueing import Waiting, bound_waiting
 from wizard_dsl.policies._reservation import Reservation, used
+from wizard_dsl.policies._shared_line import SharedBucket, SharedWaiting, state_key
 from wizard_dsl.policies._windows import RequestRate, Windows
 
 
@@ -62,7 +63,10 @@ class RateLimit:
         self._line = context.shared.state("rate_limit", context.scope_key, lambda: _line(config, context))
         self._reserve = _reservation(config, context)
         max_wait = None if config.max_wait is msgspec.UNSET else parse_duration(config.max_wait)
-        self._waiting = Waiting("rate_limit", self._line, max_wait, context)
+        if isinstance(self._line, Line):
+            self._waiting = Waiting("rate_limit", self._line, max_wait, context)
+        else:
+            self._waiting = SharedWaiting("rate_limit", self._line, max_wait, context)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
@@ -86,7 +90,10 @@ class RateLimit:
         return response
 
 
-def _line(config: RateLimitConfig, context: BuildContext) -> Line:
+def _line(config: RateLimitConfig, context: BuildContext) -> Line | SharedBucket:
+    if context.state is not None and not config.windows:
+        key = state_key("rate_limit", context.scope_key)
+        return SharedBucket(parse_rate(config.rate).per_second, config.burst, key, context.state, context)
     if config.windows:
         return Line(Windows([parse_rate(text) for text in config.windows], context.clock.wall), context.clock)
     return Line(Bucket(parse_rate(config.rate).per_second, config.burst), context.clock)

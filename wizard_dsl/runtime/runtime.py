@@ -13,7 +13,7 @@ from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.compiler.link import Provide, Services, provide_own
 from wizard_dsl.core.clock import Clock, LoopClock
 from wizard_dsl.core.errors import SpecError
-from wizard_dsl.core.events import CacheUnavailable
+from wizard_dsl.core.events import CacheUnavailable, Event
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.providers._prices import library
 from wizard_dsl.registry import Registry, make_transport
@@ -24,7 +24,9 @@ from wizard_dsl.runtime.pipeline import Pipeline, run_id
 from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
 from wizard_dsl.runtime.statistics import Statistics
 from wizard_dsl.spec.diagnostics import render_text
+from wizard_dsl.spec.keeper import MEMORY_STATE, StateHome, state_home
 from wizard_dsl.stores._open import StoreSet
+from wizard_dsl.stores._open_state import open_state
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program
@@ -44,6 +46,7 @@ class Runtime:
         sinks: Sequence[EventSink],
         provide: Provide | None,
         assess: Assess | None = None,
+        state: StateHome = MEMORY_STATE,
     ) -> None:
         self.seed = seed
         clock: Clock = LoopClock()
@@ -51,13 +54,15 @@ class Runtime:
         self._transport = transport if transport is not None else OnDemand(make_transport)
         self._own_transport = transport is None
         virtual = getattr(asyncio.get_running_loop(), "virtual", False)
+        self.statistics = Statistics()
+        self._emit = emitter(clock, (self.statistics.sink, *sinks))
+        self._state = None if virtual else open_state(state.kind, state.url, clock, self._tell)
         self.stores = StoreSet(folder, clock, threads=not virtual)
         self.shared = SharedState()
-        self.statistics = Statistics()
         self.services = Services(
             clock=clock,
             seed=seed,
-            emit=emitter(clock, (self.statistics.sink, *sinks)),
+            emit=self._emit,
             shared=self.shared,
             stores=self.stores,
             http=self._transport,
@@ -65,6 +70,7 @@ class Runtime:
             library=library,
             provide=provide or provide_own,
             assess=assess,
+            state=self._state,
         )
 
     def run_id(self, number: int) -> str:
@@ -76,16 +82,21 @@ class Runtime:
             if self._own_transport:
                 stack.push_async_callback(self._transport.close)
             stack.push_async_callback(self._close_stores)
+            if self._state is not None:
+                stack.push_async_callback(self._state.close)
             stack.push_async_callback(self.shared.close)
             stack.push_async_callback(self._background.close)
 
     async def _close_stores(self) -> None:
         """What a store could tell no run any more, the sinks are told, under no run's id."""
-        untold = await self.stores.close()
+        for sentence in await self.stores.close():
+            self._tell(CacheUnavailable(path="stores", reason=sentence))
+
+    def _tell(self, event: Event) -> None:
+        """What belongs to no run, the sinks get under no run's id."""
         now = self.services.clock.now()
         nobody = Run(scope=Scope(run_id=""), deadline=now, transcript=Transcript(now), call=Call())
-        for sentence in untold:
-            self.services.emit(nobody, CacheUnavailable(path="stores", reason=sentence))
+        self._emit(nobody, event)
 
 
 @asynccontextmanager
@@ -140,6 +151,7 @@ async def running(
         folder=None if mock else compiled.loaded.root / ".wizard" / "cache",
         transport=transport,
         sinks=sinks,
+        state=MEMORY_STATE if mock else state_home(program.state),
         provide=provide or (provide_mocks if mock else provide_missing(compiled.loaded.keyless)),
         assess=assess,
     )

@@ -194,4 +194,12 @@ PROGRAM_CODES: Final = (
         "chains: {default: {targets: [local], policies: {acme.quota: {}}}}",
         "chains: {default: {targets: [local], policies: {acme.quota: {limit: 10}}}}",
     ),
+    Code(
+        "E076", "a state that leads nowhere",
+        "`state` says where breakers, limits and the like live: `memory` (each process has its own), or the URL of a "
+        "Redis or Valkey server that all processes share: redis://HOST:PORT/0, rediss:// for TLS, unix:// for a "
+        "socket. A server needs the package redis: pip install 'wizard-dsl[redis]'.",
+        "state: redsi://cache.internal:6379/0",
+        "state: redis://cache.internal:6379/0",
+    ),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from wizard_dsl.spec.convert_policies import Uninstalled
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, capped, finding, meant, show_path, show_value
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Refused, has_reference, read_inside
+from wizard_dsl.spec.keeper import NoHome, state_home
 from wizard_dsl.spec.layers import Layer, Merged, Setting
 from wizard_dsl.spec.schema_links import broken_links
 
@@ -94,6 +95,25 @@ def mocked(document: Document, keyless: Mapping[str, str], places: Merged) -> li
 
 def _used(document: Document) -> set[str]:
     return {target.provider for chain in document.chains.values() for target in chain.targets if target.enabled}
+
+
+# -- the state ----------------------------------------------------------------------------------------
+
+
+def state(document: Document, places: Merged) -> list[Diagnostic]:
+    """A `state` that leads nowhere, or holds a password. What the file's schema says is not said again."""
+    path: DocPath = ("state",)
+    if re.search(grammar.LITERAL_PASSWORD_PATTERN, str(places.data.get("state"))):
+        message = f"{show_path(path)}: the URL holds a password, which only a reference may bring in"
+        hint = 'write redis://:${env:NAME}@HOST:PORT/0, or "${env:WIZARD_STATE:-memory}"'
+        return [finding("E034", message, places.value_at(path), path=path, suggestion=hint)]
+    if has_reference(document.file.state):
+        return []
+    try:
+        state_home(document.file.state)
+    except NoHome as no:
+        return [finding("E076", f"state: {no}", places.value_at(path), path=path, suggestion=no.suggestion)]
+    return []
 
 
 # -- files ------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from wizard_dsl.spec.document import (
     TargetSpec,
 )
 from wizard_dsl.spec.fit import fitted, leaves, required_fields, secret_fields
+from wizard_dsl.spec.keeper import passwords
 from wizard_dsl.spec.structs import Given, Structs
 
 #: A prompt that stands in for one that cannot be read.
@@ -71,6 +72,7 @@ class Converter:
         file = self.structs.struct(data, PipelineFile, ())
         if file is None:
             return None
+        self.secrets += passwords(file.state)
         self._providers = list(file.providers)
         made: dict[str, Any] = {
             name: {key: make(key, raw, (name, key)) for key, raw in data.get(name, {}).items()}

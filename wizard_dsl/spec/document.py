@@ -221,6 +221,10 @@ class PipelineFile(Section, frozen=True):
     deadline: Annotated[Duration, Meta(description="of the whole run")] = "10m"
     observe: ObserveSpec = ObserveSpec()
     safety: SafetySpec = SafetySpec()
+    state: Annotated[
+        str,
+        Meta(description="where breakers, limits and the like live: `memory`, or the URL of a server that all share"),
+    ] = "memory"
 
 
 class InputSpec(msgspec.Struct, frozen=True):

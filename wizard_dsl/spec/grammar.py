@@ -58,6 +58,12 @@ SECRET_HEADER_PATTERN: Final = f"(?:^|-|_)(?:{'|'.join(map(_any_case, _SECRET_NA
 #: Values that are a secret in whatever header.
 SECRET_VALUE_PATTERN: Final = r"^(?:(?:[Bb]earer|[Bb]asic|[Tt]oken)\s|sk-|gsk_|xai-|AIza)"
 
+_PASSWORD: Final = r"(?:(?!\$\{)[^/@\s]+@|\$\{[^}]*:-[^}])"
+#: A URL with a password that stands there literally, be it as the default of a reference.
+LITERAL_PASSWORD_PATTERN: Final = (
+    rf"://(?:[^/@\s:$]|\$\{{[^}}]*\}})*:{_PASSWORD}|[?&]password=(?:(?!\$\{{)[^&]|\$\{{[^}}]*:-[^}}])"
+)
+
 
 def is_secret_header(name: str, value: str) -> bool:
     """Whether a header's literal value is a secret that belongs into a variable."""

@@ -38,6 +38,7 @@ OTHER_VARIABLES: Final = (
     "WIZARD_CONFIG",
     "WIZARD_ENV",
     "WIZARD_PLUGINS",
+    "WIZARD_STATE",
     "WIZARD_WIRE_DATA",
 )
 
@@ -208,7 +209,10 @@ class _Load:
         return resolved
 
     def _mocked(self, path: DocPath) -> bool:
-        """Whether a mock does without the value at `path`: of a provider any, in development its key alone."""
+        """Whether a mock does without the value at `path`: of a provider any, in development its key alone; and of
+        the state, which is in memory then."""
+        if path[0] == "state":
+            return self.mock
         return path[0] == "providers" and (self.mock or (len(path) == 3 and path[2] == "api_key"))
 
     def _read(self, path: DocPath, name: str) -> str:
@@ -228,6 +232,8 @@ class _Load:
             files, found = checks.prompt_files(document, self.merged, self.stack.holder)
             self.found += found
             self.found += checks.schemas(document, self.merged)
+            known = {(each.code, each.path) for each in self.found}
+            self.found += [each for each in checks.state(document, self.merged) if (each.code, each.path) not in known]
             keyless = {each.provider: each.variable for each in converter.keyless}
             unwritten = {each.provider: each.variable for each in converter.keyless if not each.written}
             if self.development:

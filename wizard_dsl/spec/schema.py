@@ -89,6 +89,7 @@ class _Schema:
         sections["chains"] = _section(sections["chains"], {"$ref": "#/$defs/ChainSpec"})
         sections["prompts"] = _section(sections["prompts"], {"$ref": "#/$defs/PromptSpec"})
         sections["steps"] = _section(sections["steps"], self._steps())
+        sections["state"] = _without_password(sections["state"])
         top["$defs"] = dict(sorted(self.defs.items()))
         return top
 
@@ -243,6 +244,13 @@ def _headers(raw: Node) -> Node:
     literal = {"not": {"pattern": grammar.SECRET_VALUE_PATTERN}, "x-code": "E034", "x-says": says}
     other = {"if": REFERENCE, "else": {"allOf": [raw["additionalProperties"], literal]}}
     return {**raw, "patternProperties": {grammar.SECRET_HEADER_PATTERN: secret}, "additionalProperties": other}
+
+
+def _without_password(raw: Node) -> Node:
+    """A text that may be a URL, whose password only a reference brings in."""
+    says = "the URL holds a password, which only a reference may bring in"
+    literal = {"not": {"pattern": grammar.LITERAL_PASSWORD_PATTERN}, "x-code": "E034", "x-says": says}
+    return {**raw, "allOf": [literal]}
 
 
 def _pointed(definition: str, properties: dict[str, Node]) -> dict[str, Node]:

@@ -28,6 +28,7 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.rng import Chance
 from wizard_dsl.core.run import Attempt, Call, Run, Transcript
 from wizard_dsl.core.run import Scope as RunScope
+from wizard_dsl.core.state import State
 from wizard_dsl.core.target import Branch, Chain, Facts, MidStream, RateLimitRule, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
 from wizard_dsl.runtime.services import Background, SharedState, emitter
@@ -102,37 +103,39 @@ def build_chain(
     fallback_on: Mapping[str, bool] | None = None,
     allow_loss: Iterable[str] = (),
     on_mid_stream_error: MidStream = "fail",
+    state: State | None = None,
 ) -> ScriptedChain:
     """Fold `policies` (any scope) around targets that play `scripts`; must be called while a loop runs.
 
     `overrides` are the policies of single targets, in place of those of target scope, `params` their own parameters.
-    Chains that are given the same `shared` state share their targets. `strategy_config` holds the strategy's keys;
-    `listed` names the targets in the order of the chain, where one may stand twice: both play the same script.
+    Chains with the same `shared` state share their targets; those with a `state` are like processes that share it.
+    `strategy_config` holds the strategy's keys; `listed` names the targets in order, where one may stand twice.
     """
     clock = LoopClock()
-    shared = shared or SharedState()
+    shared, branches = shared or SharedState(), []
     chain = Chain(name, rate_limit or RateLimitRule(), fallback_on=dict(fallback_on or {}))
     chain.allow_loss, chain.mid_stream = frozenset(allow_loss), on_mid_stream_error
-    base = _context(f"chains.{name}", clock, shared, chain, seed)
+    base = _context(f"chains.{name}", clock, shared, chain, seed, state)
     build = _Builder(base, policies, seed)
     played = {each: Script(each, items) for each, items in scripts.items()}
-    branches = []
     for position, each in enumerate(played if listed is None else listed):
-        state = shared.state("target", each, lambda each=each: TargetState(each))  # type: ignore[misc]
-        target = Target(each, position, state, (facts or {}).get(each, Facts()), params=(params or {}).get(each, {}))
+        own = shared.state("target", each, lambda each=each: TargetState(each))  # type: ignore[misc]
+        target = Target(each, position, own, (facts or {}).get(each, Facts()), params=(params or {}).get(each, {}))
         branches.append(build.branch(target, played[each], (overrides or {}).get(each)))
-    config = msgspec.convert(dict(strategy_config or {}), strategy.config)
-    handler = build.outer(around(strategy.build(config, branches, base).call, chain, clock))
+    node = strategy.build(msgspec.convert(dict(strategy_config or {}), strategy.config), branches, base)
+    handler = build.outer(around(node.call, chain, clock))
     targets = {branch.target.name: branch.target for branch in branches}
     return ScriptedChain(handler, chain, played, targets, clock, shared, Transcript(clock.now()))
 
 
-def _context(path: str, clock: Clock, shared: SharedState, chain: Chain, seed: int) -> BuildContext:
+def _context(
+    path: str, clock: Clock, shared: SharedState, chain: Chain, seed: int, state: State | None
+) -> BuildContext:
     absent = cast(Any, None)  # scripted chains have no network
     behind = shared.state("background", "", Background)
     stores = shared.state("stores", "", lambda: StoreSet(None, clock))
     return BuildContext(
-        path, clock, Chance(seed, path), emitter(clock, ()), shared, stores, absent, behind.spawn, chain
+        path, clock, Chance(seed, path), emitter(clock, ()), shared, stores, absent, behind.spawn, chain, state=state
     )
 
 
