@@ -246,3 +246,17 @@ def test_each_sample_is_stored_once():
         assert bench.calls == 3
 
     virtual.run(main())
+
+
+def test_an_error_of_a_plug_in_is_told_each_time():
+    class Own(InvalidRequest):
+        pass
+
+    async def main():
+        bench = Bench(scripts=[[(0.0, Own("no"))]], config={"negative": "30s"})
+        for _ in range(2):
+            with pytest.raises(Own):
+                await bench.ask()
+        assert bench.calls == 2
+
+    virtual.run(main())

@@ -108,8 +108,24 @@ def test_a_repeated_hit_does_not_go_to_the_disk(filled):
         store = opened(filled)
         await store.get("k")
         sql(filled, "DELETE FROM Cache")
-        assert await store.get("k") == b"v"
+        assert store.look("k") == b"v"
+        assert await store.get("k") is None, "who goes to the disk sees what others did"
+        assert store.look("k") is None
         await store.close()
+
+    virtual.run(main())
+
+
+def test_what_another_process_wrote_is_seen_by_who_goes_to_the_disk(filled):
+    async def main():
+        one, other = opened(filled), opened(filled)
+        assert await one.get("k") == b"v"
+        other.put("k", b"newer")
+        assert one.look("k") == b"v"
+        assert await one.get("k") == b"newer"
+        assert one.look("k") == b"newer"
+        await one.close()
+        await other.close()
 
     virtual.run(main())
 

@@ -79,7 +79,7 @@ def clear(
 ) -> int:
     """Remove entries of FILE's caches and print how many; where several options are given, those that fit them all.
 
-    A process that runs keeps what it holds in its own memory.
+    A process that runs keeps what it holds in its own memory until its time is over.
     """
     if everything == any(picked.values()):
         raise click.UsageError("say what to remove: --all, or --prefix, --glob, --model, --expired")

@@ -35,9 +35,11 @@ class Store(Protocol):
     once for each outage: until it can be used again it is empty, and takes nothing."""
 
     def look(self, key: str) -> bytes | None:
-        """What is at hand without waiting; None does not say that there is nothing."""
+        """What is at hand without waiting: None does not say that there is nothing, and others may have written
+        something newer."""
 
-    async def get(self, key: str) -> bytes | None: ...
+    async def get(self, key: str) -> bytes | None:
+        """The newest, of all who use the store; while it cannot be asked, what is at hand."""
 
     def put(self, key: str, value: bytes) -> None:
         """Keep it: `get` sees it at once, and what must be written elsewhere is written behind. Never raises; a

@@ -71,7 +71,7 @@ class Caches:
         """Remove entries, and return how many were. Without an argument all of them; else those of which all hold:
         the key begins with `prefix`; the name `chain/target/key` matches `glob` (`*` matches `/` too); they are of
         the target or model `model`; nobody is given them any more (`expired`). Another process that shares a
-        cache on disk keeps what it holds in its own memory."""
+        cache on disk keeps what it holds in its own memory until its time is over."""
         pick = Pick(prefix, glob, model, expired)
         removed = 0
         for shelf in self._shelves():

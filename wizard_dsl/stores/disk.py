@@ -69,11 +69,13 @@ class DiskStore:
 
     async def get(self, key: str) -> bytes | None:
         """Raises StoreUnavailable once for each outage; cancelling it leaves nothing behind."""
-        value = self._front.look(key)
+        value = await self._ask(partial(_Database.read, key=key))
         if value is None:
-            value = await self._ask(partial(_Database.read, key=key))
-            if value is not None:
-                self._front.put(key, value)
+            if self._usable() and not self._outage:
+                self._front.drop(key)  # another process removed it
+            return self._front.look(key)
+        if value != self._front.look(key):
+            self._front.put(key, value)
         return value
 
     def put(self, key: str, value: bytes) -> None:
