@@ -65,6 +65,7 @@ EXAMPLES: list[tuple[e.Event, str]] = [
         "a: not called for 3600.000 s (quota exhausted)",
     ),
     (e.BreakerChanged(target="a", before="open", after="half_open"), "a: breaker open → half open"),
+    (e.BreakerProbed(target="a", kind="rate_limited"), "a: breaker probed it, rate limited"),
     (e.LimitWaited(limit="rate_limit", seconds=0.5), "rate_limit: waited 0.500 s"),
     (e.LimitRefused(limit="rate_limit", retry_after=1.0), "rate_limit: refused, free in 1.000 s"),
     (e.LimitRefused(limit="concurrency", retry_after=None), "concurrency: refused"),

@@ -11,7 +11,8 @@ import pytest
 from wizard_dsl.core.errors import AllFallbacksFailed, CircuitOpen, ServerError, WizardError
 from wizard_dsl.core.events import BreakerChanged, ObserverFailed, TargetSkipped
 from wizard_dsl.core.run import Branch
-from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER, Breaker, CircuitBreakerConfig
+from wizard_dsl.policies._breaker import Breaker
+from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER, CircuitBreakerConfig
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.rate_limit import RATE_LIMIT
 from wizard_dsl.policies.timeout import TIMEOUT

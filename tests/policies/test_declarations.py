@@ -73,7 +73,7 @@ def test_the_scalar_names_a_field_and_every_field_is_described(type: PolicyType)
         (CONCURRENCY, {"limit": "adaptive"}),
         (CIRCUIT_BREAKER, {"failure_threshold": 0}),
         (CIRCUIT_BREAKER, {"failure_threshold": "never"}),
-        (CIRCUIT_BREAKER, {"probe": True}),
+        (CIRCUIT_BREAKER, {"probe": "on"}),
         (CIRCUIT_BREAKER, {"trip_on": {"cancelled": True}}),
         (TIMEOUT, {"total": 40}),
         (DEADLINE, {}),

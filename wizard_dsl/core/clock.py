@@ -4,10 +4,13 @@ loop swaps time; wall-clock time comes from one injected function."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from asyncio import Future
+
+
+Callback = TypeVar("Callback", bound=Callable[..., object])
 
 
 class Timer(Protocol):
@@ -29,6 +32,13 @@ class Clock(Protocol):
 
     def future(self) -> Future[Any]:
         """A future of the loop this clock belongs to."""
+
+
+def idle(callback: Callback) -> Callback:
+    """Marks the callback of a timer that only keeps watch. Where nothing else is scheduled nothing will happen any
+    more, and a virtual loop says so instead of going on for ever."""
+    callback.idle = True  # type: ignore[attr-defined]
+    return callback
 
 
 class LoopClock:

@@ -9,7 +9,7 @@
     ├─ TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited     the strategy's moves
     ├─ HedgeStarted, HedgeWithheld, BranchCancelled     several targets under way at once
     ├─ TargetBlocked                   a 429 or an exhausted quota: nobody calls it until then
-    ├─ BreakerChanged                  closed, open, half_open
+    ├─ BreakerChanged, BreakerProbed   closed, open, half_open, forced; an open one asks its target by itself
     ├─ LimitWaited, LimitRefused       rate_limit and concurrency
     ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
     ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
@@ -199,6 +199,15 @@ class BreakerChanged(Event, frozen=True):
     after: str
 
 
+class BreakerProbed(Event, frozen=True):
+    """Without traffic, an open breaker asked its target; `kind` is ok or an error kind."""
+
+    name: ClassVar[str] = "circuit_probed"
+    level: ClassVar[str] = "INFO"
+    target: str
+    kind: str
+
+
 class LimitWaited(Event, frozen=True):
     name: ClassVar[str] = "limit_waited"
     limit: str
@@ -347,6 +356,7 @@ EVENTS: tuple[type[Event], ...] = (
     BranchCancelled,
     TargetBlocked,
     BreakerChanged,
+    BreakerProbed,
     LimitWaited,
     LimitRefused,
     CacheHit,

@@ -120,7 +120,8 @@ class Run(msgspec.Struct, frozen=True):
     position (a repair), `commit` is where a stream counts as answered ("end" where nobody sees its deltas),
     `reasoning` says whether the consumer gets reasoning deltas, `allow_empty` whether an empty answer is one,
     `retry_of` is the ledger row that this attempt repeats, and the phase timeouts are seconds, None where off.
-    `min_attempt` is how many seconds an attempt needs to be worth beginning after a failure.
+    `min_attempt` is how many seconds an attempt needs to be worth beginning after a failure. `probe`: an open breaker
+    admits it before its time, through a lease.
     """
 
     scope: Scope
@@ -141,10 +142,16 @@ class Run(msgspec.Struct, frozen=True):
     idle: float | None = None
     total: float | None = None
     min_attempt: float = 1.0
+    probe: bool = False
 
     def child(self, **changes: Any) -> Run:
         """This run with some fields replaced."""
         return msgspec.structs.replace(self, **changes)
+
+
+def nobody(now: float) -> Run:
+    """Under no run's id, with a transcript of its own: for what happens outside of runs."""
+    return Run(scope=Scope(run_id=""), deadline=now, transcript=Transcript(now), call=Call())
 
 
 Emit = Callable[["Run", "Event"], None]

@@ -147,6 +147,7 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.BranchCancelled: lambda it: f"{it.target}: cancelled, {it.by} {it.reason}",
     e.TargetBlocked: lambda it: f"{it.target}: not called for {it.seconds:.3f} s ({_words(it.reason)})",
     e.BreakerChanged: lambda it: f"{it.target}: breaker {_words(it.before)} → {_words(it.after)}",
+    e.BreakerProbed: lambda it: f"{it.target}: breaker probed it, {_words(it.kind)}",
     e.LimitWaited: lambda it: f"{it.limit}: waited {it.seconds:.3f} s",
     e.LimitRefused: _limit_refused,
     e.CacheHit: _cache_hit,

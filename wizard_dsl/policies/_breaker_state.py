@@ -87,11 +87,12 @@ class BreakerState:
         taken = [expires for expires in self._leases.values() if expires > now]
         return None if len(taken) < self._limits.half_open_max_calls else min(taken) - now
 
-    def admit(self, now: float, lease: float) -> Ticket | None:
-        """A ticket, or None where the gate is closed. `lease` is how long a half-open one lasts, in seconds."""
+    def admit(self, now: float, lease: float, *, forced: bool = False) -> Ticket | None:
+        """A ticket, or None where the gate is closed. `lease` is how long a half-open one lasts, in seconds. A `forced`
+        probe does not wait until an open breaker may be half-open; it takes a lease as others do."""
         if self.state == "closed":
             return Ticket(self.generation, False)
-        if self.closed_for(now) is not None:
+        if self.closed_for(now) is not None and not (forced and self.state == "open"):
             return None
         if self.state == "forced_closed":
             return Ticket(self.generation, False)

@@ -9,16 +9,13 @@ A target that hangs fails nothing while hedges answer in its place: an attempt t
 one whose first content came later than `slow_after` (of a whole answer: the answer). Slow attempts open the breaker
 at a ratio of their own.
 
-pybreaker carries the state's name and the listeners; the window, the verdicts and the leases are ours, because
-the library counts consecutive failures, reads the process's clock and knows neither streams nor cancellation.
+With `probe`, an open breaker asks its target by itself where no traffic does: see `_probe`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import cache
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -36,15 +33,17 @@ from wizard_dsl.core.component import (
     seconds,
 )
 from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, Verdict, WizardError
-from wizard_dsl.core.events import BreakerChanged, ObserverFailed
+from wizard_dsl.core.events import BreakerChanged, BreakerProbed, ObserverFailed
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration, parse_ratio
-from wizard_dsl.policies._breaker_state import BreakerState, Limits, Ticket
+from wizard_dsl.policies._breaker import Breaker
+from wizard_dsl.policies._breaker_state import Limits, Ticket
 from wizard_dsl.policies._kinds import TripOn
+from wizard_dsl.policies._probe import Prober
 
 #: How long an attempt may take that has no timeout, in seconds; one second more and its lease is free again.
 _UNLIMITED = 300.0
@@ -65,6 +64,9 @@ class CircuitBreakerConfig(PolicyConfig, frozen=True):
     max_reset_timeout: Annotated[Duration, Meta(description="it doubles up to that")] = "5m"
     half_open_max_calls: Annotated[int, Meta(ge=1, description="calls admitted at once while half-open")] = 1
     success_threshold: Annotated[int, Meta(ge=1, description="successes that close it")] = 1
+    probe: Annotated[
+        bool, Meta(description="while open and without traffic, ask the target for one token by itself")
+    ] = False
     slow_after: Annotated[
         DurationOrOff,
         Meta(description="an attempt is slow whose first content comes later; overtaken by a hedge, always"),
@@ -72,70 +74,21 @@ class CircuitBreakerConfig(PolicyConfig, frozen=True):
     slow_ratio: Annotated[Ratio, Meta(description="share of slow attempts in the window that opens it")] = "90%"
 
 
-class Breaker:
-    """One breaker, shared by all nodes of its scope."""
-
-    __slots__ = ("_circuit", "state", "told")
-
-    def __init__(self, limits: Limits, wall: Callable[[], float]) -> None:
-        self.state = BreakerState(limits)
-        self._circuit = _circuit_type()(wall)
-        self.told = 0  # the generation that listeners know of
-
-    def settle(self, changed: Callable[[str, str], None]) -> None:
-        """Tell `changed(before, after)`, then the listeners, of a transition that was not told yet. Raises what a
-        listener raises."""
-        self.told = self.state.generation
-        self._circuit.follow(self.state.state, changed)
-
-    def add_listener(self, listener: Any) -> None:
-        """A pybreaker.CircuitBreakerListener that is told of every transition."""
-        self._circuit.add_listener(listener)
-
-    def force_open(self) -> None:
-        """Admit nothing, probe nothing, until `reset`."""
-        self.state.force_open()
-
-    def force_close(self) -> None:
-        """Admit everything until `reset`; verdicts are still recorded."""
-        self.state.force_close()
-
-    def reset(self) -> None:
-        """Closed, with an empty window and without growth."""
-        self.state.reset()
-
-
-@cache
-def _circuit_type() -> Any:
-    """pybreaker's class with an injected clock: it holds the state and tells the listeners, and runs no calls."""
-    import pybreaker
-
-    class Circuit(pybreaker.CircuitBreaker):
-        def __init__(self, wall: Callable[[], float]) -> None:
-            super().__init__(state_storage=pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED))
-            self._wall = wall
-
-        def open(self) -> bool:
-            """Open, at our time instead of the process's."""
-            self._state_storage.opened_at = datetime.fromtimestamp(self._wall(), UTC)
-            self._state_storage.state = pybreaker.STATE_OPEN
-            self.state = pybreaker.STATE_OPEN
-            return False
-
-        def follow(self, state: str, changed: Callable[[str, str], None]) -> None:
-            name = state.removeprefix("forced_")
-            before = self.current_state.replace("-", "_")
-            if before != name:
-                changed(before, name)
-                {"open": self.open, "closed": self.close, "half_open": self.half_open}[name]()
-
-    return Circuit
-
-
 class CircuitBreaker:
     """The gate of one target, and its verdicts."""
 
-    __slots__ = ("_breaker", "_emit", "_next", "_now", "_path", "_slow_after", "_state", "_target", "_trip_on")
+    __slots__ = (
+        "_breaker",
+        "_emit",
+        "_next",
+        "_now",
+        "_path",
+        "_prober",
+        "_slow_after",
+        "_state",
+        "_target",
+        "_trip_on",
+    )
 
     def __init__(self, config: CircuitBreakerConfig, next: Handler, context: BuildContext) -> None:
         self._next = next
@@ -144,17 +97,23 @@ class CircuitBreaker:
         self._path = context.path
         self._trip_on = config.trip_on
         self._slow_after = seconds(config.slow_after)
+        self._target = target = context.require_target()
         self._breaker = context.shared.state(
-            "circuit_breaker", context.scope_key, lambda: Breaker(limits(config), context.clock.wall)
+            "circuit_breaker",
+            context.scope_key,
+            lambda: Breaker(limits(config), context.clock, context.emit, context.path, target.name),
         )
         self._state = self._breaker.state
-        self._target = context.require_target()
-        self._target.gates.append(self._state.closed_for)
+        target.gates.append(self._state.closed_for)
+        self._prober: Prober | None = None
+        if config.probe:
+            lasts = (target.total or _UNLIMITED) + 1.0
+            self._prober = Prober(self.call, self._breaker, parse_duration(config.reset_timeout), lasts, context)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises CircuitOpen (or TargetBlocked) where the gate is closed; then what comes from below."""
         now = self._now()
-        ticket = self._state.admit(now, (self._target.total or _UNLIMITED) + 1.0)
+        ticket = self._state.admit(now, (self._target.total or _UNLIMITED) + 1.0, forced=run.probe)
         self._tell(run)
         if ticket is None:
             raise self._target.refusal(self._state.closed_for(now) or 0.0, now)
@@ -197,14 +156,8 @@ class CircuitBreaker:
     def _tell(self, run: Run) -> None:
         if self._breaker.told == self._state.generation:
             return
-
-        def changed(before: str, after: str) -> None:
-            self._emit(run, BreakerChanged(path=self._path, target=self._target.name, before=before, after=after))
-
-        try:
-            self._breaker.settle(changed)
-        except Exception as error:
-            self._emit(run, ObserverFailed(path=self._path, error=repr(error)))
+        if self._breaker.tell(run, self._path, self._target.name) and self._prober is not None:
+            self._prober.watch()
 
 
 def verdict(error: WizardError, trip_on: Mapping[str, bool]) -> Verdict:
@@ -257,7 +210,7 @@ CIRCUIT_BREAKER = PolicyType(
     scalar="failure_threshold",
     provider=True,
     shared_state=True,
-    emits=(BreakerChanged, ObserverFailed),
+    emits=(BreakerChanged, BreakerProbed, ObserverFailed),
     raises=(CircuitOpen, TargetBlocked),
     examples=(
         Example("Open after three failures in a minute", "circuit_breaker: 3"),
@@ -266,6 +219,7 @@ CIRCUIT_BREAKER = PolicyType(
             "circuit_breaker: {failure_threshold: off, failure_ratio: 50%, minimum_calls: 20}",
         ),
         Example("Open when most answers begin late", "circuit_breaker: {slow_after: 20s, slow_ratio: 60%}"),
+        Example("Notice by itself that a target is back", "circuit_breaker: {probe: true}"),
         Example("A 429 counts as a failure too", "circuit_breaker: {trip_on: {rate_limited: true}}"),
     ),
     check=check,

@@ -37,6 +37,11 @@ class Live:
         self._others = {} if others is None else others
         self._runners: dict[str, StepRunner] = {step.name: self._runner(step) for step in program.steps}
 
+    @property
+    def programs(self) -> list[Program]:
+        """This one, and those that its steps run."""
+        return [self.program, *(each.program for each in self._others.values() if each is not self)]
+
     def _runner(self, step: StepPlan) -> StepRunner:
         context = StepContext(
             name=step.name,

@@ -16,12 +16,14 @@ from wizard_dsl.core.messages import Delta
 from wizard_dsl.core.result import Result
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.core.step import Sink
+from wizard_dsl.runtime.breakers import breakers
 from wizard_dsl.runtime.caches import Caches
 from wizard_dsl.runtime.execution import Execution
 from wizard_dsl.runtime.statistics import Stats
 
 if TYPE_CHECKING:
     from wizard_dsl.core.http import PoolFigures
+    from wizard_dsl.policies._breaker import Breaker, BreakerFigures
     from wizard_dsl.policies._shelf import CacheStats
     from wizard_dsl.runtime.live import Live
     from wizard_dsl.runtime.runtime import Runtime
@@ -158,6 +160,22 @@ class Pipeline:
         except SpecError as error:
             unusable.append(error.message)
         return Stats(self._runtime.statistics.counted(), caches, self.pools(), unusable)
+
+    def breakers(self) -> dict[str, BreakerFigures]:
+        """The circuit breakers, by the target they stand before; that of a whole provider as `providers.NAME`, that of
+        one chain (`per: chain`) as `CHAIN: TARGET`."""
+        return {name: breaker.figures() for name, breaker in self._breakers().items()}
+
+    def breaker(self, name: str) -> Breaker:
+        """The breaker of that name in `breakers`, to be opened, closed or reset by hand. Raises InputInvalid."""
+        known = self._breakers()
+        if name not in known:
+            hint = f"one of: {', '.join(known)}" if known else "no chain has a circuit_breaker"
+            raise InputInvalid(f"there is no circuit breaker '{name}'", where=name, suggestion=hint)
+        return known[name]
+
+    def _breakers(self) -> dict[str, Breaker]:
+        return breakers(self._live.programs, self._runtime.shared.of("circuit_breaker"))
 
     def pools(self) -> list[PoolFigures]:
         """Connections of each provider, now and in all."""

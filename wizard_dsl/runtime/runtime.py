@@ -14,7 +14,7 @@ from wizard_dsl.compiler.link import Provide, Services, provide_own
 from wizard_dsl.core.clock import Clock, LoopClock
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.core.events import CacheUnavailable, Event
-from wizard_dsl.core.run import Call, Run, Scope, Transcript
+from wizard_dsl.core.run import nobody
 from wizard_dsl.providers._prices import library
 from wizard_dsl.registry import Registry, make_transport
 from wizard_dsl.runtime.live import Live
@@ -94,9 +94,7 @@ class Runtime:
 
     def _tell(self, event: Event) -> None:
         """What belongs to no run, the sinks get under no run's id."""
-        now = self.services.clock.now()
-        nobody = Run(scope=Scope(run_id=""), deadline=now, transcript=Transcript(now), call=Call())
-        self._emit(nobody, event)
+        self._emit(nobody(self.services.clock.now()), event)
 
 
 @asynccontextmanager

@@ -51,14 +51,20 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin it, unless the runtime is closing: then it is dropped."""
+        if self._closed:
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Wait up to GRACE for what still runs, then cancel it."""
+        self._closed = True
         if not self._tasks:
             return
         pending = (await asyncio.wait(self._tasks, timeout=GRACE))[1]

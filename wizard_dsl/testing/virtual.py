@@ -70,6 +70,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 raise StepLimit("the step limit of this virtual run is used up")
             self._steps_left -= 1
         timers = self._scheduled  # type: ignore[attr-defined]
+        if not self._ready and timers and all(map(_keeps_watch, timers)):  # type: ignore[attr-defined]
+            raise Stalled("nothing is ready, and only timers that keep watch are scheduled: a wake-up was lost")
         if not self._ready and timers and not timers[0]._cancelled:  # type: ignore[attr-defined]
             self._virtual.now = max(self._virtual.now, timers[0]._when)
         super()._run_once()  # type: ignore[misc]
@@ -85,6 +87,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     async def create_server(self, *args: Any, **kwargs: Any) -> Any:
         raise RealWorld("a server was asked for in virtual time")
+
+
+def _keeps_watch(timer: Any) -> bool:
+    """Whether a timer is cancelled, or one of those that nothing waits for: see core.clock.idle."""
+    return timer._cancelled or getattr(timer._callback, "idle", False)
 
 
 def run(main: Coroutine[Any, Any, T], *, max_steps: int | None = None) -> T:
