@@ -78,7 +78,7 @@ def _constants(package: str, names: Iterable[str], module: str = "") -> dict[str
 BUILT_INS: Final[Mapping[Group, Mapping[str, Any]]] = MappingProxyType(
     {
         "policies": _constants("policies", _POLICIES),
-        "strategies": _constants("strategies", ("hedged", "parallel", "sequential")),
+        "strategies": _constants("strategies", ("cheapest", "hedged", "parallel", "sequential", "weighted")),
         "providers": _constants("providers", _PROVIDERS) | _constants("providers", _PRESETS, "presets"),
         "stores": _constants("stores", ("memory", "disk")),
         "steps": _constants("steps", ("generate", "embed", "render", "pipeline")),

@@ -10,8 +10,8 @@ import pytest
 
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.compiler.ladder import in_order, odd_pairs
-from wizard_dsl.core.target import Facts
-from wizard_dsl.lint.models import w111_unknown_model
+from wizard_dsl.core.target import Facts, Prices
+from wizard_dsl.lint.models import w111_unknown_model, w131_unknown_price
 from wizard_dsl.lint.rules import RULES, lint
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.codes import CODES
@@ -59,7 +59,7 @@ def test_a_file_with_errors_is_not_linted(project: Path) -> None:
 
 
 def test_each_rule_has_its_code_in_its_name_and_docstring() -> None:
-    for rule in (*RULES, w111_unknown_model):
+    for rule in (*RULES, w111_unknown_model, w131_unknown_price):
         code = rule.__name__.partition("_")[0].upper()
         assert code in CODES
         assert (rule.__doc__ or "").startswith(f"{code}: ")
@@ -378,3 +378,27 @@ def test_with_sessions_a_cache_by_session_is_fine(project: Path) -> None:
     made = compiled(cached("{ttl: 1h, scope: session}"))
     made.loaded.data["session"] = {"ttl": "24h"}
     assert [each.code for each in lint(made)] == []
+
+
+# -- W130, W131 ---------------------------------------------------------------------------------------
+
+WEIGHED = "{strategy: %s, targets: [{provider: local, weight: 3}, local/b]}"
+
+
+def test_a_weight_that_nobody_looks_at_is_told(project: Path) -> None:
+    assert found(chains(WEIGHED % "sequential")) == ["4 W130"]
+    assert found(chains(WEIGHED % "weighted")) == []
+    assert found(chains("{targets: [{provider: local, weight: 1}]}")) == []
+
+
+def test_a_price_that_is_not_known_is_told_where_it_decides(project: Path) -> None:
+    text = chains("{strategy: cheapest, targets: [local/a, local/b]}")
+
+    def known(kind: str, model: str) -> Facts:
+        return Facts(prices=Prices(1.0, 1.0)) if model == "b" else Facts()
+
+    priced = text.replace("{type: mock}", "{type: openai, api_key: '${env:K}'}")
+    (only,) = w131_unknown_price(compiled(priced), known)
+    assert (only.line, only.code) == (4, "W131") and "'local/a'" in only.message
+    assert list(w131_unknown_price(compiled(priced.replace("cheapest", "sequential")), known)) == []
+    assert list(w131_unknown_price(compiled("version: 1\n"), known)) == []

@@ -134,6 +134,7 @@ class Bench:
         response = await self.frame.call(request, run)
         response.served.target = "scripted"
         response.served.position = self.position
+        response.served.fallback = self.position > 0
         return response
 
     async def provide(self, request: Request, run: Run) -> Response:

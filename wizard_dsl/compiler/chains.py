@@ -14,6 +14,8 @@ from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.component import PolicyConfig, PolicyType, Scope
 from wizard_dsl.core.target import Facts, Prices, RateLimitRule
+from wizard_dsl.prompts.analysis import Known
+from wizard_dsl.prompts.expression import Expression, compile_expression
 from wizard_dsl.spec.diagnostics import DocPath, Place, Related, meant, show_path
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class ChainPlanner:
                 self._report.add("E067", f"no target of chain '{entry.name}' is enabled", (*path, "targets"))
             return None
         self._no_twins(entry, targets)
+        self._can_draw(entry, targets)
         return ChainPlan(
             name=entry.name,
             strategy=entry.strategy,
@@ -86,6 +89,7 @@ class ChainPlanner:
             fallback_on=entry.spec.fallback_on,
             allow_loss=frozenset(entry.spec.allow_loss),
             mid_stream=entry.spec.on_mid_stream_error,
+            sticky=self._sticky(entry),
         )
 
     def _base(self, entry: ChainEntry) -> ladder.PolicyMap | None:
@@ -108,7 +112,8 @@ class ChainPlanner:
 
     def _targets(self, entry: ChainEntry, merged: ladder.PolicyMap) -> Iterator[TargetPlan | None]:
         position = 0
-        for index, spec in enumerate(entry.targets):
+        for index in sorted(range(len(entry.targets)), key=lambda index: entry.targets[index].priority):
+            spec = entry.targets[index]
             provider = self._document.providers.get(spec.provider)
             path: DocPath = ("chains", entry.name, "targets", index)
             if provider is None:
@@ -156,16 +161,17 @@ class ChainPlanner:
             facts=_facts(provider.common.models.get(model)),
             ladder=ladder.in_order(policies, entry.stack),
             path=node,
+            index=index,
+            weight=spec.weight,
+            priority=spec.priority,
         )
 
     def _no_twins(self, entry: ChainEntry, targets: tuple[TargetPlan, ...]) -> None:
         if entry.strategy.repeats:
             return
         seen: dict[str, str] = {}
-        known = self._document.providers
-        enabled = [index for index, spec in enumerate(entry.targets) if spec.enabled and spec.provider in known]
-        for target in targets:
-            path: DocPath = ("chains", entry.name, "targets", enabled[target.position])
+        for target in sorted(targets, key=lambda target: target.index):
+            path: DocPath = ("chains", entry.name, "targets", target.index)
             if target.key in seen:
                 self._report.add(
                     "E063",
@@ -174,6 +180,30 @@ class ChainPlanner:
                     suggestion="raise `retry` to ask it again",
                 )
             seen.setdefault(target.key, target.name)
+
+    # -- the strategy -------------------------------------------------------------------------------
+
+    def _can_draw(self, entry: ChainEntry, targets: tuple[TargetPlan, ...]) -> None:
+        if entry.strategy.weighs and not any(target.weight for target in targets):
+            hint = "give one a weight, or leave `weight` out: it is 1"
+            path: DocPath = ("chains", entry.name, "targets")
+            self._report.add("E072", f"all weights of chain '{entry.name}' are 0", path, suggestion=hint)
+
+    def _sticky(self, entry: ChainEntry) -> Expression | None:
+        """The strategy's expression over the inputs, compiled, if it has one."""
+        field = entry.strategy.expression
+        text = getattr(entry.strategy_config, field) if field else None
+        if text is None:
+            return None
+        path: DocPath = ("chains", entry.name, "strategy", field)
+        known = Known(inputs=frozenset(self._document.inputs), steps=frozenset(), loop=False)
+        made = compile_expression(text, known, where=".".join(map(str, path)))
+        if isinstance(made, list):
+            self._report.template(made, path, expression=True)
+            return None
+        if not made.names:
+            self._report.add("E072", f"{field} looks at no input, so every call gets the same target", path)
+        return made
 
     # -- policies -----------------------------------------------------------------------------------
 

@@ -112,8 +112,9 @@ class _Compiler:
         if not document.steps:
             self._report.add("E070", "the pipeline has no steps", ())
         found = ordered([*self._loaded.diagnostics, *self._report.found])
+        names = planner.used_names.union(*(chain.sticky.names for chain in chains.values() if chain.sticky is not None))
         used = Usage(
-            inputs=frozenset(planner.used_names & document.inputs.keys()),
+            inputs=frozenset(names & document.inputs.keys()),
             prompts=frozenset(planner.used_prompts),
             chains=frozenset(step.chain for step in steps if step.chain is not None),
         )

@@ -126,7 +126,16 @@ def _at(policy: PolicyPlan, context: BuildContext) -> BuildContext:
 def _branch(plan: TargetPlan, chain: Chain, services: Services) -> Branch:
     state = services.shared.state("target", plan.key, lambda: TargetState(plan.key))
     facts = known_facts(plan, services.library)
-    target = Target(name=plan.name, position=plan.position, state=state, facts=facts, params=plan.params)
+    target = Target(
+        name=plan.name,
+        position=plan.position,
+        state=state,
+        facts=facts,
+        params=plan.params,
+        weight=plan.weight,
+        priority=plan.priority,
+        fingerprint=plan.fingerprint,
+    )
     context = replace(_context(plan.path, chain, services), target=target, fingerprint=plan.fingerprint)
     node = services.provide(plan, context)
     if node is None:

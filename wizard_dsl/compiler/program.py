@@ -33,7 +33,8 @@ def _describe(plan: PolicyPlan) -> dict[str, Any]:
 
 class TargetPlan(msgspec.Struct, frozen=True):
     """One place in a chain. `key` is the target's identity: provider type, endpoint, model and key id;
-    `ladder` holds its policies, outermost first; `facts` are those the file states."""
+    `ladder` holds its policies, outermost first; `facts` are those the file states. `position` counts the enabled
+    targets, the lowest priority first; `index` is the place in the file."""
 
     name: str
     position: int
@@ -46,6 +47,9 @@ class TargetPlan(msgspec.Struct, frozen=True):
     facts: Facts
     ladder: tuple[PolicyPlan, ...]
     path: str
+    index: int = 0
+    weight: float = 1.0
+    priority: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -62,12 +66,15 @@ class TargetPlan(msgspec.Struct, frozen=True):
             "endpoint": self.type.endpoint(self.config),
             "model": self.model,
             "params": dict(self.params),
+            "weight": self.weight,
+            "priority": self.priority,
             "policies": [_describe(plan) for plan in self.ladder],
         }
 
 
 class ChainPlan(msgspec.Struct, frozen=True):
-    """`outer` are the call's policies, outermost first; `shared` those that only keep state for the chain."""
+    """`outer` are the call's policies, outermost first; `shared` those that only keep state for the chain. `sticky`
+    is the compiled expression of a strategy that has one."""
 
     name: str
     strategy: StrategyType
@@ -79,12 +86,14 @@ class ChainPlan(msgspec.Struct, frozen=True):
     fallback_on: Mapping[str, bool]
     allow_loss: frozenset[str]
     mid_stream: MidStream = "fail"
+    sticky: Any = None
 
     @property
     def fingerprint(self) -> str:
-        """What is asked for, as far as the cache's key is concerned: the first target's endpoint, model and
-        parameters."""
-        return f"{self.strategy.name} {self.targets[0].fingerprint}"
+        """What is asked for, as far as the cache's key is concerned: endpoint, model and parameters of the first
+        target or of all of them, as the strategy says."""
+        asked = self.targets[:1] if self.strategy.asks == "first" else self.targets
+        return " ".join([self.strategy.name, *(target.fingerprint for target in asked)])
 
     def ladder(self) -> str:
         """The kinds a call passes, outermost first: `deadline > sequential > retry > circuit_breaker > timeout`."""
@@ -113,7 +122,7 @@ class ChainPlan(msgspec.Struct, frozen=True):
 
 class StepPlan(msgspec.Struct, frozen=True):
     """One step. `needs` maps each step it waits for, those that its templates use among them, to `done` or `ran` (a
-    skipped one does not count). `prompt`, `when`, `for_each` and `templates` are compiled;
+    skipped one does not count). `prompt`, `when`, `for_each`, `templates` and its chain's `sticky` are compiled;
     `when_each`: the condition looks at the item, and skips items instead of the step. `block_when` is the text of the
     expression that refuses an answer."""
 
@@ -130,6 +139,7 @@ class StepPlan(msgspec.Struct, frozen=True):
     concurrency: int = 4
     on_error: str | Mapping[str, Any] = "fail"
     params: Mapping[str, Any] = {}
+    sticky: Any = None
     tools: tuple[Any, ...] = ()
     subprogram: Any = None
     block_when: str | None = None

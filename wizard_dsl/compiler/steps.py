@@ -85,11 +85,12 @@ class StepPlanner:
             prompt.check(self._known(loop), trusted, self._report)
             self.used_names |= prompt.prompt.names
         refs = self._refs(when, for_each, prompt, templates)
+        chain = self._chain(entry, path)
         return StepPlan(
             name=entry.name,
             type=entry.type,
             config=entry.config,
-            chain=self._chain(entry, path),
+            chain=chain,
             needs=self._needs(entry, path, refs),
             templates=templates,
             prompt=None if prompt is None else prompt.prompt,
@@ -99,6 +100,7 @@ class StepPlanner:
             concurrency=entry.common.concurrency,
             on_error=self._on_error(entry, path),
             params={**(prompt.params if prompt else {}), **getattr(entry.config, "params", {})},
+            sticky=self._chains[chain].sticky if chain is not None and chain in self._chains else None,
             tools=prompt.tools if prompt else (),
             subprogram=self._other(entry, path),
             block_when=self._block_when(entry, path),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -122,7 +122,14 @@ class PolicyType:
 @dataclass(frozen=True, slots=True)
 class StrategyType:
     """An order, or a race, over the targets of a chain. `build(config, branches, context)`; `bound` gets the
-    branches' bounds in order. `repeats` allows a target to be listed twice."""
+    branches' bounds in order. `repeats` allows a target to be listed twice, `weighs` says that it looks at the
+    targets' weights.
+
+    `asks` says what is asked for, as far as the cache's key is concerned: the `first` target's model and params,
+    those of `all` targets (whoever answers, it is the answer), or of the `chosen` one; then `build` sets
+    `context.chain.asked`. `expression` names the config field that is a bare expression over the inputs; its value
+    reaches the strategy as `run.scope.sticky`.
+    """
 
     name: str
     summary: str
@@ -130,6 +137,9 @@ class StrategyType:
     build: Callable[[Any, Sequence[Branch], BuildContext], Node]
     bound: Callable[[Any, Sequence[Bound], BoundFacts], Bound]
     repeats: bool = False
+    weighs: bool = False
+    asks: Literal["first", "all", "chosen"] = "all"
+    expression: str = ""
     emits: tuple[type[Event], ...] = ()
     raises: tuple[type[WizardError], ...] = ()
     examples: tuple[Example, ...] = ()

@@ -60,10 +60,11 @@ class Outcome(msgspec.Struct, frozen=True):
 class Served(msgspec.Struct):
     """Who answered: set by the strategy, or by the cache for a stored answer. `saved` is the usage that a stored
     answer once took, None where nothing was saved or it is not known; `age` is seconds since it was stored, and it is
-    `stale` where it was given after its time."""
+    `stale` where it was given after its time. `fallback`: another target was to be asked before this one."""
 
     target: str = ""
     position: int = 0
+    fallback: bool = False
     failures: tuple[Any, ...] = ()
     cached: bool = False
     shared: bool = False

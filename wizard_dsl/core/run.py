@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 class Scope(msgspec.Struct, frozen=True):
     """Who runs: fixed for a step's call. `number` counts the runs of one runtime and seeds chance;
-    `streams` says whether a consumer sees the deltas of this call; `repeat` keeps samples of equal calls apart."""
+    `streams` says whether a consumer sees the deltas of this call; `repeat` keeps samples of equal calls apart;
+    `sticky` is the text whose hash chooses the arm of a weighted chain, None where chance does."""
 
     run_id: str
     number: int = 0
@@ -30,6 +31,7 @@ class Scope(msgspec.Struct, frozen=True):
     principal: str | None = None
     streams: bool = False
     repeat: int = 0
+    sticky: str | None = None
 
     @property
     def place(self) -> str:
@@ -80,12 +82,14 @@ class Call(msgspec.Struct):
 
     `deposited`: the retry budget saw this call's first attempt. `waited`: seconds slept since the last attempt,
     to be booked on the next one. `losses`: capabilities that the target in use lacks and `allow_loss` allows.
+    `order`: positions in the order of this call, where the strategy has one of its own: repairs keep to it.
     `whole`: the call that this is one branch of, where several are under way at once.
     """
 
     deposited: bool = False
     waited: float = 0.0
     losses: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
     whole: Call | None = None
 
     def branch(self) -> Call:

@@ -93,6 +93,8 @@ class Target:
     `max_attempts` is what its retry allows, 1 without one; `unannounced(run, k)` its delay in seconds after the
     k-th 429 that names none. `params` are its own, which win over the request's; `repeats(error)` says whether its
     retry may repeat after `error`. `total` is its timeout of a whole attempt, in seconds; None: unknown or off.
+    `priority` names its group, the lowest number is tried first; `weight` is its share where a strategy draws;
+    `fingerprint` is what is asked of it: endpoint, model and parameters.
     """
 
     name: str
@@ -105,6 +107,9 @@ class Target:
     total: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     repeats: Callable[[WizardError], bool] = lambda error: True
+    weight: float = 1.0
+    priority: int = 0
+    fingerprint: str = ""
 
     def closed_for(self, now: float) -> float | None:
         """Seconds until it may be called; None where it may be called now. Costs nothing, takes nothing."""
@@ -156,13 +161,15 @@ class RetryAllowance:
 @dataclass(slots=True)
 class Chain:
     """What the nodes of one chain share. `fallback_on` overrides the error table by kind or status; `mid_stream` is
-    what a break after the commit point does (`on_mid_stream_error`)."""
+    what a break after the commit point does (`on_mid_stream_error`). `asked(run)` is what a call asks for, as far as
+    the cache's key is concerned, where that depends on the call: a pure function."""
 
     name: str
     rate_limit: RateLimitRule = field(default_factory=RateLimitRule)
     allowance: RetryAllowance = field(default_factory=RetryAllowance)
     fallback_on: dict[str, bool] = field(default_factory=dict)
     allow_loss: frozenset[str] = frozenset()
+    asked: Callable[[Run], str] | None = None
     mid_stream: MidStream = "fail"
 
     @property

@@ -9,13 +9,16 @@ from wizard_dsl.compiler.link import Library, known_facts
 from wizard_dsl.compiler.program import Program, TargetPlan
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding
 
+#: The strategy that is an order by price.
+CHEAPEST = "cheapest"
+
 
 def w111_unknown_model(compiled: Compiled, library: Library) -> Iterator[Diagnostic]:
     """W111: neither the file nor the provider type nor `library` knows a target's window or price."""
     if compiled.program is None:
         return
     seen: set[tuple[str, str]] = set()
-    for path, target in _targets(compiled.program, compiled):
+    for path, target in _targets(compiled.program):
         model = (target.provider, target.model)
         facts = known_facts(target, library)
         if model in seen or facts.context is not None or facts.prices is not None:
@@ -26,10 +29,20 @@ def w111_unknown_model(compiled: Compiled, library: Library) -> Iterator[Diagnos
         yield finding("W111", message, compiled.loaded.places.value_at(path), path=path, suggestion=hint)
 
 
-def _targets(program: Program, compiled: Compiled) -> Iterator[tuple[DocPath, TargetPlan]]:
-    document = compiled.loaded.document
-    assert document is not None
+def _targets(program: Program) -> Iterator[tuple[DocPath, TargetPlan]]:
     for name, chain in program.chains.items():
-        enabled = [index for index, spec in enumerate(document.chains[name].targets) if spec.enabled]
-        for target in chain.targets:
-            yield ("chains", name, "targets", enabled[target.position]), target
+        for target in sorted(chain.targets, key=lambda target: target.index):
+            yield ("chains", name, "targets", target.index), target
+
+
+def w131_unknown_price(compiled: Compiled, library: Library) -> Iterator[Diagnostic]:
+    """W131: a cheapest chain has a target whose price neither the file nor `library` knows: it is tried last."""
+    if compiled.program is None:
+        return
+    for path, target in _targets(compiled.program):
+        strategy = compiled.program.chains[str(path[1])].strategy
+        if strategy.name != CHEAPEST or known_facts(target, library).prices is not None:
+            continue
+        message = f"the price of '{target.name}' is not known, so this cheapest chain tries it last"
+        hint = f"say what it costs under providers.{target.provider}.models"
+        yield finding("W131", message, compiled.loaded.places.value_at(path), path=path, suggestion=hint)

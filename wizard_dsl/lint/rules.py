@@ -25,6 +25,7 @@ RULES: Final[tuple[Rule, ...]] = (
     usage.w122_unused_prompt,
     usage.w123_unused_input,
     usage.w124_unused_policy_set,
+    usage.w130_idle_weight,
     load.w133_hedge_without_limit,
 )
 

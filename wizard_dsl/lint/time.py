@@ -32,9 +32,8 @@ def w110_total_not_below_deadline(subject: Subject) -> Iterator[Diagnostic]:
     for name, plan in subject.program.chains.items():
         entry = subject.document.chains[name]
         deadline = _deadline(subject, plan, entry)
-        enabled = [index for index, spec in enumerate(entry.targets) if spec.enabled]
         for target in plan.targets:
-            total = _total(subject, target.ladder, entry, enabled[target.position])
+            total = _total(subject, target.ladder, entry, target.index)
             if total is None or total.seconds < deadline.seconds:
                 continue
             at = total.at or deadline.at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from wizard_dsl.lint.subject import Subject
-from wizard_dsl.spec.diagnostics import Diagnostic
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 
 
 def w120_unused_provider(subject: Subject) -> Iterator[Diagnostic]:
@@ -41,6 +41,18 @@ def w124_unused_policy_set(subject: Subject) -> Iterator[Diagnostic]:
         yield subject.warn(
             "W124", f"no chain uses the policy set '{name}'", ("policies", name), key=True, suggestion=hint
         )
+
+
+def w130_idle_weight(subject: Subject) -> Iterator[Diagnostic]:
+    """W130: a target has a weight, and the chain's strategy looks at none."""
+    for name, chain in subject.program.chains.items():
+        if chain.strategy.weighs:
+            continue
+        for target in chain.targets:
+            path: DocPath = ("chains", name, "targets", target.index)
+            if target.weight != 1 and subject.own(path):
+                message = f"strategy {chain.strategy.name} does not look at the weight of '{target.name}'"
+                yield subject.warn("W130", message, (*path, "weight"), suggestion="write strategy: weighted")
 
 
 def _unused(subject: Subject, section: str, declared: Iterable[str], used: Iterable[str]) -> Iterator[str]:

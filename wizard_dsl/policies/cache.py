@@ -105,7 +105,9 @@ class Cache:
         self._chance = context.chance
         self._emit = context.emit
         self._path = context.path
-        self._asked = (context.fingerprint, config.key_version)
+        self._key_version = config.key_version
+        self._asked = context.chain.asked if context.target is None else None  # where it depends on the call
+        self._fingerprint = context.fingerprint
         self._target = context.target
         self._scope = config.scope
         self._ttl = parse_duration(config.ttl)
@@ -129,7 +131,8 @@ class Cache:
         """Raises what the call itself raises, a remembered error marked `cached`, and DeadlineExceeded where it follows
         another one for too long."""
         try:
-            key = cache_key(request, run, self._asked, self._scope)
+            asked = self._fingerprint if self._asked is None else self._asked(run)
+            key = cache_key(request, run, (asked, self._key_version), self._scope)
         except (TypeError, ValueError) as error:  # nothing JSON can say; a provider may still make sense of it
             self._emit(run, CacheUnavailable(path=self._path, reason=f"the request has no cache key: {error}"))
             return await self._next(request, run)
@@ -291,7 +294,8 @@ class Cache:
         served, own = response.served, self._target
         # under the strategy a whole answer ends before the strategy has written who served it
         name, position = (served.target, served.position) if own is None else (own.name, own.position)
-        ttl = self._fallback_ttl if position > 0 else self._ttl
+        fallback = served.fallback if own is None else position > 0
+        ttl = self._fallback_ttl if fallback else self._ttl
         ttl *= 1 + self._jitter * (2 * self._chance.draw(run, 0) - 1)
         if ttl <= 0:
             return

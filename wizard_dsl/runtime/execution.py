@@ -206,13 +206,11 @@ class Execution:
     async def _guarded(self, plan: StepPlan, scope: Any, state: StepState, item: int | None) -> None:
         """One execution of a step; `on_error` decides what a failure does."""
         streams = self._sink is not None and plan.name == self.program.streamed and item is None
-        run = self.run.child(
-            scope=msgspec.structs.replace(self.run.scope, step=self._step_name(plan.name), item=item, streams=streams),
-            commit="content" if streams else "end",
-            call=Call(),
-        )
+        run = self._run_of(plan, item, streams)
         self._emit(self.run, StepStarted(step=plan.name, item=item))
         try:
+            if plan.sticky is not None:
+                run = run.child(scope=msgspec.structs.replace(run.scope, sticky=_sticky(plan.sticky.evaluate(scope))))
             state.value = await self._runners[plan.name].run(StepCall(scope, run, self._listen if streams else None))
         except WizardError as error:
             self._note(plan, item, error.kind)
@@ -231,6 +229,12 @@ class Execution:
         else:
             live = None if state.value.cached or state.value.shared else state.value.position
             self._note(plan, item, "ok", live)
+
+    def _run_of(self, plan: StepPlan, item: int | None, streams: bool) -> Run:
+        scope = msgspec.structs.replace(
+            self.run.scope, step=self._step_name(plan.name), item=item, streams=streams, sticky=None
+        )
+        return self.run.child(scope=scope, commit="content" if streams else "end", call=Call())
 
     def _is_the_end(self, error: WizardError) -> bool:
         """Whether `error` says that the whole run is over: `on_error` has no time for anything else then."""
@@ -375,6 +379,13 @@ class Execution:
 
 def _item_row(state: StepState) -> rows.ItemRow:
     return rows.ItemRow(state.value.text, state.value.json, state.skipped, state.error)
+
+
+def _sticky(value: Any) -> str | None:
+    """What is hashed of a chain's `sticky`: a text as it is, else canonical JSON; null leaves it to chance."""
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value, order="deterministic").decode()
 
 
 def error_row(error: WizardError) -> rows.ErrorRow:

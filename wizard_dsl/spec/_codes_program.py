@@ -195,6 +195,14 @@ PROGRAM_CODES: Final = (
         "chains: {default: {targets: [local], policies: {acme.quota: {limit: 10}}}}",
     ),
     Code(
+        "E072", "a draw that draws nothing",
+        "A weighted chain chooses its target by chance, or by the hash of `sticky`. With all weights 0 there is "
+        "nothing to draw, and a `sticky` that looks at no input sends all calls to one target.",
+        "chains: {default: {strategy: {type: weighted, sticky: '1'}, targets: [local, mock/small]}}",
+        "chains: {default: {strategy: {type: weighted, sticky: customer}, targets: [local, mock/small]}}\n"
+        "inputs: {customer: {type: string}}",
+    ),
+    Code(
         "E076", "a state that leads nowhere",
         "`state` says where breakers, limits and the like live: `memory` (each process has its own), or the URL of a "
         "Redis or Valkey server that all processes share: redis://HOST:PORT/0, rediss:// for TLS, unix:// for a "

@@ -101,6 +101,22 @@ WARNING_CODES: Final = (
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local], policies: {use: careful}}}",
     ),
     Code(
+        "W130", "a weight that does nothing",
+        "A target has a `weight`, and the strategy of its chain does not draw: only weighted does. `priority` says who "
+        "is tried first.",
+        "chains: {default: {targets: [{provider: local, weight: 9}, mock/small]}}",
+        "chains: {default: {strategy: weighted, targets: [{provider: local, weight: 9}, mock/small]}}",
+    ),
+    Code(
+        "W131", "a price that is not known",
+        "The chain tries the cheapest target first, and neither the file nor the price library knows what this one "
+        "costs: it is tried after all others. Say what it costs under `models`.",
+        "chains: {default: {strategy: cheapest, targets: [openai/gpt-4o-mini, vllm/our-model]}}\n"
+        "providers: {vllm: {type: vllm}}",
+        "chains: {default: {strategy: cheapest, targets: [openai/gpt-4o-mini, vllm/our-model]}}\n"
+        "providers: {vllm: {type: vllm, models: {our-model: {prices: {input: $0.02, output: $0.05}}}}}",
+    ),
+    Code(
         "W133", "a hedge without a token limit",
         "Hedges come when targets are slow, and targets are slow when they have too much to do: without a limit the "
         "hedges make it worse. Give the targets a `rate_limit` or `concurrency`; a hedge takes its token like any "

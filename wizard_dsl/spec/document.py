@@ -86,6 +86,8 @@ class TargetSpec(Section, frozen=True):
     model: str | None = None
     params: dict[str, Any] = {}
     policies: dict[str, Any] = {}
+    weight: Annotated[float, Meta(ge=0, description="share of the calls of a weighted chain; 0: only a spare")] = 1
+    priority: Annotated[int, Meta(description="targets with a lower number are tried before those with a higher")] = 0
     enabled: Annotated[bool, Meta(description="false takes the target out of the chain")] = True
 
 

@@ -159,6 +159,7 @@ class Race(Walk):
     ) -> None:
         super().__init__(branches, context)
         self._at_once = at_once
+        self._first = range(at_once)
         self._after = after
 
     async def _visit(self, visit: Visit) -> Response:

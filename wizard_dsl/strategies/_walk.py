@@ -1,20 +1,25 @@
 """The walk over the targets of a chain, one after the other, until one answers: what all strategies do alike.
 
+Targets of a lower `priority` number are tried before those of a higher one, as Envoy and litellm count it; a
+strategy's order holds among those of one number. The compiler numbers positions in that order already.
+
 They differ in the order, or race several branches by the same rules: what a target must be able to do, which
 failure moves on, who is waited for, and what leaves when nobody answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.errors import (
+    AllFallbacksFailed,
     CircuitOpen,
     DeadlineExceeded,
     MaxRetriesExceeded,
+    TargetBlocked,
     Unsupported,
     WindowTooSmall,
     WizardError,
@@ -28,6 +33,10 @@ from wizard_dsl.core.run import Failure, Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.strategies._leaving import leaving
 from wizard_dsl.strategies._losses import adapted, is_open_minded, losses, refused, too_small
+
+#: What every walk may emit, and how it may fail.
+EMITS = (TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut)
+RAISES = (AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded)
 
 #: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
 DUST = 1e-9
@@ -43,19 +52,25 @@ class Waiting(msgspec.Struct):
     paid: bool = False
 
 
-#: The branches in the order in which one call tries them.
+#: The branches in the order in which one call tries them; asked once for each logical call.
 Order = Callable[[Request, Run], Sequence[Branch]]
+
+
+def ranked(branches: Sequence[Branch], rank: Callable[[Target], float]) -> list[Branch]:
+    """The lowest priority first, within it the lowest rank; ties by declaration."""
+    return sorted(branches, key=lambda branch: (branch.target.priority, rank(branch.target), branch.target.position))
 
 
 class Visit:
     """What one logical call has seen so far: failures in the order they happened, and who may be waited for."""
 
-    __slots__ = ("failures", "marks", "request", "run", "waiting", "window")
+    __slots__ = ("failures", "first", "marks", "request", "run", "waiting", "window")
 
-    def __init__(self, request: Request, run: Run) -> None:
+    def __init__(self, request: Request, run: Run, first: Collection[int] = (0,)) -> None:
         self.request = request
         self.run = run
         self.failures = list(run.failures)
+        self.first = first  # the positions that are asked before all others
         self.waiting: dict[int, Waiting] = {}
         self.window: int | None = None  # a prompt did not fit a window of that many tokens
         self.marks: tuple[str, ...] = ()
@@ -74,11 +89,12 @@ class Visit:
 class Walk:
     """The targets of one chain, one after the other: in the order of the file, or in that of `order`."""
 
-    __slots__ = ("_branches", "_chain", "_clock", "_emit", "_open_minded", "_order", "_path")
+    __slots__ = ("_branches", "_chain", "_clock", "_emit", "_first", "_open_minded", "_order", "_path")
 
     def __init__(self, branches: Sequence[Branch], context: BuildContext, order: Order | None = None) -> None:
         self._branches = tuple(branches)
         self._order = order
+        self._first: Collection[int] = (0,)
         self._open_minded = tuple(is_open_minded(branch.target.facts) for branch in branches)
         self._chain = context.chain
         self._clock = context.clock
@@ -87,7 +103,7 @@ class Walk:
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises the error of the only target called, AllFallbacksFailed of several, or why none was called."""
-        visit = Visit(request, run)
+        visit = Visit(request, run, self._first)
         try:
             return await self._visit(visit)
         finally:
@@ -112,10 +128,18 @@ class Walk:
         done = {each.position for each in run.failures} if run.failures else ()
         if run.failures and run.only is None and not self._moves_on(run.failures[-1].error):
             raise leaving(visit.failures, self._path)
-        for branch in self._branches if self._order is None else self._order(visit.request, run):
+        for branch in self._branches if self._order is None else self._ordered(visit, self._order):
             position = branch.target.position
             if position not in done and (run.only is None or position == run.only):
                 yield branch
+
+    def _ordered(self, visit: Visit, order: Order) -> list[Branch]:
+        """The order of this call. A repair enters the same call again, and finds the order as it was."""
+        call = visit.run.call
+        if not call.order:
+            call.order = tuple(branch.target.position for branch in order(visit.request, visit.run))
+        visit.first = call.order[:1]
+        return [self._branches[position] for position in call.order]
 
     # -- one target ---------------------------------------------------------------------------------
 
@@ -179,6 +203,7 @@ class Walk:
         served = response.served
         served.target = target.name
         served.position = target.position
+        served.fallback = target.position not in visit.first
         served.failures = tuple(each for each in visit.failures if each.position != target.position)
         served.losses = lost
         return response

@@ -100,6 +100,7 @@ HEDGED = StrategyType(
     config=HedgedConfig,
     build=build,
     bound=bound,
+    asks="first",
     repeats=True,
     emits=(
         TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut, HedgeStarted, HedgeWithheld,

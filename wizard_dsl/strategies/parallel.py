@@ -74,6 +74,7 @@ PARALLEL = StrategyType(
     config=ParallelConfig,
     build=build,
     bound=bound,
+    asks="all",
     emits=(TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut, BranchCancelled),
     raises=(AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded),
     examples=(

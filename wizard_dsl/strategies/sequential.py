@@ -3,7 +3,7 @@
 Before a target is called its capabilities are checked and its gates looked at, which costs nothing where it is
 closed. What a failure does – move on, or leave – is the error table's, or the chain's `fallback_on`. Where no
 untried target is left, a call waits for the one that a 429 blocks and that is free first, if attempts, deadline
-and retry budget allow.
+and retry budget allow. A `priority` on targets overrules the order they are written in: lower numbers go first.
 """
 
 from __future__ import annotations
@@ -12,18 +12,9 @@ from collections.abc import Sequence
 
 from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import Example, NoConfig, StrategyType
-from wizard_dsl.core.errors import (
-    AllFallbacksFailed,
-    CircuitOpen,
-    DeadlineExceeded,
-    TargetBlocked,
-    Unsupported,
-    WindowTooSmall,
-)
-from wizard_dsl.core.events import DeadlineCut, FallbackTriggered, LossAccepted, RateLimitWaited, TargetSkipped
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.target import Branch
-from wizard_dsl.strategies._walk import Walk, bound_walk
+from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
 
 def build(config: NoConfig, branches: Sequence[Branch], context: BuildContext) -> Walk:
@@ -42,7 +33,8 @@ SEQUENTIAL = StrategyType(
     config=NoConfig,
     build=build,
     bound=bound,
-    emits=(TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut),
-    raises=(AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded),
+    asks="first",
+    emits=EMITS,
+    raises=RAISES,
     examples=(Example("The usual order", "strategy: sequential"),),
 )

@@ -104,28 +104,35 @@ def build_chain(
     allow_loss: Iterable[str] = (),
     on_mid_stream_error: MidStream = "fail",
     state: State | None = None,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ScriptedChain:
     """Fold `policies` (any scope) around targets that play `scripts`; must be called while a loop runs.
 
-    `overrides` are the policies of single targets, in place of those of target scope, `params` their own parameters.
-    Chains with the same `shared` state share their targets; those with a `state` are like processes that share it.
-    `strategy_config` holds the strategy's keys; `listed` names the targets in order, where one may stand twice.
+    `overrides` are the policies of single targets, in place of those of target scope, `params` their own parameters,
+    `fields` more fields of them, such as `weight`. Chains with the same `shared` state share their targets; those with
+    a `state` are like processes that share it. `strategy_config` holds the strategy's keys; `listed` names the targets
+    in order, where one may stand twice.
     """
-    clock = LoopClock()
-    shared, branches = shared or SharedState(), []
+    clock, shared, branches = LoopClock(), shared or SharedState(), []
     chain = Chain(name, rate_limit or RateLimitRule(), fallback_on=dict(fallback_on or {}))
     chain.allow_loss, chain.mid_stream = frozenset(allow_loss), on_mid_stream_error
     base = _context(f"chains.{name}", clock, shared, chain, seed, state)
     build = _Builder(base, policies, seed)
     played = {each: Script(each, items) for each, items in scripts.items()}
     for position, each in enumerate(played if listed is None else listed):
-        own = shared.state("target", each, lambda each=each: TargetState(each))  # type: ignore[misc]
-        target = Target(each, position, own, (facts or {}).get(each, Facts()), params=(params or {}).get(each, {}))
+        target = _target(each, position, shared, facts=facts or {}, params=params or {}, fields=fields or {})
         branches.append(build.branch(target, played[each], (overrides or {}).get(each)))
     node = strategy.build(msgspec.convert(dict(strategy_config or {}), strategy.config), branches, base)
     handler = build.outer(around(node.call, chain, clock))
     targets = {branch.target.name: branch.target for branch in branches}
     return ScriptedChain(handler, chain, played, targets, clock, shared, Transcript(clock.now()))
+
+
+def _target(
+    name: str, position: int, shared: SharedState, fields: Mapping[str, Any], **more: Mapping[str, Any]
+) -> Target:
+    own = {"facts": Facts(), **{field: by[name] for field, by in more.items() if name in by}, **fields.get(name, {})}
+    return Target(name, position, shared.state("target", name, lambda: TargetState(name)), **own)
 
 
 def _context(
