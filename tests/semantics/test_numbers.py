@@ -1,0 +1,67 @@
+"""docs/reference/semantics.md and the tests beside this file name the same promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "semantics.md"
+#: `- **R12** …` in the page, `test_r12_…` here.
+_PROMISE = re.compile(r"^- \*\*([A-Z][0-9]+)\*\* ", re.MULTILINE)
+_TEST = re.compile(r"^test_([a-z][0-9]+)_")
+
+#: Promises whose test is still to be written; it only shrinks.
+_UNWRITTEN: tuple[str, ...] = (
+    "O1 O2 O3 O4 O5 O6 O7 O8 O9",
+    "K1 K2 K3 K4 K5 K6 K7 K8 K9 K10 K11 K12 K13 K14 K15 K16 K17",
+    "R1 R2 R3 R4 R5 R6 R7 R8 R9 R10 R11 R12 R13 R14 R15 R16 R17",
+    "Q1 Q2 Q3 Q4 Q5 Q6 Q7 Q8 Q9 Q10",
+    "B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 B11 B12 B13 B14 B15 B16 B17 B18",
+    "L1 L2 L3 L4 L5 L6 L7 L8 L9 L10 L11 L12 L13 L14",
+    "T1 T2 T3 T4 T5 T6 T7 T8",
+    "C1 C2 C3 C4 C5 C6 C7 C8 C9 C10 C11 C12 C13 C14 C15 C16 C17 C18 C19 C20",
+    "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16",
+    "F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 F13",
+    "P1 P2 P3 P4",
+    "G1 G2 G3 G4 G5",
+    "E1 E2 E3 E4 E5 E6 E7 E8 E9",
+    "X1 X2 X3",
+    "Z1 Z2",
+    "W1 W2 W3 W4 W5",
+)
+MISSING = frozenset(" ".join(_UNWRITTEN).split())
+
+
+def promised() -> list[str]:
+    return _PROMISE.findall(PAGE.read_text(encoding="utf-8"))
+
+
+def written() -> list[str]:
+    found = []
+    for path in sorted(HERE.glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (name := _TEST.match(node.name)):
+                found.append(name[1].upper())
+    return found
+
+
+def twice(names: list[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def test_every_promise_has_a_number_of_its_own_and_one_test() -> None:
+    page, tests = promised(), written()
+    assert twice(page) == [] and twice(tests) == []
+    assert sorted({*page} - {*tests} - MISSING) == [], "promised, and not tested"
+    assert sorted({*tests} - {*page}) == [], "tested, and not promised"
+    assert sorted(MISSING & {*tests}) == [], "tested by now: shorten MISSING"
+    assert sorted(MISSING - {*page}) == [], "not promised any more"
+
+
+def test_numbers_follow_each_other() -> None:
+    for letter in dict.fromkeys(name[0] for name in promised()):
+        numbers = [int(name[1:]) for name in promised() if name[0] == letter]
+        assert numbers == list(range(1, len(numbers) + 1)), letter
