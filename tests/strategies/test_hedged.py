@@ -233,10 +233,27 @@ def test_what_streams_did_says_nothing_about_whole_answers() -> None:
     run(main())
 
 
-def test_without_observations_a_target_that_hangs_is_not_hedged() -> None:
+def test_streams_and_whole_answers_have_a_p95_each() -> None:
     async def main() -> None:
-        chain = hedged({"a": [slow(50)], "b": []}, after="p95")
-        assert (await answered(chain)).served.target == "a" and len(chain.attempts) == 1
+        words = {"reply": "one two", "delay": "1s", "chunk_every": "4s", "times": 20}
+        chain = hedged({"a": [words, HANGS, HANGS], "b": [slow(1), slow(1)]}, after="p95")
+        for commit in ("end", "content"):
+            for _ in range(10):
+                await chain.answer(commit=commit)
+        for commit, after in (("content", 1), ("end", 5)):
+            await chain.answer(commit=commit)
+            assert [event.after for event in chain.events(HedgeStarted)] == [pytest.approx(after)]
+
+    run(main())
+
+
+@pytest.mark.parametrize("seen", [0, 9])
+def test_with_fewer_than_ten_observations_a_target_that_hangs_is_not_hedged(seen: int, commit: Commit) -> None:
+    async def main() -> None:
+        chain = hedged({"a": [*["x"] * seen, slow(50)], "b": []}, after="p95")
+        for _ in range(seen):
+            await chain.answer(commit=commit)
+        assert (await answered(chain, commit=commit)).served.target == "a" and len(chain.attempts) == 1
 
     run(main())
 
@@ -384,6 +401,7 @@ def test_who_answers_while_the_budget_is_asked_is_not_hedged_any_more(commit: Co
         chain.chain.allowance = SlowAllowance()
         assert (await answered(chain, commit=commit)).served.target == "a"
         assert chain.clock.now() == 4 and len(chain.attempts) == 1
+        assert not chain.events(HedgeStarted, BranchCancelled)
 
     run(main())
 
@@ -426,6 +444,17 @@ def test_a_target_that_is_closed_is_no_hedge_and_keeps_its_turn(commit: Commit) 
         assert (await answered(chain, commit=commit)).served.target == "b"
         assert [row.started for row in chain.attempts] == [0, 9] and not chain.events(TargetSkipped)
         assert chain.events(HedgeWithheld) == [HedgeWithheld(path="chains.chain", target="a", reason="closed")]
+
+    run(main())
+
+
+def test_where_a_hedge_was_withheld_the_next_that_begins_may_be_hedged_again(commit: Commit) -> None:
+    async def main() -> None:
+        chain = hedged({"a": [{"status": 503, "delay": "9s"}], "b": [HANGS], "c": ["c"]})
+        for name in "bc":
+            chain.targets[name].gates.append(lambda now: 6.0 - now if now < 6 else None)
+        assert (await answered(chain, commit=commit)).served.target == "c"
+        assert [row.started for row in chain.attempts] == [0, 9, 12]
 
     run(main())
 
@@ -525,6 +554,17 @@ def test_a_429_that_fails_is_waited_for_in_place_and_nobody_else_is_asked(commit
             {"a": [{"status": 429, "retry_after": "20s"}, "a"], "b": []}, [(RETRY, {})], rate_limit=rule, after="60s"
         )
         assert (await answered(chain, commit=commit)).served.target == "a"
+
+    run(main())
+
+
+def test_a_429_that_fails_and_asks_for_too_long_is_not_waited_for(commit: Commit) -> None:
+    async def main() -> None:
+        rule = RateLimitRule(wait_up_to=2.0, then="fail")
+        scripts = {"a": [{"status": 429, "retry_after": "20s"}], "b": []}
+        chain = hedged(scripts, [(RETRY, {})], rate_limit=rule)
+        error = await failure(chain, commit=commit)
+        assert (error.kind, error.retry_after, chain.clock.now()) == ("rate_limited", 20, 0)
 
     run(main())
 

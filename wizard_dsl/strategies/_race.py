@@ -125,7 +125,7 @@ class Field:
         from asyncio import CancelledError, wait
 
         losers = [each for each in self.running if each is not winner]
-        self.running, self.newest = [], None
+        self.newest = None  # its task may hold the error that leaves, which holds the frames that hold this
         for each in losers:
             if winner is not None and each.began < winner.began:
                 each.cell.reason = "overtaken"
@@ -163,8 +163,6 @@ class Race(Walk):
         self._after = after
 
     async def _visit(self, visit: Visit) -> Response:
-        if visit.run.only is not None:  # a repair asks just that target
-            return await super()._visit(visit)
         field = Field(self._clock)
         winner: Runner | None = None
         try:
