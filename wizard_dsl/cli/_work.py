@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from wizard_dsl.cli._outlet import Outlet
 from wizard_dsl.cli._output import has_colour
 from wizard_dsl.cli.main import INTERRUPTED, tell
 from wizard_dsl.core.errors import WizardError
@@ -39,6 +40,7 @@ class Work:
         by_default = options["reasoning"] or sys.stdout.isatty()
         self._stream = options["format"] == "text" and (by_default if wanted is None else wanted)
         self._printed = ""
+        self._outlet: Outlet | None = None
 
     async def run(self) -> int:
         seed = 0 if self._options["mock"] and self._options["seed"] is None else self._options["seed"]
@@ -84,7 +86,10 @@ class Work:
         return INTERRUPTED if interrupted else error.exit_code if error is not None else 0
 
     async def _follow(self, stream: Stream) -> None:
+        outlet = self._outlet = Outlet()
         async for delta in stream:
+            if not await outlet.room(stream):
+                await stream.finish()  # raises why
             if delta.reasoning:
                 click.echo(delta.reasoning, nl=False, err=True)
             if delta.reset and self._printed:
@@ -118,7 +123,8 @@ class Work:
             self._end_line()
 
     def _end_line(self) -> None:
-        if self._printed and not self._printed.endswith("\n"):
+        stalled = self._outlet is not None and not self._outlet.has_room()
+        if self._printed and not self._printed.endswith("\n") and not stalled:
             click.echo()
 
     def _show_error(self, result: Result, error: WizardError) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from wizard_dsl.compiler import graph
 from wizard_dsl.compiler.chains import Agreed, ChainPlanner
 from wizard_dsl.compiler.expressions import check_expressions
-from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
+from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan, StreamRule
 from wizard_dsl.compiler.report import Report
 from wizard_dsl.compiler.steps import StepPlanner
 from wizard_dsl.core import units
@@ -149,6 +149,7 @@ class _Compiler:
             guard=document.file.safety.input,
             straight=graph.straight([step.name for step in steps], needs),
             state=document.file.state,
+            stream=StreamRule(document.file.stream.buffer, document.file.stream.when_full),
         )
 
     def _other(self, file: str, path: DocPath) -> Program | None:

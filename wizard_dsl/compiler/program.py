@@ -159,6 +159,13 @@ class StepPlan(msgspec.Struct, frozen=True):
         }
 
 
+class StreamRule(msgspec.Struct, frozen=True):
+    """The `stream` section: deltas that are kept where the consumer does not hold the run back."""
+
+    buffer: int = 256
+    when_full: Literal["block", "drop_oldest", "error"] = "block"
+
+
 class Program(msgspec.Struct, frozen=True):
     """One file, compiled. `steps` are in an order that respects `needs`; `streamed` names the step whose deltas
     a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text.
@@ -180,6 +187,11 @@ class Program(msgspec.Struct, frozen=True):
     straight: bool = True
     guard: InputGuardSpec = InputGuardSpec()
     state: str = "memory"
+    stream: StreamRule = StreamRule()
+
+    def step(self, name: str) -> StepPlan:
+        """The step of that name."""
+        return next(step for step in self.steps if step.name == name)
 
     def describe(self) -> dict[str, Any]:
         """The compiled program as plain data: what `graph` draws and tests compare. Holds no secret."""
@@ -191,4 +203,5 @@ class Program(msgspec.Struct, frozen=True):
             "chains": {name: chain.describe() for name, chain in self.chains.items()},
             "steps": [step.describe() for step in self.steps],
             "streamed": self.streamed,
+            "stream": msgspec.to_builtins(self.stream),
         }

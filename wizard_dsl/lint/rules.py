@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.lint import cache, load, order, params, settings, time, usage
+from wizard_dsl.lint import cache, load, order, params, settings, streams, time, usage
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
 
@@ -27,6 +27,8 @@ RULES: Final[tuple[Rule, ...]] = (
     usage.w124_unused_policy_set,
     usage.w130_idle_weight,
     load.w133_hedge_without_limit,
+    streams.w134_dropped_output,
+    streams.w135_stream_setting_without_effect,
 )
 
 

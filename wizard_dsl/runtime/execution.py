@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wizard_dsl.core import result as rows
-from wizard_dsl.core.errors import Cancelled, DeadlineExceeded, StepFailed, WizardError
+from wizard_dsl.core.errors import Cancelled, DeadlineExceeded, StepFailed, StreamBufferFull, WizardError
 from wizard_dsl.core.events import RunEnded, RunStarted, StepEnded, StepStarted
 from wizard_dsl.core.guard import Guard
 from wizard_dsl.core.messages import Assembler, Completion, Delta
@@ -237,8 +237,8 @@ class Execution:
         return self.run.child(scope=scope, commit="content" if streams else "end", call=Call())
 
     def _is_the_end(self, error: WizardError) -> bool:
-        """Whether `error` says that the whole run is over: `on_error` has no time for anything else then."""
-        return error.kind == "cancelled" or (error.kind == "deadline" and self._is_late())
+        """Whether `error` says that the whole run is over: `on_error` has no time, or no reader, for anything else."""
+        return error.kind in {"cancelled", "stream_buffer"} or (error.kind == "deadline" and self._is_late())
 
     def _is_late(self) -> bool:
         return self._clock.now() >= self.run.deadline - _DUST
@@ -272,7 +272,11 @@ class Execution:
     async def _listen(self, batch: list[Delta]) -> None:
         assert self._sink is not None
         self._seen.append(batch)
-        await self._sink(batch)
+        try:
+            await self._sink(batch)
+        except StreamBufferFull as full:
+            full.partial = self.heard()
+            raise
 
     def heard(self) -> Completion:
         """What the consumer of the stream was given so far, with what is being handed over."""

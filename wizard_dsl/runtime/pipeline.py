@@ -6,22 +6,26 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from wizard_dsl.core import units
-from wizard_dsl.core.errors import Cancelled, InputInvalid, SpecError, WizardError
+from wizard_dsl.core.errors import Cancelled, InputInvalid, SpecError, StreamBufferFull, WizardError
 from wizard_dsl.core.messages import Delta
 from wizard_dsl.core.result import Result
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.core.step import Sink
 from wizard_dsl.runtime.breakers import breakers
 from wizard_dsl.runtime.caches import Caches
+from wizard_dsl.runtime.channel import Between, Channel, between, says_something
 from wizard_dsl.runtime.execution import Execution
 from wizard_dsl.runtime.statistics import Stats
+from wizard_dsl.runtime.together import together
 
 if TYPE_CHECKING:
+    from wizard_dsl.compiler.program import StreamRule
     from wizard_dsl.core.http import PoolFigures
     from wizard_dsl.policies._breaker import Breaker, BreakerFigures
     from wizard_dsl.policies._shelf import CacheStats
@@ -60,14 +64,51 @@ class Pipeline:
 
         `deadline` in seconds, or as `"20s"`, tightens the file's. With `on_delta` the answer is streamed into it;
         with `reasoning`, reasoning deltas too. Runs of different `repeat` share no stored answers: samples of one
-        question. Raises the run's WizardError, with what was made as `.result`.
+        question. Where the file's `stream` section does not hold a run back for its consumer, a callback that can be
+        awaited runs in a task of its own. Raises the run's WizardError, with what was made as `.result`.
         """
         sink = None if on_delta is None else _callback(on_delta)
-        execution = self._begin(
-            _inputs(inputs, named), deadline, sink, reasoning=reasoning, principal=principal, repeat=repeat
+        between = None if sink is None or self._rule.when_full == "block" else self._between()
+        begin = partial(
+            self._begin, _inputs(inputs, named), deadline, reasoning=reasoning, principal=principal, repeat=repeat
         )
-        await self._execute(execution)
+        if sink is None or between is None:
+            execution = begin(sink)
+            await self._execute(execution)
+        else:
+            execution = begin(between.put)
+            await self._apart(execution, between, sink)
         return execution.result()
+
+    async def _apart(self, execution: Execution, between: Between, sink: Sink) -> None:
+        """The run and its consumer as tasks of their own: neither waits for the other. What the run failed with is
+        told once the consumer had what came before, but for a consumer that was too slow: it is not waited for."""
+        failed: list[WizardError] = []
+
+        async def work() -> None:
+            try:
+                await self._execute(execution)
+            except StreamBufferFull:
+                raise
+            except WizardError as error:
+                failed.append(error)
+            finally:
+                between.close()
+
+        async def consume() -> None:
+            while (batch := await between.get()) is not None:
+                await sink(batch)
+
+        await together([work(), consume()])
+        if failed:
+            raise failed.pop()
+
+    @property
+    def _rule(self) -> StreamRule:
+        return self._live.program.stream
+
+    def _between(self) -> Between:
+        return between(self._rule, self._runtime.services.clock)
 
     async def _execute(self, execution: Execution) -> None:
         try:
@@ -88,7 +129,7 @@ class Pipeline:
         **named: Any,
     ) -> Stream:
         """Run once, as an async iterator of deltas: `async with pipeline.stream(…) as stream`."""
-        channel = _Channel()
+        channel = self._between()
         execution = self._begin(
             _inputs(inputs, named), deadline, channel.put, reasoning=reasoning, principal=principal, repeat=repeat
         )
@@ -107,7 +148,7 @@ class Pipeline:
         execution = self._begin(
             _inputs(inputs, named), deadline, None, reasoning=False, principal=principal, repeat=repeat
         )
-        return Stream(execution, _Channel(), self._execute)
+        return Stream(execution, Channel(), self._execute)
 
     def _begin(
         self,
@@ -184,11 +225,10 @@ class Pipeline:
 
 class Stream:
     """A run whose answer is being read: open it with `async with`, iterate over its deltas. `result` is valid at
-    any time. Reading may stop and go on: what was not read yet is kept, and holds the run back."""
+    any time. Reading may stop and go on: what was not read yet is kept, and holds the run back, or does what the
+    file's `stream` section says."""
 
-    def __init__(
-        self, execution: Execution, channel: _Channel, execute: Callable[[Execution], Awaitable[None]]
-    ) -> None:
+    def __init__(self, execution: Execution, channel: Between, execute: Callable[[Execution], Awaitable[None]]) -> None:
         self._execution = execution
         self._channel = channel
         self._execute = execute
@@ -220,8 +260,24 @@ class Stream:
             if batch is None:
                 await self._ended(self._task)
                 raise StopAsyncIteration
-            self._unread.extend(filter(_says_something, batch))
+            self._unread.extend(filter(says_something, batch))
         return self._unread.popleft()
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended, its deltas read or not."""
+        return self._task is not None and self._task.done()
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether it has ended because its deltas were not read (`stream.when_full: error`)."""
+        error = self._execution.error
+        return error is not None and error.kind == StreamBufferFull.kind
+
+    async def ended(self) -> None:
+        """Wait until the run is over, its deltas read or not. Raises nothing of it."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     async def _ended(self, task: asyncio.Task[None]) -> None:
         """Raise what the run ended with. That somebody else cancelled it is no cancellation of its reader."""
@@ -275,48 +331,9 @@ class Stream:
         await self._stop()
 
 
-class _Channel:
-    """Hands batches from the run to its reader, one at a time: who does not read holds the run back."""
-
-    def __init__(self) -> None:
-        self._batch: list[Delta] | None = None
-        self._closed = False
-        self._full = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    async def put(self, batch: list[Delta]) -> None:
-        """Leave it for the reader, once the one before was read."""
-        await self._empty.wait()
-        if self._closed:
-            raise Cancelled("nobody reads the stream any more")
-        self._batch = batch
-        self._empty.clear()
-        self._full.set()
-
-    async def get(self) -> list[Delta] | None:
-        """The next batch, None at the end; asking for it says that the one before was read. Safe to cancel."""
-        while self._batch is None and not self._closed:
-            self._full.clear()
-            self._empty.set()
-            await self._full.wait()
-        batch, self._batch = self._batch, None
-        return batch
-
-    def close(self) -> None:
-        """No more batches will come, or be read."""
-        self._closed = True
-        self._full.set()
-        self._empty.set()
-
-
-def _says_something(delta: Delta) -> bool:
-    return bool(delta.text or delta.reasoning or delta.reset) or delta.tool is not None
-
-
 def _callback(on_delta: OnDelta) -> Sink:
     async def sink(batch: list[Delta]) -> None:
-        for delta in filter(_says_something, batch):
+        for delta in filter(says_something, batch):
             held = on_delta(delta)
             if isawaitable(held):
                 await held

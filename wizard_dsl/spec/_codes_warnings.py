@@ -126,6 +126,22 @@ WARNING_CODES: Final = (
         "    targets: [openai/gpt-4o, groq/llama-3.3-70b]\n    policies: {concurrency: 8}",
     ),
     Code(
+        "W134", "deltas of the output that are dropped",
+        "`drop_oldest` keeps the newest deltas of a reader that is too slow and drops the others. On a progress "
+        "display that is right; where the deltas are the output, the reader gets a text with holes in it.",
+        "stream: {when_full: drop_oldest}\nsteps: {answer: {prompt: {user: Hello}}}",
+        "stream: {when_full: error}\nsteps: {answer: {prompt: {user: Hello}}}",
+    ),
+    Code(
+        "W135", "a setting of streams that has no effect",
+        "What is said of a stream means something only where somebody sees the deltas while they come. A contract "
+        "holds the answer until it was checked, `on_mid_stream_error: buffer` until it is complete, and a step whose "
+        "text is not the output is seen by nobody. The message names the other setting.",
+        "chains: {default: {targets: [local], on_mid_stream_error: restart}}\n"
+        "steps: {answer: {prompt: {user: Hello}, output: {schema: {type: object}}}}",
+        "chains: {default: {targets: [local], on_mid_stream_error: restart}}\nsteps: {answer: {prompt: {user: Hello}}}",
+    ),
+    Code(
         "W150", "a cache where answers are meant to differ",
         "With a temperature above 0 the same question has many answers, and the cache gives one of them again and "
         "again until its time is over. Set the temperature to 0, or turn the cache off for that chain.",

@@ -170,6 +170,16 @@ class SafetySpec(Section, frozen=True):
     ] = None
 
 
+class StreamSpec(Section, frozen=True):
+    """Between a streamed run and a consumer that is slower than its provider."""
+
+    buffer: Annotated[int, Meta(ge=1, description="deltas that are kept unread, where the run is not held back")] = 256
+    when_full: Annotated[
+        Literal["block", "drop_oldest", "error"],
+        Meta(description="block holds the run back, down to the socket; the others never do"),
+    ] = "block"
+
+
 class PromptPart(Section, frozen=True):
     """One part of a message: a text or an image, each a template. An image is an https: or data: URL."""
 
@@ -221,6 +231,7 @@ class PipelineFile(Section, frozen=True):
     steps: dict[str, dict[str, Any]] = {}
     output: Annotated[str | dict[str, str], Meta(description="a template, or a mapping of templates")] | None = None
     deadline: Annotated[Duration, Meta(description="of the whole run")] = "10m"
+    stream: StreamSpec = StreamSpec()
     observe: ObserveSpec = ObserveSpec()
     safety: SafetySpec = SafetySpec()
     state: Annotated[
