@@ -165,6 +165,22 @@ def test_a_target_that_was_skipped_is_untried_and_looked_at_anew() -> None:
     run(main())
 
 
+def test_where_no_target_is_untried_one_that_a_429_blocked_is_waited_for() -> None:
+    async def main() -> None:
+        policies = [(RETRY, {"max_attempts": 2, "jitter": "none", "retry_on": {"mid_stream": False}})]
+        scripts = {
+            "a": [{"status": 429, "retry_after": "20s"}, "back"],
+            "b": [{"reply": "b c d", "chunk_every": "6s", "cut_after": 2}],
+        }
+        chain = build_chain(scripts, policies, on_mid_stream_error="restart")
+        seen, _ = await streamed(chain)
+        assert seen == ["b", " c", "⟲", "back"]
+        assert chain.clock.now() == 20
+        assert [(row.target, row.retry_of) for row in chain.attempts] == [("a", None), ("b", None), ("a", 0)]
+
+    run(main())
+
+
 def test_where_nothing_is_left_the_partial_leaves_as_a_broken_stream_with_the_story_as_its_cause() -> None:
     async def main() -> None:
         chain = build_chain({"a": [cut("a1 x"), cut("a2 x")], "b": [cut("b x")]}, [], on_mid_stream_error="restart")

@@ -152,6 +152,16 @@ def test_each_preset_asks_its_own_endpoint(preset):
     assert preset.key_variable is None or preset.key_variable.endswith("_API_KEY")
 
 
+@pytest.mark.parametrize(("begun", "text"), [("Dear Sir,\n\n", "Dear Sir,"), (" \n", ""), ("so", "so")])
+def test_anthropic_gets_no_white_space_after_an_answer_that_was_begun(begun, text):
+    turns = (message("user", "go \n"), message("assistant", begun))
+    _, _, body = sent(ANTHROPIC, {"api_key": "k-1"}, request=Request(messages=turns))
+    expected = [{"role": "user", "content": [{"type": "text", "text": "go \n"}]}]
+    if text:
+        expected.append({"role": "assistant", "content": [{"type": "text", "text": text}]})
+    assert body["messages"] == expected
+
+
 def test_anthropic():
     url, headers, body = sent(ANTHROPIC, {"api_key": "k-1"}, stream=True)
     assert url == "https://api.anthropic.com/v1/messages"

@@ -106,7 +106,20 @@ def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
             turns[-1]["content"] += blocks
         else:
             turns.append({"role": role, "content": blocks})
+    if turns and turns[-1]["role"] == "assistant":
+        _trim(turns[-1]["content"])
+        if not turns[-1]["content"]:
+            turns.pop()
     return turns
+
+
+def _trim(blocks: list[dict[str, Any]]) -> None:
+    """An answer that was begun is refused where it ends with white space."""
+    while blocks and blocks[-1]["type"] == "text":
+        text = blocks.pop()["text"].rstrip()
+        if text:
+            blocks.append({"type": "text", "text": text})
+            return
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:

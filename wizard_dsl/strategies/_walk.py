@@ -104,6 +104,8 @@ class Walk:
     async def call(self, request: Request, run: Run) -> Response:
         """Raises the error of the only target called, AllFallbacksFailed of several, or why none was called."""
         visit = Visit(request, run, self._first)
+        if run.failures and run.commit == "content":  # a broken stream is resumed; a contract has its answers whole
+            self._recall(visit)
         try:
             return await self._visit(visit)
         finally:
@@ -218,12 +220,29 @@ class Walk:
         visit.fail(target, error, called=True)
         if error.kind == "context_length":
             visit.window = max(visit.window or 0, target.facts.context or 0)
+        self._wait_for(target, visit, error, used, now)
+
+    def _wait_for(self, target: Target, visit: Visit, error: WizardError, used: int, ended: float) -> None:
+        """A target that asked for time, at loop time `ended`, may be called again after it."""
         if error.kind in {"rate_limited", "server"} and error.retry_after is not None and target.repeats(error):
+            now = self._clock.now()
             visit.waiting[target.position] = Waiting(
-                free_at=now + max(error.retry_after, target.blocked_for(now) or 0.0),
+                free_at=max(ended + error.retry_after, now + (target.blocked_for(now) or 0.0)),
                 used=error.attempts if isinstance(error, MaxRetriesExceeded) else used + 1,
                 retry_of=error.attempt,
             )
+
+    def _recall(self, visit: Visit) -> None:
+        """What the failures of an earlier visit of this call leave for the rest of it."""
+        transcript = visit.run.transcript
+        for each in visit.failures:
+            error, target = each.error, self._branches[each.position].target
+            if error.attempt is None:
+                continue
+            row = transcript.attempts[error.attempt]
+            self._wait_for(target, visit, error, 0, transcript.started + row.started + (row.elapsed or 0.0))
+            if error.kind == "context_length":
+                visit.window = max(visit.window or 0, target.facts.context or 0)
 
     def _book_refusal(self, target: Target, visit: Visit, error: WizardError, waiting: Waiting, now: float) -> None:
         """Refused before it was sent. A target that was called before in this call keeps its real error."""
