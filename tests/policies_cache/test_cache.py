@@ -427,3 +427,34 @@ def test_the_bound_of_the_latency_is_two_flights_without_an_answer_and_a_call_al
     bounded = CACHE.bound(CacheConfig(), inner, BoundFacts())
     assert bounded.latency.value == 30 and bounded.attempts.value == 3
     assert CACHE.bound(CacheConfig(single_flight=False), inner, BoundFacts()) == inner
+
+
+# -- figures --------------------------------------------------------------------------------------------
+
+
+def test_figures_reach_the_store_with_an_answer_and_at_most_once_a_second():
+    """So that another process sees them while this one runs."""
+
+    async def main():
+        bench = Bench()
+        store = bench.cache._store
+        for number, wait in enumerate([0, 0.5, 0.5]):
+            bench.answer = Completion(text="x", finish_reason="stop")
+            await bench.clock.sleep(wait)
+            before = await store.counts()
+            await bench.ask(Request(params={"n": number}))
+            if wait == 0:
+                assert await store.counts() == before == {}, "it began just now"
+        assert await store.counts() == {"misses": 3, "insertions": 3}
+        await bench.ask(Request(params={"n": 0}))
+        await bench.cache._shelf.aclose()
+        assert await store.counts() == {
+            "misses": 3,
+            "insertions": 3,
+            "hits": 1,
+            "used": pytest.approx(1 / 3600, rel=0.2),
+        }
+        await bench.cache._shelf.aclose()
+        assert (await store.counts())["hits"] == 1
+
+    virtual.run(main())

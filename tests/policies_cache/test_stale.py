@@ -233,7 +233,7 @@ def test_one_refresh_a_key_runs_at_a_time(single_flight):
 def test_a_refresh_is_a_run_of_its_own():
     async def main():
         bench = Bench(scripts=[SPEAKS, [(1000.0, "late")]], config={**OLD, "stale_while_revalidate": "1h"})
-        await expired(bench, 1)
+        await expired(bench, 1, allow_empty=True)
         seen: list[Run] = []
         serve = bench.cache._next
 
@@ -242,14 +242,14 @@ def test_a_refresh_is_a_run_of_its_own():
             return await serve(request, run)
 
         bench.cache._next = watch
-        run = bench.run("r", deadline=20.0, commit="content", session="s")
+        run = bench.run("r", deadline=20.0, commit="content", session="s", allow_empty=True)
         await bench.clock.sleep(5)
         await bench.ask(run=run)
         started = bench.clock.now()
         await asyncio.gather(*bench.background)
         (behind,) = seen
         assert (behind.scope.run_id, behind.scope.session, behind.commit) == ("r-refresh", "s", "end")
-        assert not behind.scope.streams
+        assert not behind.scope.streams and behind.allow_empty
         assert bench.clock.now() == started + 20, "it has as much time as the run had, not what that one left"
         assert [row.kind for row in behind.transcript.attempts] == ["deadline"]
         assert run.transcript.attempts == []
