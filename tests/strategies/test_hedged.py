@@ -680,6 +680,18 @@ def test_a_race_leaves_no_cycle_for_the_collector(scripts: Any, commit: Commit) 
     assert run(main()) == 0
 
 
+@pytest.mark.parametrize(("listed", "fallback"), [(["a", "b"], True), (["a", "a"], False)])
+def test_a_hedge_on_another_target_is_a_fallback_and_one_on_the_same_is_not(
+    listed: list[str], fallback: bool, commit: Commit
+) -> None:
+    async def main() -> None:
+        chain = hedged({"a": [HANGS, "a"], "b": ["b"]}, listed=listed)
+        served = (await answered(chain, commit=commit)).served
+        assert (served.position, served.fallback) == (1, fallback)
+
+    run(main())
+
+
 # -- declared ----------------------------------------------------------------------------------------------
 
 

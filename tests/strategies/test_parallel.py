@@ -269,6 +269,15 @@ def test_who_cancels_again_while_losers_end_waits_for_them_all_the_same(commit: 
     run(main())
 
 
+def test_an_answer_of_the_first_round_is_none_of_a_fallback(commit: Commit) -> None:
+    async def main() -> None:
+        chain = parallel({"a": [HANGS, 503], "b": ["b", 503], "c": ["c"]})
+        assert not (await answered(chain, commit=commit)).served.fallback
+        assert (await answered(chain, commit=commit)).served.fallback
+
+    run(main())
+
+
 def test_the_bound_is_so_many_rounds_of_the_slowest() -> None:
     def bound(latency: float) -> Bound:
         return Bound(attempts=Figure(3), latency=Figure(latency), cost=Figure(1), tokens=Figure(5))

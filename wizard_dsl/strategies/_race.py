@@ -159,7 +159,10 @@ class Race(Walk):
     ) -> None:
         super().__init__(branches, context)
         self._at_once = at_once
-        self._first = range(at_once)
+        first = branches[0].target.state  # whoever begins at once, or is the same target, is no fallback
+        self._first = {
+            position for position, each in enumerate(branches) if position < at_once or each.target.state is first
+        }
         self._after = after
 
     async def _visit(self, visit: Visit) -> Response:

@@ -32,29 +32,12 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import DurationOrP95, Example, PolicyConfig, StrategyType
-from wizard_dsl.core.errors import (
-    AllFallbacksFailed,
-    CircuitOpen,
-    DeadlineExceeded,
-    TargetBlocked,
-    Unsupported,
-    WindowTooSmall,
-)
-from wizard_dsl.core.events import (
-    BranchCancelled,
-    DeadlineCut,
-    FallbackTriggered,
-    HedgeStarted,
-    HedgeWithheld,
-    LossAccepted,
-    RateLimitWaited,
-    TargetSkipped,
-)
+from wizard_dsl.core.events import BranchCancelled, HedgeStarted, HedgeWithheld
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.strategies._race import After, Race, in_flight
-from wizard_dsl.strategies._walk import Walk, bound_walk
+from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
 #: Attempts that must have been seen before their p95 means anything.
 OBSERVED = 10
@@ -102,13 +85,10 @@ HEDGED = StrategyType(
     bound=bound,
     asks="first",
     repeats=True,
-    emits=(
-        TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut, HedgeStarted, HedgeWithheld,
-        BranchCancelled,
-    ),
-    raises=(AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded),
+    emits=(*EMITS, HedgeStarted, HedgeWithheld, BranchCancelled),
+    raises=RAISES,
     examples=(
         Example("After what 95 of 100 calls take", "strategy: hedged"),
         Example("After three seconds", "strategy: {type: hedged, after: 3s}"),
     ),
-)  # fmt: skip
+)

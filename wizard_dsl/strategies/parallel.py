@@ -21,26 +21,11 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Example, PolicyConfig, StrategyType
-from wizard_dsl.core.errors import (
-    AllFallbacksFailed,
-    CircuitOpen,
-    DeadlineExceeded,
-    TargetBlocked,
-    Unsupported,
-    WindowTooSmall,
-)
-from wizard_dsl.core.events import (
-    BranchCancelled,
-    DeadlineCut,
-    FallbackTriggered,
-    LossAccepted,
-    RateLimitWaited,
-    TargetSkipped,
-)
+from wizard_dsl.core.events import BranchCancelled
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.target import Branch
 from wizard_dsl.strategies._race import Race, in_flight
-from wizard_dsl.strategies._walk import Walk, bound_walk
+from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
 
 class ParallelConfig(PolicyConfig, frozen=True):
@@ -75,8 +60,8 @@ PARALLEL = StrategyType(
     build=build,
     bound=bound,
     asks="all",
-    emits=(TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut, BranchCancelled),
-    raises=(AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded),
+    emits=(*EMITS, BranchCancelled),
+    raises=RAISES,
     examples=(
         Example("The first two at once", "strategy: parallel"),
         Example("The first three at once", "strategy: {type: parallel, n: 3}"),
