@@ -58,6 +58,7 @@ _PRESETS: Final = (
     "zai",
 )
 _POLICIES: Final = (
+    "admission",
     "cache",
     "circuit_breaker",
     "concurrency",

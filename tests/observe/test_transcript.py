@@ -69,6 +69,14 @@ EXAMPLES: list[tuple[e.Event, str]] = [
     (e.LimitWaited(limit="rate_limit", seconds=0.5), "rate_limit: waited 0.500 s"),
     (e.LimitRefused(limit="rate_limit", retry_after=1.0), "rate_limit: refused, free in 1.000 s"),
     (e.LimitRefused(limit="concurrency", retry_after=None), "concurrency: refused"),
+    (
+        e.RateLimitApproaching(limit="rate_limit", rule="60/minute", whose="own", used=0.8),
+        "rate_limit: 80% of 60/minute used",
+    ),
+    (
+        e.RateLimitApproaching(limit="rate_limit", rule="input-tokens", whose="provider", used=0.951),
+        "rate_limit: 95% of the provider's input-tokens used",
+    ),
     (e.CacheHit(key="0123456789abcdef", age=12.0), "cache hit 01234567, 12.000 s old"),
     (
         e.CacheHit(key="0123456789abcdef", age=2.0, kind="not_found"),

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from wizard_dsl.core.component import PolicyConfig, PolicyType, StrategyType
+from wizard_dsl.policies.admission import ADMISSION
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.contract import CONTRACT
@@ -22,7 +23,7 @@ from wizard_dsl.policies.timeout import TIMEOUT
 from wizard_dsl.strategies.sequential import SEQUENTIAL
 
 WRITTEN = (CIRCUIT_BREAKER, CONCURRENCY, CONTRACT, DEADLINE, RATE_LIMIT, RETRY, RETRY_BUDGET, TIMEOUT)
-ALL = (*WRITTEN, ON_RATE_LIMIT)
+ALL = (*WRITTEN, ADMISSION, ON_RATE_LIMIT)
 
 
 def read(type: PolicyType, raw: Any) -> PolicyConfig:
@@ -68,8 +69,12 @@ def test_the_scalar_names_a_field_and_every_field_is_described(type: PolicyType)
         (RATE_LIMIT, {"rate": "100000 tokens/minute"}),
         (RATE_LIMIT, {"rate": "0/s"}),
         (RATE_LIMIT, {"burst": 0}),
-        (RATE_LIMIT, {"follow_headers": True}),
-        (CONCURRENCY, {}),
+        (RATE_LIMIT, {"follow_headers": "yes"}),
+        (RATE_LIMIT, {"warn_at": 0.8}),
+        (ADMISSION, {"global": {"per": "endpoint"}}),
+        (ADMISSION, {"global": {"follow_headers": True}}),
+        (CONCURRENCY, {"limit": 0}),
+        (CONCURRENCY, {"adaptive": {"min": 0}}),
         (CONCURRENCY, {"limit": "adaptive"}),
         (CIRCUIT_BREAKER, {"failure_threshold": 0}),
         (CIRCUIT_BREAKER, {"failure_threshold": "never"}),
@@ -91,7 +96,18 @@ def test_what_is_not_in_the_grammar_is_refused(type: PolicyType, raw: dict[str, 
     [
         (RETRY, {"max_attempts": 3, "base": "1s", "multiplier": 2, "max_delay": "30s", "jitter": 0.25}),
         (RETRY_BUDGET, {"ratio": "20%", "floor": "3/s", "window": "10s"}),
-        (RATE_LIMIT, {"rate": "10/s", "burst": 20, "windows": [], "per": "target", "token_estimate": 1000}),
+        (
+            RATE_LIMIT,
+            {
+                "rate": "10/s",
+                "burst": 20,
+                "windows": [],
+                "per": "target",
+                "token_estimate": 1000,
+                "follow_headers": False,
+                "warn_at": "80%",
+            },
+        ),
         (
             CIRCUIT_BREAKER,
             {

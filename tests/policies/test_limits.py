@@ -264,7 +264,7 @@ def test_a_cancelled_call_gives_the_place_back_whenever_it_is_cancelled(after: f
         await asyncio.wait(calls[:2])
         await calls[2]
         (line,) = chain.shared.of("concurrency").values()
-        assert line._gate.taken == 0 and not line._queue
+        assert line.is_idle(chain.clock.now())
 
     run(main())
 
@@ -329,3 +329,12 @@ def test_libraries_are_not_imported_until_a_window_is_built() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_call_whose_deadline_has_passed_is_not_queued() -> None:
+    async def main() -> None:
+        chain = build(RATE_LIMIT, [FOREVER], rate="0.1/s", burst=1)
+        await chain.answer()
+        assert isinstance(await failure(chain, deadline=0.0), DeadlineExceeded)
+
+    run(main())

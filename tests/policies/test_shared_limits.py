@@ -173,3 +173,46 @@ def test_what_failed_at_the_provider_keeps_its_token() -> None:
             await yours.answer()
 
     run(main())
+
+
+def test_what_a_provider_says_is_left_of_its_limit_holds_before_a_shared_one() -> None:
+    async def main() -> None:
+        headers = {"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "30s"}
+        script = [{"reply": "one", "headers": headers}, {"refuse": True}, "two", "three", "four"]
+        _, (mine,) = processes(1, {"rate": "10/s", "burst": 2, "follow_headers": True}, script)
+        await mine.answer()
+        with pytest.raises(ConnectError):
+            await mine.answer()  # what is told holds, also for what was never sent
+        await mine.answer()
+        assert mine.clock.now() == 30 and mine.attempts[0].waited == 30
+        await mine.answer()
+        assert mine.clock.now() == pytest.approx(30, abs=0.2)
+
+    run(main())
+
+
+def test_a_shared_limit_that_refuses_gives_back_what_stands_before_it() -> None:
+    async def main() -> None:
+        _, (mine,) = processes(1, {"rate": "0.1/s", "burst": 1, "max_wait": "0s", "follow_headers": True})
+        await mine.answer()
+        with pytest.raises(RateLimitExceeded):
+            await mine.answer()
+        (gate,) = mine.shared.of("told").values()
+        assert gate._flying == {"requests": 0, "tokens": 0}
+
+    run(main())
+
+
+def test_a_run_that_does_not_wait_is_refused_by_a_shared_limit_too() -> None:
+    async def main() -> None:
+        _, (mine,) = processes(1, {"rate": "0.1/s", "burst": 1})
+        await mine.answer(patient=False)
+        with pytest.raises(RateLimitExceeded) as refused:
+            await mine.answer(patient=False)
+        assert "does not wait" in refused.value.message and mine.clock.now() == 0
+        (line,) = mine.shared.of("rate_limit").values()
+        (figures,) = line.figures(0.0)
+        assert (figures.name, figures.of, figures.available, figures.capacity) == ("rate_limit", "a", 0, 1)
+        assert figures.retry_after == pytest.approx(10)
+
+    run(main())

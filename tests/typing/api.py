@@ -17,6 +17,8 @@ async def many_runs() -> None:
                 assert_type(delta, wizard.Delta)
             assert_type(await stream.cancel(), wizard.Result)
         assert_type(pipeline.ladder("default"), str)
+        assert_type(await pipeline.try_run(question="x"), wizard.Result | None)
+        assert_type([limit.retry_after for limit in pipeline.limits()], list[float | None])
 
 
 def one_run() -> None:

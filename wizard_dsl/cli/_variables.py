@@ -38,7 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
 def rows(env: Mapping[str, str], registry: Registry) -> list[Row]:
     """All variables that are known, and all that are set, by name."""
-    keys = {each.name: each.config.__struct_fields__ for each in registry.all_policies()}
+    keys = {each.name: each.config.__struct_encode_fields__ for each in registry.all_policies()}
     table = {name: variable.summary for name, variable in env_table(keys).items()} | dict(_OTHERS)
     found = [Row(name, summary, name in env, env.get(name)) for name, summary in table.items()]
     for name in env:

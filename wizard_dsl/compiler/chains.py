@@ -31,7 +31,7 @@ _ENDPOINT = "endpoint:"
 class Setting(NamedTuple):
     """How a policy with shared state was set first, and where: `chain` is the file and the chain."""
 
-    plan: PolicyPlan
+    config: PolicyConfig
     chain: tuple[str, str]
     written: DocPath
     place: Place
@@ -228,16 +228,22 @@ class ChainPlanner:
                 origin=origin,
             )
             self._agree(plan, ("chains", entry.name), repeats=entry.strategy.repeats)
+            self._agree_parts(plan, ("chains", entry.name))
             yield plan
 
     def _config(self, type: PolicyType, raw: dict[str, Any], path: DocPath) -> PolicyConfig | None:
         """The config of what all places together set. Each of them is checked by load; only a key that none gives
         is found here."""
         try:
-            return ladder.convert(type, raw)
+            config = ladder.convert(type, raw)
         except msgspec.ValidationError as error:
             self._report.add("E071", f"the policy {type.name} is not complete: {error}", path)
             return None
+        refused = type.refuse(config)
+        if refused is not None:
+            self._report.add(*refused, path)
+            return None
+        return config
 
     def _is_below(self, type: PolicyType, entry: ChainEntry) -> bool:
         """Whether a policy stands below the strategy: by its scope, or because a stack puts it under one that does."""
@@ -290,10 +296,10 @@ class ChainPlanner:
         if not plan.type.shared_state:
             return
         written = plan.origin or chain
-        here = Setting(plan, (self._file, chain[1]), written, self._report.places.value_at(written))
+        here = Setting(plan.config, (self._file, chain[1]), written, self._report.places.value_at(written))
         first = self._agreed.setdefault((plan.type.name, plan.scope_key), here)
         twin = not repeats and first.chain == here.chain and not plan.scope_key.startswith(_ENDPOINT)
-        if first.plan.config != plan.config and not twin:
+        if first.config != plan.config and not twin:
             elsewhere = "" if first.chain[0] == self._file else f" of {Path(first.chain[0]).name}"
             self._report.add(
                 "E064",
@@ -302,6 +308,21 @@ class ChainPlanner:
                 suggestion="set it alike, or give one of them `per: chain`",
                 elsewhere=[Related(*first.place, "the other setting")],
             )
+
+    def _agree_parts(self, plan: PolicyPlan, chain: tuple[str, str]) -> None:
+        """The same for parts of a call's policy that all chains share."""
+        for part, own in plan.type.parts(plan.config).items():
+            written = (*plan.origin, part) if plan.origin else chain
+            here = Setting(own, (self._file, chain[1]), written, self._report.places.value_at(written))
+            first = self._agreed.setdefault((f"{plan.type.name}.{part}", self._program), here)
+            if first.config != own:
+                self._report.add(
+                    "E064",
+                    f"{plan.type.name}.{part} is set in two ways: here and in {show_path(first.written)}",
+                    written,
+                    suggestion="all chains share it: set it in one way",
+                    elsewhere=[Related(*first.place, "the other setting")],
+                )
 
 
 def _identity(provider: ProviderEntry) -> str:

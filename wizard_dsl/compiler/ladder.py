@@ -72,6 +72,9 @@ ODD_PAIRS: tuple[tuple[str, str, str], ...] = (
     ("timeout", "circuit_breaker", "the gate stands behind the timer instead of directly before sending"),
     ("contract", "cache", "an answer that breaks the contract may be stored and served again"),
     ("contract", "deadline", "a repair starts with a deadline of its own"),
+    ("admission", "cache", "an answer that is stored already takes a turn"),
+    ("contract", "admission", "each repair takes a turn of its own"),
+    ("retry", "admission", "each repeat takes a turn of its own"),
     ("cache", "deadline", "those who follow a call in flight wait without a deadline of their own"),
 )
 

@@ -3,7 +3,7 @@ and the executor are made. Built-ins are listed by name in `registry.py`, third 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -100,6 +100,8 @@ class PolicyType:
     `build(config, next, context)` makes the node; for scope `chain` it is `build(config, None, context)` and
     puts its state into `context.chain`. `provider` allows it under a provider, `per` names the config field
     that moves its state from the target to the chain. `buffers`: the node reads the whole answer.
+    `check` says what makes no sense, `refuse` what cannot be built, as a code and a sentence. `parts` are the
+    parts of a config of call scope that keep one state for all chains, which may not set them differently.
     """
 
     name: str
@@ -117,6 +119,8 @@ class PolicyType:
     raises: tuple[type[WizardError], ...] = ()
     examples: tuple[Example, ...] = ()
     check: Callable[[Any], Sequence[str]] = field(default=lambda config: ())
+    refuse: Callable[[Any], tuple[str, str] | None] = field(default=lambda config: None)
+    parts: Callable[[Any], Mapping[str, Any]] = field(default=lambda config: {})
 
 
 @dataclass(frozen=True, slots=True)

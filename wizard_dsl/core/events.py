@@ -14,6 +14,9 @@
     ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
     ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
     ├─ StateDegraded, StateRestored    the state shared with other processes went away, and came back
+    ├─ LimitWaited, LimitRefused       rate_limit, concurrency and admission
+    ├─ RateLimitApproaching            a limit, ours or the provider's, is nearly used up
+    ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
     ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
     ├─ InputGuarded, AnswerRefused     what the safety section found
     ├─ DeadlineCut                     work was not begun because it could not end in time
@@ -221,6 +224,18 @@ class LimitRefused(Event, frozen=True):
     retry_after: float | None
 
 
+class RateLimitApproaching(Event, frozen=True):
+    """The used share of a limit passed `warn_at`: of our own one (`whose` is own), or of the provider's, as its
+    answer says. Told once for each time that it passes. `rule` names the limit, such as `60/minute`."""
+
+    name: ClassVar[str] = "rate_limit_approaching"
+    level: ClassVar[str] = "WARNING"
+    limit: str
+    rule: str
+    whose: str
+    used: float
+
+
 class CacheHit(Event, frozen=True):
     """`kind` is ok, or that of the remembered error that is given."""
 
@@ -359,6 +374,7 @@ EVENTS: tuple[type[Event], ...] = (
     BreakerProbed,
     LimitWaited,
     LimitRefused,
+    RateLimitApproaching,
     CacheHit,
     CacheMissed,
     CacheStored,

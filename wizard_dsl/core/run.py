@@ -125,7 +125,8 @@ class Run(msgspec.Struct, frozen=True):
     `reasoning` says whether the consumer gets reasoning deltas, `allow_empty` whether an empty answer is one,
     `retry_of` is the ledger row that this attempt repeats, and the phase timeouts are seconds, None where off.
     `min_attempt` is how many seconds an attempt needs to be worth beginning after a failure. `probe`: an open breaker
-    admits it before its time, through a lease.
+    admits it before its time, through a lease. A run that is not `patient` never waits for one of our own limits: it
+    is refused.
     """
 
     scope: Scope
@@ -147,6 +148,7 @@ class Run(msgspec.Struct, frozen=True):
     total: float | None = None
     min_attempt: float = 1.0
     probe: bool = False
+    patient: bool = True
 
     def child(self, **changes: Any) -> Run:
         """This run with some fields replaced."""

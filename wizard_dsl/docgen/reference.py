@@ -111,7 +111,7 @@ def diagnostics(registry: Registry) -> str:
 
 def environment(registry: Registry) -> str:
     """The variables that set something in the document."""
-    keys = {each.name: each.config.__struct_fields__ for each in registry.all_policies()}
+    keys = {each.name: each.config.__struct_encode_fields__ for each in registry.all_policies()}
     rows = [(f"`{name}`", variable.summary) for name, variable in sorted(env_table(keys).items())]
     rows.append(("`WIZARD_SET__a__b`", "any other path, here `a.b`"))
     intro = "Variables lie over all files and below flags. Their values are YAML: `5`, `30s`, `off`, `[a, b]`."

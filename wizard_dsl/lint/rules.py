@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.lint import cache, load, order, params, settings, streams, time, usage
+from wizard_dsl.lint import cache, limits, load, order, params, settings, streams, time, usage
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
 
@@ -17,6 +17,9 @@ RULES: Final[tuple[Rule, ...]] = (
     order.w112_odd_order,
     settings.w113_contradicting_settings,
     params.w114_ignored_parameter,
+    limits.w140_breaker_that_never_trips,
+    limits.w141_max_tokens_missing,
+    limits.w142_limit_that_never_applies,
     cache.w150_cache_with_temperature,
     cache.w151_cache_setting_without_effect,
     cache.w152_cache_scope_without_owner,

@@ -14,7 +14,7 @@ from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import ChainEntry
 
 
-class _Limit(msgspec.Struct, frozen=True):
+class Limit(msgspec.Struct, frozen=True):
     """A time in seconds, and where the file sets it; None where it is built in."""
 
     seconds: float
@@ -31,7 +31,7 @@ def w110_total_not_below_deadline(subject: Subject) -> Iterator[Diagnostic]:
     seen: set[DocPath] = set()
     for name, plan in subject.program.chains.items():
         entry = subject.document.chains[name]
-        deadline = _deadline(subject, plan, entry)
+        deadline = deadline_of(subject, plan, entry)
         for target in plan.targets:
             total = _total(subject, target.ladder, entry, target.index)
             if total is None or total.seconds < deadline.seconds:
@@ -42,25 +42,25 @@ def w110_total_not_below_deadline(subject: Subject) -> Iterator[Diagnostic]:
                 yield _warning(subject, target.name, at, total, deadline)
 
 
-def _warning(subject: Subject, target: str, at: DocPath, total: _Limit, deadline: _Limit) -> Diagnostic:
+def _warning(subject: Subject, target: str, at: DocPath, total: Limit, deadline: Limit) -> Diagnostic:
     message = f"{total.words('timeout.total')} of {target} is not below the {deadline.words('deadline')}"
     related = [(deadline.at, "the deadline")] if deadline.at is not None and at != deadline.at else []
     hint = f"set timeout.total below {units.show_duration(deadline.seconds)}, with room for a fallback"
     return subject.warn("W110", message, at, suggestion=hint, related=related)
 
 
-def _deadline(subject: Subject, plan: ChainPlan, entry: ChainEntry) -> _Limit:
+def deadline_of(subject: Subject, plan: ChainPlan, entry: ChainEntry) -> Limit:
     """The earlier of the call's deadline and the run's."""
     top: DocPath = ("deadline",)
-    run = _Limit(subject.program.deadline, top if subject.written(top) else None)
+    run = Limit(subject.program.deadline, top if subject.written(top) else None)
     config = next((each.config for each in plan.outer if each.type.name == "deadline"), None)
     after = None if config is None else seconds(getattr(config, "after", "off"))
     if after is None or after > run.seconds:
         return run
-    return _Limit(after, subject.setting(entry, None, "deadline", "after"))
+    return Limit(after, subject.setting(entry, None, "deadline", "after"))
 
 
-def _total(subject: Subject, ladder: tuple[PolicyPlan, ...], entry: ChainEntry, index: int) -> _Limit | None:
+def _total(subject: Subject, ladder: tuple[PolicyPlan, ...], entry: ChainEntry, index: int) -> Limit | None:
     config = next((each.config for each in ladder if each.type.name == "timeout"), None)
     total = None if config is None else seconds(getattr(config, "total", "off"))
-    return None if total is None else _Limit(total, subject.setting(entry, index, "timeout", "total"))
+    return None if total is None else Limit(total, subject.setting(entry, index, "timeout", "total"))

@@ -111,6 +111,11 @@ def _limit_refused(event: e.LimitRefused) -> str:
     return f"{event.limit}: refused{free}"
 
 
+def _approaching(event: e.RateLimitApproaching) -> str:
+    whose = "the provider's " if event.whose == "provider" else ""
+    return f"{event.limit}: {event.used:.0%} of {whose}{event.rule} used"
+
+
 def _cache_hit(event: e.CacheHit) -> str:
     what = "" if event.kind == "ok" else f", {_words(event.kind)}"
     return f"cache hit {event.key[:8]}, {event.age:.3f} s old{what}"
@@ -150,6 +155,7 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.BreakerProbed: lambda it: f"{it.target}: breaker probed it, {_words(it.kind)}",
     e.LimitWaited: lambda it: f"{it.limit}: waited {it.seconds:.3f} s",
     e.LimitRefused: _limit_refused,
+    e.RateLimitApproaching: _approaching,
     e.CacheHit: _cache_hit,
     e.CacheMissed: lambda it: f"cache miss {it.key[:8]}",
     e.CacheStored: lambda it: f"cached as {it.key[:8]} for {it.ttl:.0f} s",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wizard_dsl.policies._line import Taken
+from wizard_dsl.policies._line import Level, Taken
 
 #: Floating-point dust: a token that is due at t must be there at t.
 _DUST: Final = 1e-9
@@ -16,9 +16,10 @@ class Bucket:
     The level is never below 0 and never above `burst`.
     """
 
-    __slots__ = ("_at", "_burst", "_level", "_rate")
+    __slots__ = ("_at", "_burst", "_level", "_rate", "_rule")
 
-    def __init__(self, rate: float, burst: int) -> None:
+    def __init__(self, rate: float, burst: int, rule: str = "") -> None:
+        self._rule = rule or f"{rate:g}/s"
         self._rate = rate
         self._burst = float(burst)
         self._level = float(burst)
@@ -48,3 +49,7 @@ class Bucket:
     def wait(self, now: float, place: int, ahead: int = 0, tokens: int = 0) -> float:
         """Seconds until the one at `place` (from 1) of a queue has its token."""
         return max(0.0, (place - self.level(now)) / self._rate)
+
+    def levels(self, now: float) -> tuple[Level]:
+        """What it holds."""
+        return (Level("requests", self._rule, self._burst, self.level(now)),)

@@ -11,19 +11,22 @@ processes share, has just these.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
 from wizard_dsl.core.clock import Clock, Timer, settle
 from wizard_dsl.core.errors import AttemptFailed, Rejected
+from wizard_dsl.core.figures import LimitFigures
 
 if TYPE_CHECKING:
     from asyncio import Future
 
     from wizard_dsl.core.run import Run
 
-#: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
+#: A wait that ends at the deadline fits it, and a share of exactly a threshold reaches it, whatever rounding makes of
+#: the sum.
 DUST: Final = 1e-9
 
 
@@ -32,6 +35,15 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
     at: float
     tokens: int = 0
+
+
+class Level(msgspec.Struct, frozen=True):
+    """How full one limit of a gate is: `available` of `capacity` units. `rule` is how a file writes it."""
+
+    counts: Literal["requests", "tokens", "places"]
+    rule: str
+    capacity: float
+    available: float
 
 
 class Gate(Protocol):
@@ -47,13 +59,38 @@ class Gate(Protocol):
 
     def wait(self, now: float, place: int, ahead: int, tokens: int, /) -> float | None: ...
 
+    def levels(self, now: float, /) -> Sequence[Level]: ...
+
+
+class Crossings:
+    """Which shares are at or above a threshold now."""
+
+    __slots__ = ("_above",)
+
+    def __init__(self) -> None:
+        self._above: set[str] = set()
+
+    def crossed(self, name: str, share: float, threshold: float) -> bool:
+        """Whether `share` is at or above `threshold`, and was below it when it was looked at last."""
+        if share < threshold - DUST:
+            self._above.discard(name)
+            return False
+        if name in self._above:
+            return False
+        self._above.add(name)
+        return True
+
 
 class Line:
-    """One queue, shared by all nodes of one scope."""
+    """One queue, shared by all nodes of one scope. `name` is the limit's, `of` says whose calls it limits, and
+    `crossings` which of its levels were told to be nearly used up."""
 
-    __slots__ = ("_clock", "_gate", "_queue", "_queued", "_timer")
+    __slots__ = ("_clock", "_gate", "_queue", "_queued", "_timer", "crossings", "name", "of")
 
-    def __init__(self, gate: Gate, clock: Clock) -> None:
+    def __init__(self, gate: Gate, clock: Clock, *, name: str = "", of: str = "") -> None:
+        self.name = name
+        self.of = of
+        self.crossings = Crossings()
         self._gate = gate
         self._clock = clock
         self._queue: OrderedDict[Future[Taken | None], int] = OrderedDict()
@@ -80,6 +117,26 @@ class Line:
     def wait(self, now: float, tokens: int = 0) -> float | None:
         """Seconds that one who comes now would wait at least; None where nobody knows."""
         return self._gate.wait(now, len(self._queue) + 1, self._queued, tokens)
+
+    def levels(self, now: float) -> Sequence[Level]:
+        """How full each of its limits is; takes nothing."""
+        return self._gate.levels(now)
+
+    def is_idle(self, now: float) -> bool:
+        """Whether it is as it was when it was made: nobody waits, and nothing is taken."""
+        return not self._queue and all(level.available >= level.capacity for level in self._gate.levels(now))
+
+    def figures(self, now: float) -> list[LimitFigures]:
+        """What is shown of it, one for each of its limits."""
+        levels = self._gate.levels(now)
+        free = not self._queue and all(level.available >= 1 for level in levels)
+        wait = 0.0 if free else self.wait(now, 1)
+        return figures_of(self.name, self.of, levels, waiting=len(self._queue), wait=wait)
+
+    def look(self) -> None:
+        """The gate was changed from outside: let those pass who may."""
+        if self._queue:
+            self._pump()
 
     async def stand(self, until: float, tokens: int = 0) -> Taken | None:
         """Queue; what was taken, or None where the turn has not come by `until`. A cancelled wait leaves no trace."""
@@ -143,6 +200,13 @@ class Line:
     def _due(self) -> None:
         self._timer = None
         self._pump()
+
+
+def figures_of(name: str, of: str, levels: Sequence[Level], *, waiting: int, wait: float | None) -> list[LimitFigures]:
+    """What is shown of a limit, one for each of its levels."""
+    return [
+        LimitFigures(name, of, each.counts, each.rule, each.capacity, each.available, waiting, wait) for each in levels
+    ]
 
 
 def nothing_sent(error: BaseException, run: Run, begun: int, target: str) -> bool:

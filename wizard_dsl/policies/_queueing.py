@@ -1,4 +1,4 @@
-"""What rate_limit and concurrency share: how a call waits in a line, and what it is told when it may not."""
+"""What rate_limit, concurrency and admission share: how a call waits in a line, and what it is told when it may not."""
 
 from __future__ import annotations
 
@@ -24,56 +24,68 @@ class Queue(Protocol):
 
 
 class Waiting:
-    """The slow path of one node: wait for a turn, or refuse. `max_wait` is seconds, None: up to the deadline."""
+    """The slow path of one node: wait for a turn in a line, or refuse. `max_wait` is seconds, None: up to the
+    deadline. A run that is not patient never waits."""
 
-    __slots__ = ("_clock", "_context", "_line", "_max_wait", "_name", "_target")
+    __slots__ = ("_clock", "_context", "_max_wait", "_name", "_target", "_who")
 
-    def __init__(self, name: str, line: Queue, max_wait: float | None, context: BuildContext) -> None:
+    def __init__(self, name: str, max_wait: float | None, context: BuildContext) -> None:
         self._name = name
-        self._line = line
         self._max_wait = max_wait
         self._context = context
         self._clock = context.clock
-        self._target = context.require_target()
+        self._target = context.target
+        self._who = context.chain.name if context.target is None else context.target.name
 
-    async def turn(self, run: Run, began: float, tokens: int = 0) -> Taken:
+    async def turn(self, line: Queue, run: Run, began: float, tokens: int = 0) -> Taken:
         """What a call that had to queue took. Raises RateLimitExceeded, DeadlineExceeded, or, where the target closed
         meanwhile, CircuitOpen or TargetBlocked; then it is given back."""
         until = run.deadline if self._max_wait is None else min(run.deadline, began + self._max_wait)
-        wait = self._line.wait(began, tokens)
-        if until <= began:
-            raise self._too_late(run, until, tokens)
-        if wait is not None and began + wait > until + DUST:
+        wait = line.wait(began, tokens)
+        if run.deadline <= began:
+            raise self._no_time()
+        if until <= began or not run.patient or (wait is not None and began + wait > until + DUST):
             raise self._refused(run, wait)
-        taken = await self._line.stand(until, tokens)
+        taken = await line.stand(until, tokens)
         now = self._clock.now()
         run.call.waited += now - began
         if taken is None:
-            raise self._too_late(run, until, tokens)
+            raise self._no_time() if until >= run.deadline else self._refused(run, line.wait(now, tokens))
         self._context.emit(run, LimitWaited(path=self._context.path, limit=self._name, seconds=now - began))
-        closed = self._target.closed_for(now)
+        return self._unless_closed(line, taken, now)
+
+    def _unless_closed(self, line: Queue, taken: Taken, now: float) -> Taken:
+        """What was taken; it is given back, and why is raised, where the target closed meanwhile."""
+        closed = None if self._target is None else self._target.closed_for(now)
         if closed is not None:
-            self._line.give(taken)
+            assert self._target is not None
+            line.give(taken)
             raise self._target.refusal(closed, now)
         return taken
 
     def _refused(self, run: Run, wait: float | None) -> WizardError:
         self._context.emit(run, LimitRefused(path=self._context.path, limit=self._name, retry_after=wait))
         known = "a turn" if wait is None else f"a turn in {show_duration(round(wait, 3))}"
-        allowed = "max_wait" if self._max_wait is not None else "the deadline"
+        why = f"{known} is later than {'the deadline' if self._max_wait is None else 'max_wait'} allows"
+        if not run.patient:
+            why = f"{known}, and this run does not wait"
         return RateLimitExceeded(
-            f"{self._name} of {self._target.name}: {known} is later than {allowed} allows",
+            f"{self._name} of {self._who}: {why}",
             limit=self._name,
             where=self._context.path,
             retry_after=wait,
         )
 
-    def _too_late(self, run: Run, until: float, tokens: int) -> WizardError:
-        if until >= run.deadline:
-            return DeadlineExceeded(
-                f"{self._name} of {self._target.name}: no turn before the deadline", where=self._context.path
-            )
-        return self._refused(run, self._line.wait(self._clock.now(), tokens))
+    def _no_time(self) -> WizardError:
+        return DeadlineExceeded(f"{self._name} of {self._who}: no turn before the deadline", where=self._context.path)
+
+
+def whose(context: BuildContext) -> str:
+    """Whose calls a node of target scope limits: one of all models of a provider or an endpoint, or one target's."""
+    scope, target = context.scope_key, context.require_target().name
+    if scope.startswith(("provider:", "endpoint:")):
+        return target.partition("/")[0]
+    return target
 
 
 def bound_waiting(name: str, max_wait: str | None, inner: Bound, facts: BoundFacts) -> Bound:

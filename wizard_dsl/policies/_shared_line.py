@@ -13,11 +13,12 @@ from math import inf
 from typing import Any, Final
 
 from wizard_dsl.core.events import LimitWaited
+from wizard_dsl.core.figures import LimitFigures
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.state import State, StateUnavailable
-from wizard_dsl.policies._line import Taken
-from wizard_dsl.policies._queueing import Waiting
+from wizard_dsl.policies._line import Crossings, Level, Line, Taken, figures_of
+from wizard_dsl.policies._queueing import Queue, Waiting
 from wizard_dsl.policies._shared_bucket import BOOK
 
 #: A turn that came within this time, in seconds, was not waited for: that is what asking takes.
@@ -36,10 +37,23 @@ class SharedBucket:
 
     __slots__ = (
         "_alone", "_burst", "_carries", "_clock", "_key", "_level", "_members", "_owed", "_rate", "_seen", "_spawn",
-        "_state",
+        "_state", "crossings", "name", "of",
     )  # fmt: skip
 
-    def __init__(self, rate: float, burst: float, key: str, state: State, context: BuildContext) -> None:
+    def __init__(
+        self,
+        rate: float,
+        burst: float,
+        key: str,
+        state: State,
+        context: BuildContext,
+        *,
+        name: str = "",
+        of: str = "",
+    ) -> None:
+        self.name = name
+        self.of = of
+        self.crossings = Crossings()
         self._rate = rate
         self._burst = burst
         self._key = key
@@ -70,6 +84,14 @@ class SharedBucket:
     def wait(self, now: float, tokens: int = 0) -> float:
         """Seconds that one who comes now would wait, by what was told last."""
         return max(0.0, (1.0 - self._level_at(now)) / self._rate)
+
+    def levels(self, now: float) -> tuple[Level]:
+        """What it holds, by what was told last."""
+        return (Level("requests", f"{self._rate:g}/s", self._burst, self._level_at(now)),)
+
+    def figures(self, now: float) -> list[LimitFigures]:
+        """What is shown of it; who waits elsewhere is not known."""
+        return figures_of(self.name, self.of, self.levels(now), waiting=0, wait=self.wait(now))
 
     def _level_at(self, now: float) -> float:
         return min(self._burst, self._level + (now - self._seen) * self._rate)
@@ -142,26 +164,40 @@ class SharedBucket:
 
 
 class SharedWaiting(Waiting):
-    """As Waiting, where only the decision tells whether and how long a call waits."""
+    """As Waiting, where only the decision tells whether and how long a call waits. `front` is the line before it, of
+    this process alone, where a provider's own limit is followed."""
 
-    __slots__ = ("_bucket",)
+    __slots__ = ("_bucket", "_front")
 
-    def __init__(self, name: str, bucket: SharedBucket, max_wait: float | None, context: BuildContext) -> None:
-        super().__init__(name, bucket, max_wait, context)
+    def __init__(
+        self, name: str, bucket: SharedBucket, max_wait: float | None, context: BuildContext, front: Line | None = None
+    ) -> None:
+        super().__init__(name, max_wait, context)
         self._bucket = bucket
+        self._front = front
 
-    async def turn(self, run: Run, began: float, tokens: int = 0) -> Taken:
+    async def turn(self, line: Queue, run: Run, began: float, tokens: int = 0) -> Taken:
         """See Waiting."""
+        front = self._front
+        if front is None:
+            return await self._booked(run, began, began, tokens)
+        passed = front.take(began, tokens)
+        if passed is None:
+            passed = await super().turn(front, run, began, tokens)
+        try:
+            return await self._booked(run, began, self._clock.now(), tokens)
+        except BaseException:
+            front.give(passed)
+            raise
+
+    async def _booked(self, run: Run, began: float, since: float, tokens: int) -> Taken:
+        """A turn that is due within the patience of a call that `began`, and waits here `since`."""
         until = run.deadline if self._max_wait is None else min(run.deadline, began + self._max_wait)
-        taken = await self._bucket.stand(until, tokens, run.deadline)
+        taken = await self._bucket.stand(until if run.patient else since, tokens, run.deadline)
         now = self._clock.now()
         if taken is None:
             raise self._refused(run, self._bucket.wait(now, tokens))
-        if now - began > _UNNOTICED:
-            run.call.waited += now - began
-            self._context.emit(run, LimitWaited(path=self._context.path, limit=self._name, seconds=now - began))
-        closed = self._target.closed_for(now)
-        if closed is not None:
-            self._bucket.give(taken)
-            raise self._target.refusal(closed, now)
-        return taken
+        if now - since > _UNNOTICED:
+            run.call.waited += now - since
+            self._context.emit(run, LimitWaited(path=self._context.path, limit=self._name, seconds=now - since))
+        return self._unless_closed(self._bucket, taken, now)

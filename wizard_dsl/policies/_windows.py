@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from wizard_dsl.core.units import RATE, Rate
-from wizard_dsl.policies._line import Taken
+from wizard_dsl.core.units import RATE, Rate, show_rate
+from wizard_dsl.policies._line import Level, Taken
 
 #: A rate of requests; rates of LLM tokens are another thing.
 RequestRate = Annotated[
@@ -48,12 +48,16 @@ class WindowCounts:
         left = period - (wall - number * period)
         return before, (left if before else 0.0), current, left + period
 
+    def weighed(self, key: str, period: int) -> float:
+        """What counts now: all of this window, and of the one before the share that is not over."""
+        before, left, current, _ = self.look(key, period)
+        return before * left / period + current
+
     def add(self, key: str, period: int, limit: int, amount: int) -> bool:
         """Count `amount` more, if the limit allows it."""
-        before, left, current, _ = self.look(key, period)
-        if before * left / period + current + amount >= limit + 1:
+        if self.weighed(key, period) + amount >= limit + 1:
             return False
-        number = int(self._wall() // period)
+        number, before, current = self._counts.get(key, (int(self._wall() // period), 0, 0))
         self._counts[key] = (number, before, current + amount)
         return True
 
@@ -96,6 +100,7 @@ class _Window(msgspec.Struct, frozen=True):
     limit: int
     period: int
     tokens: bool
+    rule: str
 
 
 class Windows:
@@ -139,6 +144,18 @@ class Windows:
             self._wait(each, ahead, tokens) if each.tokens else self._wait(each, place - 1, 1) for each in self._windows
         )
 
+    def levels(self, now: float) -> list[Level]:
+        """What each window has room for; below zero is a debt."""
+        return [
+            Level(
+                "tokens" if each.tokens else "requests",
+                each.rule,
+                each.limit,
+                each.limit - self._counts.weighed(each.key, each.period),
+            )
+            for each in self._windows
+        ]
+
     def _wait(self, window: _Window, ahead: int, own: int) -> float:
         return window_wait(self._counts.look(window.key, window.period), window.limit, window.period, ahead, own)
 
@@ -147,7 +164,7 @@ def _window(rate: Rate) -> _Window:
     from limits import RateLimitItemPerSecond
 
     item = RateLimitItemPerSecond(max(1, int(rate.amount)), int(rate.period))
-    return _Window(item, item.key_for(_unit(rate.tokens)), item.amount, item.get_expiry(), rate.tokens)
+    return _Window(item, item.key_for(_unit(rate.tokens)), item.amount, item.get_expiry(), rate.tokens, show_rate(rate))
 
 
 def _unit(tokens: bool) -> str:

@@ -1,10 +1,16 @@
 """Concurrency: at most so many attempts on a target at once; a streamed one counts until its stream ends.
 
 Those that find no place stand in one line, first come, first served, and each release lets the next one in.
+
+The number is fixed (`limit`), or found by trying (`adaptive`): it grows by one place a round while all places are
+in use and answers come nearly as fast as they can, and shrinks by a tenth, at most once a round, on a sign of
+overload: a 429, a 503 or 529, a timeout, or an answer that took twice as long as the best one. What is timed is the
+answer as a whole, or the first content of a streamed one: use it where answers are streamed, or of similar lengths.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,21 +18,34 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope
-from wizard_dsl.core.errors import DeadlineExceeded, RateLimitExceeded
+from wizard_dsl.core.errors import AttemptFailed, DeadlineExceeded, RateLimitExceeded
 from wizard_dsl.core.events import LimitRefused, LimitWaited
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
-from wizard_dsl.core.units import parse_duration
-from wizard_dsl.policies._line import Line, Taken
-from wizard_dsl.policies._queueing import Waiting, bound_waiting
+from wizard_dsl.policies import _adaptive
+from wizard_dsl.policies._limited import longest_wait
+from wizard_dsl.policies._line import Level, Line, Taken
+from wizard_dsl.policies._queueing import Waiting, bound_waiting, whose
+
+
+class AdaptiveConfig(PolicyConfig, frozen=True):
+    """Between how many attempts at once the limit is looked for."""
+
+    min: Annotated[int, Meta(ge=1, description="attempts at once that are always allowed; where it begins")] = 1
+    max: Annotated[int, Meta(ge=1, description="attempts at once that are never exceeded")] = 100
 
 
 class ConcurrencyConfig(PolicyConfig, frozen=True):
     """The keys of `concurrency`."""
 
-    limit: Annotated[int, Meta(ge=1, description="attempts at once")]
+    limit: Annotated[Annotated[int, Meta(ge=1)] | msgspec.UnsetType, Meta(description="attempts at once")] = (
+        msgspec.UNSET
+    )
+    adaptive: Annotated[
+        AdaptiveConfig | msgspec.UnsetType, Meta(description="in place of limit: find out how many the target bears")
+    ] = msgspec.UNSET
     per: Annotated[Literal["target", "chain"], Meta(description="whose attempts are counted")] = "target"
     max_wait: Annotated[
         Duration | msgspec.UnsetType,
@@ -35,16 +54,16 @@ class ConcurrencyConfig(PolicyConfig, frozen=True):
 
 
 class Places:
-    """The pure state: places taken, of a fixed number."""
+    """The pure state: places taken, of a number that may change."""
 
-    __slots__ = ("_limit", "taken")
+    __slots__ = ("limit", "taken")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self.taken = 0
 
     def take(self, now: float, tokens: int = 0) -> Taken | None:
-        if self.taken >= self._limit:
+        if self.taken >= self.limit:
             return None
         self.taken += 1
         return Taken(now)
@@ -58,34 +77,78 @@ class Places:
     def wait(self, now: float, place: int, ahead: int = 0, tokens: int = 0) -> None:
         """Only a release can tell."""
 
+    def levels(self, now: float) -> tuple[Level]:
+        return (Level("places", f"{self.limit} at once", self.limit, self.limit - self.taken),)
+
+
+class Search:
+    """Looks for the number of places of a target, from how its attempts end."""
+
+    __slots__ = ("_places", "state")
+
+    def __init__(self, config: AdaptiveConfig) -> None:
+        self.state = _adaptive.start(config.min, config.max)
+        self._places = Places(self.state.places)
+
+    def line(self, context: BuildContext) -> Line:
+        return Line(self._places, context.clock, name="concurrency", of=whose(context))
+
+    def ended(self, began: float, now: float, *, overload: bool) -> None:
+        """An attempt that began at `began` has its answer, or was refused."""
+        in_use = self._places.taken >= self._places.limit
+        self.state = _adaptive.after(self.state, _adaptive.Ended(began, overload, in_use), now)
+        self._places.limit = self.state.places
+
 
 class Concurrency:
     """Holds a place from before the attempt until its answer is over."""
 
-    __slots__ = ("_line", "_next", "_now", "_waiting")
+    __slots__ = ("_line", "_next", "_now", "_search", "_waiting")
 
     def __init__(self, config: ConcurrencyConfig, next: Handler, context: BuildContext) -> None:
         self._next = next
         self._now = context.clock.now
-        self._line = context.shared.state(
-            "concurrency", context.scope_key, lambda: Line(Places(config.limit), context.clock)
-        )
-        max_wait = None if config.max_wait is msgspec.UNSET else parse_duration(config.max_wait)
-        self._waiting = Waiting("concurrency", self._line, max_wait, context)
+        self._search, make = _maker(config, context)
+        self._line = context.shared.state("concurrency", context.scope_key, make)
+        self._waiting = Waiting("concurrency", longest_wait(config.max_wait), context)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
         now = self._now()
         taken = self._line.take(now)
         if taken is None:
-            taken = await self._waiting.turn(run, now)
+            taken = await self._waiting.turn(self._line, run, now)
+        search = self._search
+        began = now if search is None else self._now()
         try:
             response = await self._next(request, run)
-        except BaseException:
+        except BaseException as error:
+            if search is not None and is_overload(error):
+                search.ended(began, self._now(), overload=True)
             self._line.give(taken)
             raise
+        if search is not None:
+            search.ended(began, self._now(), overload=False)
+            self._line.look()
         response.on_end(lambda outcome: self._line.give(taken))
         return response
+
+
+def _maker(config: ConcurrencyConfig, context: BuildContext) -> tuple[Search | None, Callable[[], Line]]:
+    """What looks for the number of places, and how a line is made that has them."""
+    if isinstance(config.adaptive, AdaptiveConfig):
+        own = config.adaptive
+        search = context.shared.state("concurrency_search", context.scope_key, lambda: Search(own))
+        return search, lambda: search.line(context)
+    limit = config.limit or 1
+    return None, lambda: Line(Places(limit), context.clock, name="concurrency", of=whose(context))
+
+
+def is_overload(error: BaseException) -> bool:
+    """Whether an error says that the target is asked too much."""
+    if not isinstance(error, AttemptFailed):
+        return False
+    return error.kind in {"rate_limited", "timeout"} or error.status in {503, 529}
 
 
 def bound(config: ConcurrencyConfig, inner: Bound, facts: BoundFacts) -> Bound:
@@ -93,9 +156,25 @@ def bound(config: ConcurrencyConfig, inner: Bound, facts: BoundFacts) -> Bound:
     return bound_waiting("concurrency", config.max_wait or None, inner, facts)
 
 
+def refuse(config: ConcurrencyConfig) -> tuple[str, str] | None:
+    """Exactly one of the two numbers."""
+    if (config.limit is msgspec.UNSET) == (config.adaptive is msgspec.UNSET):
+        both = "both limit and adaptive" if config.adaptive is not msgspec.UNSET else "neither limit nor adaptive"
+        return "E074", f"concurrency has {both}; it takes one of the two"
+    return None
+
+
+def check(config: ConcurrencyConfig) -> list[str]:
+    """Sentences about keys that do not fit together."""
+    own = config.adaptive
+    if isinstance(own, AdaptiveConfig) and own.min >= own.max:
+        return [f"adaptive.min {own.min} is not below adaptive.max {own.max}, so the limit never moves; write `limit`"]
+    return []
+
+
 CONCURRENCY = PolicyType(
     name="concurrency",
-    summary="Limits how many attempts are under way at once.",
+    summary="Limits how many attempts are under way at once: a fixed number, or one that is found by trying.",
     rung=Rung.CONCURRENCY,
     scope=Scope.TARGET,
     config=ConcurrencyConfig,
@@ -108,6 +187,9 @@ CONCURRENCY = PolicyType(
     raises=(RateLimitExceeded, DeadlineExceeded),
     examples=(
         Example("Eight at once, the others wait", "concurrency: 8"),
+        Example("As many as the target bears", "concurrency: {adaptive: {min: 2, max: 50}}"),
         Example("A local model that answers one at a time", "concurrency: {limit: 1, max_wait: 10s}"),
     ),
+    refuse=refuse,
+    check=check,
 )

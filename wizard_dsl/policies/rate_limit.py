@@ -8,130 +8,170 @@ LLM tokens are reserved before the attempt, because nobody knows then how long t
 the prompt, and `max_tokens` for the answer (without it the model's largest answer, or `token_estimate`). When the
 answer is over, the reservation becomes what was really used, which may also be more. An attempt that fails or is
 cancelled before any output used nothing.
+
+Providers tell in their answers what is left of their own limits (`x-ratelimit-*`, `anthropic-ratelimit-*`,
+`retry-after`). With `follow_headers` that holds besides the limit written here, until the reset that they announce; it
+never allows more. When the used share of a limit, ours or the provider's, passes `warn_at`, that is told once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
+from wizard_dsl.core.announced import remaining
 from wizard_dsl.core.bound import Bound, BoundFacts
-from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, RateText, Rung, Scope
-from wizard_dsl.core.errors import DeadlineExceeded, RateLimitExceeded
-from wizard_dsl.core.events import LimitRefused, LimitWaited
+from wizard_dsl.core.component import Example, PolicyType, Rung, Scope
+from wizard_dsl.core.errors import AttemptFailed, DeadlineExceeded, RateLimited, RateLimitExceeded
+from wizard_dsl.core.events import LimitRefused, LimitWaited, RateLimitApproaching
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Run
-from wizard_dsl.core.units import parse_duration, parse_rate
-from wizard_dsl.policies._bucket import Bucket
-from wizard_dsl.policies._line import Line, nothing_sent
-from wizard_dsl.policies._queueing import Waiting, bound_waiting
-from wizard_dsl.policies._reservation import Reservation, used
+from wizard_dsl.core.units import parse_rate
+from wizard_dsl.policies._limited import LimitConfig, contradictions, gate_of, longest_wait, reservation_of
+from wizard_dsl.policies._line import Line, Taken, nothing_sent
+from wizard_dsl.policies._nearness import Nearness
+from wizard_dsl.policies._queueing import Waiting, bound_waiting, whose
+from wizard_dsl.policies._reservation import used
 from wizard_dsl.policies._shared_line import SharedBucket, SharedWaiting, state_key
-from wizard_dsl.policies._windows import RequestRate, Windows
+from wizard_dsl.policies._told import Open, Told
 
 
-class RateLimitConfig(PolicyConfig, frozen=True):
+class RateLimitConfig(LimitConfig, frozen=True):
     """The keys of `rate_limit`."""
 
-    rate: Annotated[RequestRate, Meta(description="requests that the bucket gains")] = "10/s"
-    burst: Annotated[int, Meta(ge=1, description="requests that may go at once")] = 20
-    windows: Annotated[
-        list[RateText], Meta(description="sliding windows of requests or LLM tokens, all kept; they replace the bucket")
-    ] = []
     per: Annotated[Literal["target", "endpoint", "chain"], Meta(description="whose requests are counted")] = "target"
-    max_wait: Annotated[
-        Duration | msgspec.UnsetType, Meta(description="longest wait for a turn; 0s never waits; default: the deadline")
-    ] = msgspec.UNSET
-    token_estimate: Annotated[
-        int, Meta(ge=1, description="LLM tokens reserved for an answer that neither max_tokens nor the model limits")
-    ] = 1000
+    follow_headers: Annotated[
+        bool, Meta(description="keep also to what the provider's answers say is left of its own limits")
+    ] = False
 
 
 class RateLimit:
     """Takes a turn, then calls; the line is shared by all nodes of its scope."""
 
-    __slots__ = ("_line", "_next", "_now", "_reserve", "_target", "_waiting")
+    __slots__ = ("_ear", "_line", "_near", "_next", "_now", "_reserve", "_target", "_waiting")
 
     def __init__(self, config: RateLimitConfig, next: Handler, context: BuildContext) -> None:
         self._next = next
         self._now = context.clock.now
         self._target = context.require_target().name
-        self._line = context.shared.state("rate_limit", context.scope_key, lambda: _line(config, context))
-        self._reserve = _reservation(config, context)
-        max_wait = None if config.max_wait is msgspec.UNSET else parse_duration(config.max_wait)
-        if isinstance(self._line, Line):
-            self._waiting = Waiting("rate_limit", self._line, max_wait, context)
+        told = _told(config, context)
+        self._line = context.shared.state("rate_limit", context.scope_key, lambda: _line(told, config, context))
+        self._reserve = reservation_of(config, "rate_limit", context)
+        self._near = Nearness("rate_limit", config.warn_at, context)
+        patience, line = longest_wait(config.max_wait), self._line
+        if isinstance(line, Line):
+            front = None
+            self._waiting = Waiting("rate_limit", patience, context)
         else:
-            self._waiting = SharedWaiting("rate_limit", self._line, max_wait, context)
+            front = None if told is None else _front(told, context)
+            self._waiting = SharedWaiting("rate_limit", line, patience, context, front)
+        self._ear = None if told is None else Ear(told, line, front, self._near, context)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
-        reserve = self._reserve
-        tokens = 0 if reserve is None else reserve.tokens(request)
+        tokens = 0 if self._reserve is None else self._reserve.tokens(request)
         now = self._now()
         taken = self._line.take(now, tokens)
         if taken is None:
-            taken = await self._waiting.turn(run, now, tokens)
+            taken = await self._waiting.turn(self._line, run, now, tokens)
+        self._near.look(self._line, run)
         begun = len(run.transcript.attempts)
         try:
             response = await self._next(request, run)
         except BaseException as error:
-            if nothing_sent(error, run, begun, self._target):
-                self._line.give(taken)
-            elif reserve is not None:
-                self._line.settle(taken, used(request, getattr(error, "partial", None)))
+            self._failed(taken, error, request, run, begun)
             raise
-        if reserve is not None:
-            response.on_end(lambda outcome: self._line.settle(taken, _used(request, outcome)))
+        if self._ear is not None:
+            self._ear.answered(response, taken, run)
+        if tokens or self._ear is not None:
+            response.on_end(lambda outcome: self._over(taken, request, outcome))
         return response
 
+    def _over(self, taken: Taken, request: Request, outcome: Outcome) -> None:
+        self._line.settle(taken, used(request, outcome.completion, whole=outcome.kind == "completed"))
+        if self._ear is not None:
+            self._ear.over(taken)
 
-def _line(config: RateLimitConfig, context: BuildContext) -> Line | SharedBucket:
+    def _failed(self, taken: Taken, error: BaseException, request: Request, run: Run, begun: int) -> None:
+        if self._ear is not None and isinstance(error, AttemptFailed):
+            self._ear.refused(error, taken, run)
+        if nothing_sent(error, run, begun, self._target):
+            self._line.give(taken)
+        elif taken.tokens or self._ear is not None:
+            self._line.settle(taken, used(request, getattr(error, "partial", None)))
+        if self._ear is not None:
+            self._ear.over(taken)
+
+
+class Ear:
+    """Listens to what a provider says of its own limits, in answers and in refusals. `front` is the line of this
+    process before a `line` that is shared."""
+
+    __slots__ = ("_clock", "_front", "_line", "_near", "_told")
+
+    def __init__(
+        self, told: Told, line: Line | SharedBucket, front: Line | None, near: Nearness, context: BuildContext
+    ) -> None:
+        self._told = told
+        self._line = line
+        self._front = front
+        self._near = near
+        self._clock = context.clock
+
+    def answered(self, response: Response, taken: Taken, run: Run) -> None:
+        """The headers of an answer, whole or not."""
+        self._hear(response.headers, taken, run)
+
+    def refused(self, error: AttemptFailed, taken: Taken, run: Run) -> None:
+        """The headers of a failed attempt; a 429 that announces a time leaves no request until then."""
+        self._hear(error.headers, taken, run)
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            self._told.tell("requests", 0, self._clock.now() + error.retry_after, taken)
+
+    def _hear(self, headers: Mapping[str, str], taken: Taken, run: Run) -> None:
+        now = self._clock.now()
+        for each in remaining(headers, self._clock.wall()):
+            if each.counts is not None and each.reset is not None:
+                self._told.tell(each.counts, each.remaining, now + each.reset, taken)
+            if each.used is not None:
+                self._near.heard(self._line, run, each.what, each.used)
+        waiting = self._line if isinstance(self._line, Line) else self._front
+        if waiting is not None:
+            waiting.look()
+
+    def over(self, taken: Taken) -> None:
+        """The call is under way no more; a line of ours knows it by itself."""
+        if self._front is not None:
+            self._front.settle(taken, 0)
+
+
+def _told(config: RateLimitConfig, context: BuildContext) -> Told | None:
+    if not config.follow_headers:
+        return None
+    shared = context.state is not None and not config.windows
+    return context.shared.state("told", context.scope_key, lambda: Told(Open() if shared else gate_of(config, context)))
+
+
+def _line(told: Told | None, config: RateLimitConfig, context: BuildContext) -> Line | SharedBucket:
+    of = whose(context)
     if context.state is not None and not config.windows:
         key = state_key("rate_limit", context.scope_key)
-        return SharedBucket(parse_rate(config.rate).per_second, config.burst, key, context.state, context)
-    if config.windows:
-        return Line(Windows([parse_rate(text) for text in config.windows], context.clock.wall), context.clock)
-    return Line(Bucket(parse_rate(config.rate).per_second, config.burst), context.clock)
+        rate = parse_rate(config.rate).per_second
+        return SharedBucket(rate, config.burst, key, context.state, context, name="rate_limit", of=of)
+    return Line(told or gate_of(config, context), context.clock, name="rate_limit", of=of)
 
 
-def _used(request: Request, outcome: Outcome) -> int:
-    return used(request, outcome.completion, whole=outcome.kind == "completed")
-
-
-def _reservation(config: RateLimitConfig, context: BuildContext) -> Reservation | None:
-    windows = [rate for rate in map(parse_rate, config.windows) if rate.tokens]
-    if not windows:
-        return None
-    target = context.require_target()
-    return Reservation(
-        "rate_limit",
-        windows,
-        config.token_estimate,
-        path=context.path,
-        who=target.name,
-        params=target.params,
-        max_output=target.facts.max_output,
-    )
+def _front(told: Told, context: BuildContext) -> Line:
+    return context.shared.state("told_front", context.scope_key, lambda: Line(told, context.clock))
 
 
 def bound(config: RateLimitConfig, inner: Bound, facts: BoundFacts) -> Bound:
     """Every attempt may wait for max_wait, else up to the deadline."""
     return bound_waiting("rate_limit", config.max_wait or None, inner, facts)
-
-
-def check(config: RateLimitConfig) -> list[str]:
-    """Sentences about keys that do not fit together."""
-    rates = {text: parse_rate(text) for text in config.windows}
-    parts = [text for text, rate in rates.items() if not rate.amount.is_integer()]
-    found = [f"window {text} does not count whole requests or tokens; write a longer period" for text in parts]
-    if config.token_estimate != 1000 and not any(rate.tokens for rate in rates.values()):
-        found.append("token_estimate has no effect without a window that counts tokens")
-    return found
 
 
 RATE_LIMIT = PolicyType(
@@ -145,7 +185,7 @@ RATE_LIMIT = PolicyType(
     scalar="rate",
     provider=True,
     shared_state=True,
-    emits=(LimitWaited, LimitRefused),
+    emits=(LimitWaited, LimitRefused, RateLimitApproaching),
     raises=(RateLimitExceeded, DeadlineExceeded),
     examples=(
         Example("Ten requests a second, twenty at once", "rate_limit: 10/s"),
@@ -154,7 +194,10 @@ RATE_LIMIT = PolicyType(
             "Requests and LLM tokens, as plans usually have both",
             'rate_limit: {windows: ["500/minute", "200000 tokens/minute"], token_estimate: 2000}',
         ),
+        Example(
+            "As much as the provider says is left, too", "rate_limit: {rate: 50/s, burst: 50, follow_headers: true}"
+        ),
         Example("One limit for all models of an endpoint", "rate_limit: {rate: 5/s, burst: 5, per: endpoint}"),
     ),
-    check=check,
+    check=contradictions,
 )

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from wizard_dsl.core.announced import announced, believed, reset_in
 from wizard_dsl.core.errors import ATTEMPT_ERRORS, AttemptFailed, AttemptTimeout
-from wizard_dsl.providers._retry_after import announced, believed, reset_in
 from wizard_dsl.providers._secrets import hide
 
 SHOWN = 300  # characters of a provider's message that users see

@@ -26,6 +26,7 @@ from wizard_dsl.runtime.together import together
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import StreamRule
+    from wizard_dsl.core.figures import LimitFigures
     from wizard_dsl.core.http import PoolFigures
     from wizard_dsl.policies._breaker import Breaker, BreakerFigures
     from wizard_dsl.policies._shelf import CacheStats
@@ -58,19 +59,23 @@ class Pipeline:
         reasoning: bool = False,
         principal: str | None = None,
         repeat: int = 0,
+        wait: bool = True,
         **named: Any,
     ) -> Result:
         """Run once. Inputs by name, or as a mapping where a name is taken by an option.
 
         `deadline` in seconds, or as `"20s"`, tightens the file's. With `on_delta` the answer is streamed into it;
         with `reasoning`, reasoning deltas too. Runs of different `repeat` share no stored answers: samples of one
-        question. Where the file's `stream` section does not hold a run back for its consumer, a callback that can be
-        awaited runs in a task of its own. Raises the run's WizardError, with what was made as `.result`.
+        question. Without `wait` no call waits for one of our own limits: where one has no room, RateLimitExceeded
+        says which, and when it will. Where the file's `stream` section does not hold a run back for its consumer, a
+        callback that can be awaited runs in a task of its own. Raises the run's WizardError, with what was made as
+        `.result`.
         """
         sink = None if on_delta is None else _callback(on_delta)
         between = None if sink is None or self._rule.when_full == "block" else self._between()
+        given = _inputs(inputs, named)
         begin = partial(
-            self._begin, _inputs(inputs, named), deadline, reasoning=reasoning, principal=principal, repeat=repeat
+            self._begin, given, deadline, reasoning=reasoning, principal=principal, repeat=repeat, wait=wait
         )
         if sink is None or between is None:
             execution = begin(sink)
@@ -109,6 +114,16 @@ class Pipeline:
 
     def _between(self) -> Between:
         return between(self._rule, self._runtime.services.clock)
+
+    async def try_run(self, **options: Any) -> Result | None:
+        """As `run` without `wait`, and None where one of our own limits has no room. Options are those of `run`.
+        Other errors are raised; a run of several steps may have made some of them before it gives up."""
+        try:
+            return await self.run(**options, wait=False)
+        except WizardError as error:
+            if error.kind != "local_limit":
+                raise
+            return None
 
     async def _execute(self, execution: Execution) -> None:
         try:
@@ -159,6 +174,7 @@ class Pipeline:
         reasoning: bool,
         principal: str | None,
         repeat: int,
+        wait: bool = True,
     ) -> Execution:
         if repeat < 0:
             raise InputInvalid(f"a repeat index is 0 or more, not {repeat}", where="repeat")
@@ -175,7 +191,14 @@ class Pipeline:
             principal=principal,
             repeat=repeat,
         )
-        run = Run(scope=scope, deadline=now + limit, transcript=Transcript(now), call=Call(), reasoning=reasoning)
+        run = Run(
+            scope=scope,
+            deadline=now + limit,
+            transcript=Transcript(now),
+            call=Call(),
+            reasoning=reasoning,
+            patient=wait,
+        )
         return self._live.execution(inputs, run, sink)
 
     def ladder(self, chain: str) -> str:
@@ -217,6 +240,13 @@ class Pipeline:
 
     def _breakers(self) -> dict[str, Breaker]:
         return breakers(self._live.programs, self._runtime.shared.of("circuit_breaker"))
+
+    def limits(self) -> list[LimitFigures]:
+        """Every limit of ours, now: what is available and who waits. Looking takes nothing."""
+        shared, now = self._runtime.shared, self._runtime.services.clock.now()
+        lines = [line for kind in ("admission", "rate_limit", "concurrency") for line in shared.of(kind).values()]
+        sessions = (line for each in shared.of("admission_sessions").values() for line in each)
+        return [figures for line in (*lines, *sessions) for figures in line.figures(now)]
 
     def pools(self) -> list[PoolFigures]:
         """Connections of each provider, now and in all."""

@@ -203,6 +203,14 @@ PROGRAM_CODES: Final = (
         "inputs: {customer: {type: string}}",
     ),
     Code(
+        "E074", "concurrency with both a limit and adaptive, or with neither",
+        "`limit` is a fixed number of attempts at once, `adaptive` has it found by trying. Exactly one of them is "
+        "needed, after all places – set, chain, target – are put together: to replace one by the other in a chain, "
+        "take it out of the set.",
+        "chains: {default: {targets: [local], policies: {concurrency: {limit: 8, adaptive: {max: 20}}}}}",
+        "chains: {default: {targets: [local], policies: {concurrency: {adaptive: {max: 20}}}}}",
+    ),
+    Code(
         "E076", "a state that leads nowhere",
         "`state` says where breakers, limits and the like live: `memory` (each process has its own), or the URL of a "
         "Redis or Valkey server that all processes share: redis://HOST:PORT/0, rediss:// for TLS, unix:// for a "

@@ -142,6 +142,30 @@ WARNING_CODES: Final = (
         "chains: {default: {targets: [local], on_mid_stream_error: restart}}\nsteps: {answer: {prompt: {user: Hello}}}",
     ),
     Code(
+        "W140", "a breaker that can never open",
+        "The limit lets fewer attempts through in the window of the breaker than it has to see before it opens. "
+        "A dead target is then called as long as it is dead.",
+        "policies: {default: {rate_limit: {rate: 5/minute, burst: 1},\n"
+        "  circuit_breaker: {failure_threshold: off, failure_ratio: 50%, minimum_calls: 20}}}",
+        "policies: {default: {rate_limit: {rate: 5/minute, burst: 1}, circuit_breaker: {failure_threshold: 3}}}",
+    ),
+    Code(
+        "W141", "no max_tokens under a limit of LLM tokens",
+        "Nobody knows before a call how long its answer will be, so that a limit of tokens has to reserve the longest "
+        "that `max_tokens` allows. Without it that is the longest answer of the model, or `token_estimate`: calls wait "
+        "that could go, or more is used than was reserved.",
+        'policies: {default: {rate_limit: {windows: ["100000 tokens/minute"]}}}\nsteps: {a: {prompt: {user: Hello}}}',
+        'policies: {default: {rate_limit: {windows: ["100000 tokens/minute"]}}}\n'
+        "steps: {a: {prompt: {user: Hello}, params: {max_tokens: 500}}}",
+    ),
+    Code(
+        "W142", "a limit that never applies",
+        "Another limit, which the same calls meet, is as strict, or the deadline comes first, or windows replace the "
+        "bucket: the setting is right by itself and has no effect. Both places are named.",
+        "policies: {default: {admission: {global: {rate: 5/s, burst: 5}, session: {rate: 10/s, burst: 10}}}}",
+        "policies: {default: {admission: {global: {rate: 50/s, burst: 50}, session: {rate: 1/s, burst: 5}}}}",
+    ),
+    Code(
         "W150", "a cache where answers are meant to differ",
         "With a temperature above 0 the same question has many answers, and the cache gives one of them again and "
         "again until its time is over. Set the temperature to 0, or turn the cache off for that chain.",

@@ -105,7 +105,11 @@ class _Stack:
             self.layers.append(Layer(name, source.data, source))
 
     def set(self, flags: Sequence[str]) -> None:
-        keys = {each.name: each.config.__struct_fields__ for each in self.registry.all_policies()} if self.env else {}
+        keys = (
+            {each.name: each.config.__struct_encode_fields__ for each in self.registry.all_policies()}
+            if self.env
+            else {}
+        )
         from_env, found = env_settings(self.env or {}, keys, OTHER_VARIABLES)
         from_flags, more = flag_settings(flags)
         self.settings = [*from_env, *from_flags]

@@ -42,11 +42,11 @@ class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One exchange.
 
-    `reply` is the answer: text, or a value that is sent as JSON. `status` from 300 fails with `headers`, `body` and
-    `retry_after`; `body` with status 200 is an error inside an answer. `refuse` fails to connect. `delay` passes
-    before the status, `first_chunk` before the first piece of the answer, `chunk_every` between two (a piece is a
-    word). `cut_after` and `stall_after` pieces the connection breaks, or nothing more comes. `times` is how often
-    the item is used.
+    `reply` is the answer: text, or a value that is sent as JSON; `headers` come with it. `status` from 300 fails with
+    `headers`, `body` and `retry_after`; `body` with status 200 is an error inside an answer. `refuse` fails to connect.
+    `delay` passes before the status, `first_chunk` before the first piece of the answer, `chunk_every` between two (a
+    piece is a word). `cut_after` and `stall_after` pieces the connection breaks, or nothing more comes. `times` is how
+    often the item is used.
     """
 
     reply: Any = ""
@@ -134,10 +134,15 @@ class Scripted:
         self._refuse(item)
         source = _Words(item, request, self._clock)
         if run.commit == "content":
-            return await Response.open(source, run.commit, clock=self._clock, reasoning=run.reasoning, idle=run.idle)
-        while await source.read_batch():
-            pass
-        return Response.complete(source.completion())
+            response = await Response.open(
+                source, run.commit, clock=self._clock, reasoning=run.reasoning, idle=run.idle
+            )
+        else:
+            while await source.read_batch():
+                pass
+            response = Response.complete(source.completion())
+        response.headers = {name.lower(): value for name, value in item.headers.items()}
+        return response
 
     def _refuse(self, item: Item) -> None:
         wall = self._clock.wall()

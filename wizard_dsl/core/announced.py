@@ -1,7 +1,7 @@
-"""How long a provider asks to wait, out of the many ways to say it.
+"""What a provider announces in headers: how long to wait, and what is left of its limits.
 
-Milliseconds come first, then `retry-after`, then the reset of the dimension that is exhausted. What is not a
-number, not positive, above an hour or in the past is not believed.
+There are many ways to say the first: milliseconds come first, then `retry-after`, then the reset of the dimension that
+is exhausted. What is not a number, not positive, above an hour or in the past is not believed.
 """
 
 from __future__ import annotations
@@ -10,12 +10,22 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Literal
+
+import msgspec
+
+#: What a limit counts: calls, or LLM tokens.
+Counted = Literal["requests", "tokens"]
 
 #: Longer announcements are not believed, in seconds.
 LIMIT = 3600.0
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _GO_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
 _GO_UNIT = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LIMIT_HEADER = re.compile(
+    r"(?:x-)?ratelimit-(?P<key>limit|remaining|reset)(?:-(?P<what>.+))?"
+    r"|anthropic-ratelimit-(?P<what2>.+)-(?P<key2>limit|remaining|reset)"
+)
 _REMAINING = re.compile(r"(.*ratelimit)-remaining(.*)|(anthropic-ratelimit-.*)-remaining()")
 
 
@@ -35,6 +45,51 @@ def announced(headers: Mapping[str, str], wall: float, *, limits: bool) -> float
         if found is not None:
             return found
     return _exhausted(headers, now) if limits else None
+
+
+class Remaining(msgspec.Struct, frozen=True):
+    """What is left of a provider's limit, `what` by its own name (`requests`, `input-tokens`, …): so many of `limit`,
+    where that is told, until it resets in `reset` seconds. `counts` is None for what is neither all requests nor all
+    tokens."""
+
+    what: str
+    counts: Counted | None
+    remaining: int
+    limit: int | None
+    reset: float | None
+
+    @property
+    def used(self) -> float | None:
+        """The used share; None where it is not known."""
+        return None if not self.limit else max(0.0, 1 - self.remaining / self.limit)
+
+
+def remaining(headers: Mapping[str, str], wall: float) -> list[Remaining]:
+    """Every limit of which the headers say what remains. A reset that is not believed is None."""
+    told: dict[str, dict[str, str]] = {}
+    for name, value in headers.items():
+        match = _LIMIT_HEADER.fullmatch(name)
+        if match is not None:
+            what = match["what"] or match["what2"] or "requests"
+            told.setdefault(what, {})[match["key"] or match["key2"]] = value.strip()
+    now = _date(headers.get("date", "")) or wall
+    return [
+        Remaining(
+            what,
+            _counts(what),
+            int(float(each["remaining"])),
+            int(float(each["limit"])) if _NUMBER.fullmatch(each.get("limit", "")) else None,
+            believed(reset_in(each.get("reset", ""), now)),
+        )
+        for what, each in told.items()
+        if _NUMBER.fullmatch(each.get("remaining", ""))
+    ]
+
+
+def _counts(what: str) -> Counted | None:
+    """`tokens`, also per span of time (`tokens-minute`); input and output tokens alone are another thing."""
+    first = what.partition("-")[0]
+    return "requests" if first == "requests" else "tokens" if first == "tokens" else None
 
 
 def _seconds(text: str, scale: float, now: float) -> float | None:

@@ -1,0 +1,132 @@
+"""Rules about limits: what each finds, with both lines, and when it stays silent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.lint.rules import lint
+from wizard_dsl.registry import Registry
+
+STEP = 'steps: {one: {prompt: {user: "Hi"}, params: {max_tokens: 5}}}\n'
+
+
+def found(folder: Path, *lines: str, providers: str = "a: {type: mock, model: m}", steps: str = STEP) -> list[str]:
+    """`code line → related line` of each warning. The chain's policies begin in line 4, one a line."""
+    text = f"version: 1\nproviders: {{{providers}}}\nchains: {{default: {{targets: [a], policies: {{use: none,\n"
+    text += ",\n".join(lines) + "}}}\n" + steps
+    file = folder / "p.yaml"
+    file.write_text(text)
+    made = compile_file(file, Registry(plugins=False), Sources(env={}))
+    assert made.program is not None, made.diagnostics
+    return [f"{each.code} {each.line}" + "".join(f" → {other.line}" for other in each.related) for each in lint(made)]
+
+
+SLOW = "rate_limit: {rate: 5/minute, burst: 1}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "warnings"),
+    [
+        ([SLOW, "circuit_breaker: {failure_threshold: 7}"], ["W140 5 → 4"]),
+        ([SLOW, "circuit_breaker: {failure_threshold: 6}"], []),
+        ([SLOW, "circuit_breaker: {failure_threshold: 7, window: 10m}"], []),
+        ([SLOW, "circuit_breaker: {failure_threshold: off, failure_ratio: 50%}"], ["W140 4"]),
+        ([SLOW, "circuit_breaker: {failure_threshold: off, failure_ratio: 50%, minimum_calls: 8}"], ["W140 5 → 4"]),
+        ([SLOW, "circuit_breaker: {failure_ratio: 50%, minimum_calls: 80}"], []),
+        ([SLOW, "circuit_breaker: {failure_threshold: off, slow_after: 5s, minimum_calls: 80}"], ["W140 5 → 4"]),
+        (['rate_limit: {windows: ["2/minute"]}', "circuit_breaker: {failure_threshold: 5}"], ["W140 5 → 4"]),
+        (['rate_limit: {windows: ["9000 tokens/minute"]}', "circuit_breaker: {failure_threshold: 50}"], []),
+        (["rate_limit: {rate: 1/minute, burst: 1}", "circuit_breaker: {}"], ["W140 4"]),
+        (["rate_limit: {rate: 1/minute, burst: 1, per: chain}", "circuit_breaker: {failure_threshold: 50}"], []),
+        (["circuit_breaker: {failure_threshold: 5000}"], []),
+    ],
+)
+def test_w140_a_breaker_that_the_limit_keeps_from_ever_opening(
+    lines: list[str], warnings: list[str], tmp_path: Path
+) -> None:
+    assert found(tmp_path, *lines) == warnings
+
+
+def test_w140_knows_what_goes_through_the_limit_of_a_provider(tmp_path: Path) -> None:
+    slow = "a: {type: mock, model: m, policies: {rate_limit: {rate: 5/minute, burst: 1}}}"
+    assert found(tmp_path, "circuit_breaker: {failure_threshold: 7}", providers=slow) == ["W140 4 → 2"]
+    breaker = "a: {type: mock, model: m, policies: {circuit_breaker: {failure_threshold: 7}}}"
+    assert found(tmp_path, SLOW, providers=breaker) == []
+
+
+TOKENS = 'rate_limit: {windows: ["9000 tokens/minute"]}'
+BARE = "steps: {one: {prompt: {user: Hi}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "steps", "warnings"),
+    [
+        (TOKENS, BARE, ["W141 5 → 4"]),
+        (TOKENS, STEP, []),
+        (TOKENS, "steps: {one: {prompt: {user: Hi, params: {max_tokens: 5}}}}\n", []),
+        (TOKENS, "steps: {one: {type: render, template: Hi}, two: {prompt: {user: Hi}}}\n", ["W141 5 → 4"]),
+        ('rate_limit: {windows: ["60/minute"]}', BARE, []),
+        ('admission: {session: {windows: ["9000 tokens/minute"]}}', BARE, ["W141 5 → 4"]),
+        ('admission: {session: {windows: ["60/minute"]}}', BARE, []),
+        (f"concurrency: 4, {TOKENS}", BARE, ["W141 5 → 4"]),
+    ],
+)
+def test_w141_no_max_tokens_under_a_limit_of_llm_tokens(
+    line: str, steps: str, warnings: list[str], tmp_path: Path
+) -> None:
+    assert found(tmp_path, line, steps=steps) == warnings
+
+
+@pytest.mark.parametrize(
+    ("lines", "warnings"),
+    [
+        (["admission: {global: {rate: 5/s},", " session: {rate: 5/s}}"], ["W142 5 → 4"]),
+        (["admission: {global: {rate: 5/s},", " session: {rate: 4/s}}"], []),
+        (["admission: {global: {rate: 5/s, burst: 20},", " pipeline: {rate: 9/s, burst: 9}}"], []),
+        (
+            ['admission: {global: {windows: ["60/minute"]},', ' session: {windows: ["90/minute", "5000/day"]}}'],
+            [],
+        ),
+        (['admission: {global: {windows: ["60/minute"]},', ' session: {windows: ["90/minute"]}}'], ["W142 5 → 4"]),
+        (["deadline: 20s,", "rate_limit: {max_wait: 30s}"], ["W142 5 → 4"]),
+        (["deadline: 20s,", "rate_limit: {max_wait: 20s}"], []),
+        (["concurrency: {limit: 4, max_wait: 11m}"], ["W142 4"]),
+        (["deadline: 20s,", "admission: {pipeline: {max_wait: 30s}}"], ["W142 5 → 4"]),
+        (["rate_limit: {burst: 5,", ' windows: ["60/minute"]}'], ["W142 4 → 5"]),
+        (['rate_limit: {windows: ["60/minute", "9000/hour"]}'], ["W113 4"]),
+        (['rate_limit: {windows: ["60/minute", "100/s"]}'], ["W113 4"]),
+        (['rate_limit: {windows: ["60/minute", "3000/hour", "9000 tokens/hour"]}'], []),
+    ],
+)
+def test_w142_limits_and_keys_without_effect(lines: list[str], warnings: list[str], tmp_path: Path) -> None:
+    assert found(tmp_path, "\n".join(lines)) == warnings
+
+
+@pytest.mark.parametrize(
+    ("own", "outer", "warnings"),
+    [
+        ("rate_limit: {rate: 20/s, burst: 30}", "rate_limit: {rate: 10/s, burst: 20}", ["W142 4 → 2"]),
+        ("rate_limit: {rate: 20/s, burst: 10}", "rate_limit: {rate: 10/s, burst: 20}", []),
+        ("concurrency: 8", "concurrency: 8", ["W142 4 → 2"]),
+        ("concurrency: {adaptive: {max: 100}}", "concurrency: 8", []),
+        ("concurrency: 4", "concurrency: 8", []),
+        ("concurrency: 4", "rate_limit: 1/s", []),
+        ('rate_limit: {windows: ["90/minute"]}', "rate_limit: 1/s", []),
+    ],
+)
+def test_w142_a_target_whose_provider_is_as_strict(own: str, outer: str, warnings: list[str], tmp_path: Path) -> None:
+    assert found(tmp_path, own, providers=f"a: {{type: mock, model: m, policies: {{{outer}}}}}") == warnings
+
+
+def test_what_a_set_says_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "version: 1\nproviders: {a: {type: mock, model: m}}\npolicies: {slow: {rate_limit: {max_wait: 1h}}}\n"
+        "chains: {default: {targets: [a], policies: {use: slow}}, other: {targets: [a], policies: {use: slow}}}\n"
+        "steps: {one: {prompt: {user: Hi}}, two: {prompt: {user: Hi}, chain: other}}\n"
+    )
+    made = compile_file(file, Registry(plugins=False), Sources(env={}))
+    assert [f"{each.code} {each.line}" for each in lint(made)] == ["W142 3"]
