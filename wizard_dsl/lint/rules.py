@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.lint import cache, limits, load, order, params, settings, streams, time, usage
+from wizard_dsl.lint import cache, limits, load, order, params, repeats, settings, streams, time, usage
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
 
@@ -32,6 +32,10 @@ RULES: Final[tuple[Rule, ...]] = (
     load.w133_hedge_without_limit,
     streams.w134_dropped_output,
     streams.w135_stream_setting_without_effect,
+    repeats.w154_breaker_never_acts,
+    repeats.w155_predicate_of_retry,
+    repeats.w156_wait_above_deadline,
+    repeats.w159_ladder_longer_than_deadline,
 )
 
 

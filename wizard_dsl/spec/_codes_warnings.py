@@ -186,4 +186,32 @@ WARNING_CODES: Final = (
         "policies: {default: {cache: {ttl: 1h, scope: session}}}",
         "policies: {default: {cache: {ttl: 1h, scope: principal}}}",
     ),
+    Code(
+        "W154", "a setting of the breaker that never acts",
+        "Slow attempts are those that a hedge overtook, and those whose first content came later than `slow_after`. "
+        "Where there is neither, `slow_ratio` decides about nothing, and `minimum_calls` does not without a ratio.",
+        "policies: {default: {circuit_breaker: {slow_ratio: 50%}}}",
+        "policies: {default: {circuit_breaker: {slow_ratio: 50%, slow_after: 20s}}}",
+    ),
+    Code(
+        "W155", "a predicate of retry that decides nothing",
+        "`retry.when` is the same for every error and every attempt, or never true for what `retry_on` asks to repeat. "
+        "It picks among what may be repeated; it does not add to it.",
+        "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind == 'server'}}}",
+        "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind != 'connect'}}}",
+    ),
+    Code(
+        "W156", "a wait that is longer than the deadline",
+        "A provider that asks to wait is waited for only if the wait fits the deadline. A limit above the deadline "
+        "never acts.",
+        "policies: {default: {deadline: 30s}}\nchains: {default: {targets: [local], on_rate_limit: {wait_up_to: 60s}}}",
+        "policies: {default: {deadline: 90s}}\nchains: {default: {targets: [local], on_rate_limit: {wait_up_to: 60s}}}",
+    ),
+    Code(
+        "W159", "attempts and delays that are longer than the deadline",
+        "The attempts that `retry` sets, each with its wait for a first chunk where that is set too, and the delays "
+        "between them take longer than the deadline of the call: the last ones, and the fallback targets, never begin.",
+        "policies: {default: {deadline: 30s, retry: {max_attempts: 5, base: 10s}}}",
+        "policies: {default: {deadline: 30s, retry: {max_attempts: 3, base: 1s}}}",
+    ),
 )  # fmt: skip

@@ -1,0 +1,148 @@
+"""W154, W155, W156 and W159: what never acts, and what does not fit the deadline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.lint.rules import lint
+from wizard_dsl.registry import Registry
+from wizard_dsl.spec.diagnostics import Diagnostic
+
+MINE = {"W154", "W155", "W156", "W159"}
+FILE = """\
+version: 1
+providers: {m: {type: mock}}
+chains:
+  default:
+    targets: [m/a, m/b]
+    {chain}
+policies:
+  default:
+    deadline: 30s
+    {policies}
+steps: {answer: {prompt: {user: hi}}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(policies: str = "", chain: str = "") -> list[Diagnostic]:
+    Path("a.yaml").write_text(FILE.replace("{policies}", policies).replace("{chain}", chain))
+    made = compile_file("a.yaml", Registry(plugins=False), Sources(env={}))
+    assert made.program is not None, made.diagnostics
+    return [each for each in lint(made) if each.code in MINE]
+
+
+def codes(policies: str = "", chain: str = "") -> list[str]:
+    return [f"{each.line} {each.code}" for each in found(policies, chain)]
+
+
+def test_nothing_is_said_about_what_the_file_does_not_set(project: Path) -> None:
+    assert codes("timeout: 20s") == []
+
+
+@pytest.mark.parametrize(
+    ("breaker", "warnings"),
+    [
+        ("{slow_ratio: 50%}", ["10 W154"]),
+        ("{slow_ratio: 50%, slow_after: off}", ["10 W154"]),
+        ("{slow_ratio: 50%, slow_after: 5s}", []),
+        ("{minimum_calls: 5}", ["10 W154"]),
+        ("{minimum_calls: 5, failure_ratio: 50%}", []),
+        ("{minimum_calls: 5, slow_after: 5s}", []),
+        ("{failure_threshold: 3}", []),
+    ],
+)
+def test_a_ratio_of_what_cannot_be_slow_is_pointed_out(project: Path, breaker: str, warnings: list[str]) -> None:
+    assert codes(f"circuit_breaker: {breaker}") == warnings
+
+
+def test_a_slow_ratio_acts_behind_hedges(project: Path) -> None:
+    assert codes("circuit_breaker: {slow_ratio: 50%}", "strategy: {type: hedged, after: 1s}") == []
+
+
+def test_it_names_the_line_of_the_other_culprit(project: Path) -> None:
+    (each,) = found("circuit_breaker: {slow_ratio: 50%}", "strategy: sequential")
+    assert [(other.line, other.message) for other in each.related] == [(6, "the chain that it serves is not hedged")]
+
+
+def test_a_providers_own_breaker_is_looked_at(project: Path) -> None:
+    Path("a.yaml").write_text(
+        "version: 1\nproviders:\n  m:\n    type: mock\n    policies:\n      circuit_breaker: {slow_ratio: 50%}\n"
+        "chains: {default: {targets: [m/a]}}\nsteps: {answer: {prompt: {user: hi}}}\n"
+    )
+    made = compile_file("a.yaml", Registry(plugins=False), Sources(env={}))
+    assert [(each.line, each.code) for each in lint(made)] == [(6, "W154")]
+
+
+@pytest.mark.parametrize(
+    ("retry", "words"),
+    [
+        ("when: 'true'", "always true"),
+        ("when: 'false'", "never true"),
+        ("when: attempt < 99", "always true"),
+        ("when: attempt > 9", "never true"),
+        ("when: error.kind == 'auth'", "never true"),
+        ("retry_on: {auth: true}, when: error.kind == 'server'", "never true for auth"),
+        ("retry_on: {'404': true}, when: error.status == 503", "never true for 404"),
+        ("retry_on: {auth: true}, when: error.kind == 'auth'", None),
+        ("retry_on: {auth: true}, when: error.status == 503", None),
+        ("when: error.status == 503", None),
+        ("when: error.status >= 500", None),
+        ("when: attempt < 2", None),
+        ("when: \"'later' in error.message\"", None),
+        ("when: error.kind.no.such == 1", None),
+    ],
+)
+def test_a_predicate_that_decides_nothing_is_pointed_out(project: Path, retry: str, words: str | None) -> None:
+    warnings = found(f"retry: {{{retry}}}")
+    assert [each.code for each in warnings] == ([] if words is None else ["W155"])
+    assert words is None or words in warnings[0].message
+
+
+def test_the_line_of_retry_on_is_named(project: Path) -> None:
+    (each,) = found("retry:\n      retry_on: {auth: true}\n      when: error.kind == 'server'")
+    assert each.line == 12 and [other.line for other in each.related] == [11]
+
+
+@pytest.mark.parametrize(
+    ("rule", "warnings"),
+    [
+        ("{wait_up_to: 31s}", ["6 W156"]),
+        ("{wait_up_to: 30s}", []),
+        ("{max_retry_after: 60s}", ["6 W156"]),
+        ("{then: fail}", []),
+        ("45s", ["6 W156"]),
+    ],
+)
+def test_a_wait_above_the_deadline_is_pointed_out(project: Path, rule: str, warnings: list[str]) -> None:
+    made = found(chain=f"on_rate_limit: {rule}")
+    assert [f"{each.line} {each.code}" for each in made] == warnings
+    assert all([other.line for other in each.related] == [9] for each in made)
+
+
+@pytest.mark.parametrize(
+    ("policies", "warnings"),
+    [
+        ("retry: {max_attempts: 5, base: 2s}", ["10 W159"]),  # 2 + 4 + 8 + 16 s, twice
+        ("retry: {max_attempts: 3, base: 5s}", []),  # 5 + 10 s, twice: just fits
+        ("retry: {base: 5001ms}", ["10 W159"]),
+        ("retry: 2\n    timeout: {first_chunk: 5s}", []),
+        ("retry: 3\n    timeout: {first_chunk: 5s}", ["10 W159"]),
+        ("timeout: {first_chunk: 29s}", []),  # the number of attempts is not the file's
+        ("retry: {max_attempts: 5, base: 2s, backoff: {server: linear}}", ["10 W159"]),  # 2 + 4 + 6 + 8 s, twice
+        ("retry: {max_attempts: 5, base: 2s, backoff: {server: immediate}}", ["10 W159"]),
+        ("retry: {max_attempts: 5, base: 2s, backoff: {server: none}}", []),
+    ],
+)
+def test_a_ladder_longer_than_the_deadline_is_pointed_out(project: Path, policies: str, warnings: list[str]) -> None:
+    made = found(policies)
+    assert [f"{each.line} {each.code}" for each in made] == warnings
+    assert all([other.line for other in each.related] == [9] for each in made)

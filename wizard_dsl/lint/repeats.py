@@ -1,0 +1,226 @@
+"""Repeats and breakers: settings that can never act, and ladders that do not fit the deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
+from wizard_dsl.core import units
+from wizard_dsl.core.component import seconds
+from wizard_dsl.core.errors import TABLE, StepFailed
+from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.time import Limit, deadline_of
+from wizard_dsl.policies._backoff import MODES, plain
+from wizard_dsl.policies.retry import backoff
+from wizard_dsl.prompts.analysis import Use
+from wizard_dsl.prompts.expression import compile_expression
+from wizard_dsl.prompts.template import bind
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+from wizard_dsl.spec.document import ChainEntry
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """One policy before one target of a chain."""
+
+    subject: Subject
+    entry: ChainEntry
+    chain: ChainPlan
+    target: TargetPlan
+    plan: PolicyPlan
+
+    @property
+    def config(self) -> Any:
+        return self.plan.config
+
+    def at(self, key: str) -> DocPath | None:
+        """Where the file sets `key` of it; None where that is built in."""
+        if self.plan.origin[:1] == ("providers",):
+            path: DocPath = (*self.plan.origin, key)
+            return path if self.subject.written(path) else None
+        return self.subject.setting(self.entry, self.target.index, self.plan.type.name, key)
+
+
+def _places(subject: Subject, kind: str) -> Iterator[_Place]:
+    for name, chain in subject.program.chains.items():
+        entry = subject.document.chains[name]
+        for target in chain.targets:
+            for plan in (each for each in target.ladder if each.type.name == kind):
+                yield _Place(subject, entry, chain, target, plan)
+
+
+def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
+    """W154: a ratio of slow attempts is set where nothing can be slow, in none of the chains that share the setting; or
+    minimum_calls, and no ratio can open it."""
+    able: set[DocPath] = set()
+    idle: dict[DocPath, tuple[str, _Place]] = {}
+    for place in _places(subject, "circuit_breaker"):
+        slow = place.config.slow_after != "off" or place.chain.strategy.name == "hedged"
+        for key, acts in (("slow_ratio", slow), ("minimum_calls", slow or place.config.failure_ratio != "off")):
+            at = place.at(key)
+            if at is not None and acts:
+                able.add(at)
+            elif at is not None:
+                idle.setdefault(at, (key, place))
+    for at, (key, place) in idle.items():
+        if at not in able:
+            yield _never_slow(subject, at, key, place)
+
+
+def _never_slow(subject: Subject, at: DocPath, key: str, place: _Place) -> Diagnostic:
+    what = "nothing is ever slow" if key == "slow_ratio" else "no ratio can open the breaker"
+    message = f"{key} of circuit_breaker never acts: {what} without slow_after or a hedged strategy"
+    chain: DocPath = ("chains", place.entry.name)
+    strategy: DocPath = (*chain, "strategy")
+    off = place.at("slow_after")
+    if off is not None:
+        other = (off, "slow_after is off")
+    else:
+        other = (strategy if subject.written(strategy) else chain, "the chain that it serves is not hedged")
+    hint = "set slow_after" if key == "slow_ratio" else "set failure_ratio, or slow_after"
+    return subject.warn("W154", message, at, suggestion=hint, related=[other])
+
+
+# -- retry.when -------------------------------------------------------------------------------------
+
+
+def w155_predicate_of_retry(subject: Subject) -> Iterator[Diagnostic]:
+    """W155: `retry.when` is always true or never, or excludes what `retry_on` asks to repeat."""
+    seen: set[DocPath] = set()
+    for place in _places(subject, "retry"):
+        at = place.at("when")
+        if at is None or at in seen or place.config.when is None:
+            continue
+        seen.add(at)
+        try:
+            yield from _judged(subject, place, at)
+        except StepFailed:
+            continue  # fails with some values: that is told at run time
+
+
+def _judged(subject: Subject, place: _Place, at: DocPath) -> Iterator[Diagnostic]:
+    made = compile_expression(place.config.when)
+    if isinstance(made, list):
+        return
+    looks_at = {_field(use) for use in made.uses}
+    asked = {key for key, yes in place.config.retry_on.items() if yes}
+    kinds = sorted(
+        {kind for kind, row in TABLE.items() if row.retry == "yes"} | {"rate_limited"} | asked & TABLE.keys()
+    )
+
+    def says(kind: str, status: int | None) -> set[bool]:
+        error = {"kind": kind, "status": status, "message": "", "retry_after": None}
+        numbers = range(1, max(2, place.config.max_attempts))
+        return {bool(made.evaluate(bind({"error": error, "attempt": number}))) for number in numbers}
+
+    if looks_at <= {"kind", "attempt"}:
+        answers = set().union(*(says(kind, None) for kind in kinds))
+        if len(answers) == 1:
+            hint = "leave it out" if True in answers else "write `retry: off`, or max_attempts: 1"
+            which = "always true" if True in answers else "never true: nothing is repeated"
+            yield subject.warn("W155", f"retry.when is {which}", at, suggestion=hint)
+            return
+    for key in _excluded(asked, looks_at, kinds, says):
+        on = place.at("retry_on")
+        yield subject.warn(
+            "W155",
+            f"retry.when is never true for {key}, which retry_on asks to repeat",
+            at,
+            suggestion=f"drop {key} from retry_on, or let `when` admit it",
+            related=[((*on, key), "asked for here")] if on is not None else [],
+        )
+
+
+def _field(use: Use) -> str:
+    """What a use looks at: `attempt`, or a field of `error`."""
+    if use.name == "error":
+        return str(use.path[0]) if use.path else "all"
+    return use.name
+
+
+def _excluded(
+    asked: set[str], looks_at: set[str], kinds: Sequence[str], says: Callable[[str, int | None], set[bool]]
+) -> Iterator[str]:
+    for key in sorted(asked):
+        if key.isdigit() and looks_at <= {"kind", "status", "attempt"}:
+            answers = set().union(*(says(kind, int(key)) for kind in kinds))
+        elif not key.isdigit() and looks_at <= {"kind", "attempt"}:
+            answers = says(key, None)
+        else:
+            continue
+        if True not in answers:
+            yield key
+
+
+# -- the deadline -----------------------------------------------------------------------------------
+
+
+def w156_wait_above_deadline(subject: Subject) -> Iterator[Diagnostic]:
+    """W156: a wait after a 429 that the file allows is longer than the deadline, so that it never fits."""
+    for name, plan in subject.program.chains.items():
+        entry = subject.document.chains[name]
+        deadline = deadline_of(subject, plan, entry)
+        for key in ("wait_up_to", "max_retry_after"):
+            at: DocPath = ("chains", name, "on_rate_limit", key)
+            text = getattr(entry.rate_limit, key)
+            if subject.written(at) and units.parse_duration(text) > deadline.seconds:
+                yield _unfit(subject, key, text, at, deadline)
+
+
+def _unfit(subject: Subject, key: str, text: str, at: DocPath, deadline: Limit) -> Diagnostic:
+    message = f"on_rate_limit.{key} {text} is above the {deadline.words('deadline')}: it is never waited for"
+    related = [] if deadline.at is None else [(deadline.at, "the deadline")]
+    return subject.warn("W156", message, at, suggestion=f"lower {key}, or raise the deadline", related=related)
+
+
+def w159_ladder_longer_than_deadline(subject: Subject) -> Iterator[Diagnostic]:
+    """W159: the attempts and delays that the file sets for a chain take longer, at worst, than the deadline."""
+    for name, plan in subject.program.chains.items():
+        entry = subject.document.chains[name]
+        deadline = deadline_of(subject, plan, entry)
+        spent = [each for each in map(_spent, _places(subject, "retry")) if each.chain == name]
+        longest = max(spent, key=lambda each: each.seconds, default=None)
+        total = sum(each.seconds for each in spent)
+        if longest is not None and longest.at is not None and total > deadline.seconds:
+            yield _too_long(subject, longest, longest.at, total, deadline)
+
+
+class _Spent(msgspec.Struct, frozen=True):
+    """What the file lets one target take at worst, and the setting that it is made of."""
+
+    chain: str
+    seconds: float
+    at: DocPath | None
+    words: str
+
+
+def _spent(place: _Place) -> _Spent:
+    """Nothing where the file says nothing of retry; else the delays, and the waits for a first chunk that it sets."""
+    set_here = [at for at in map(place.at, ("max_attempts", "max_delay", "base", "multiplier", "backoff")) if at]
+    if not set_here:
+        return _Spent(place.entry.name, 0.0, None, "")
+    times = place.config.max_attempts
+    mode = {**MODES, **place.config.backoff}.get("server", "exponential")
+    pause = sum(plain(backoff(place.config), mode, k) for k in range(1, times))
+    wait = _first_chunk(place)
+    words = f"{times} × {units.show_duration(wait)}, and {units.show_duration(pause)} of delays"
+    return _Spent(place.entry.name, times * wait + pause, set_here[0], words)
+
+
+def _first_chunk(place: _Place) -> float:
+    """The seconds that the file gives an attempt for its first content; 0 where it says nothing."""
+    if place.subject.setting(place.entry, place.target.index, "timeout", "first_chunk") is None:
+        return 0.0
+    limits = [plan.config for plan in place.target.ladder if plan.type.name == "timeout"]
+    return max((seconds(getattr(each, "first_chunk", "off")) or 0.0 for each in limits), default=0.0)
+
+
+def _too_long(subject: Subject, longest: _Spent, at: DocPath, total: float, deadline: Limit) -> Diagnostic:
+    message = (
+        f"the attempts of chain '{longest.chain}' may take {units.show_duration(total)} ({longest.words}, for one "
+        f"target), longer than the {deadline.words('deadline')}: the last ones never begin"
+    )
+    related = [] if deadline.at is None else [(deadline.at, "the deadline")]
+    return subject.warn("W159", message, at, suggestion="lower it, or raise the deadline", related=related)
