@@ -122,7 +122,9 @@ def test_max_wait_zero_never_waits() -> None:
             first = asyncio.ensure_future(chain.answer())
             await asyncio.sleep(0.1)
             before = chain.clock.now()
-            assert isinstance(await failure(chain), RateLimitExceeded)
+            error = await failure(chain)
+            assert isinstance(error, RateLimitExceeded) and error.limit == type.name
+            assert error.retry_after == (pytest.approx(0.9) if type is RATE_LIMIT else None)
             assert chain.clock.now() == before
             await first
 

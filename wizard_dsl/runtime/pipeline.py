@@ -17,6 +17,7 @@ from wizard_dsl.core.messages import Delta
 from wizard_dsl.core.result import Result
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
 from wizard_dsl.core.step import Sink
+from wizard_dsl.runtime import own_limits
 from wizard_dsl.runtime.breakers import breakers
 from wizard_dsl.runtime.caches import Caches
 from wizard_dsl.runtime.channel import Between, Channel, between, says_something
@@ -243,10 +244,7 @@ class Pipeline:
 
     def limits(self) -> list[LimitFigures]:
         """Every limit of ours, now: what is available and who waits. Looking takes nothing."""
-        shared, now = self._runtime.shared, self._runtime.services.clock.now()
-        lines = [line for kind in ("admission", "rate_limit", "concurrency") for line in shared.of(kind).values()]
-        sessions = (line for each in shared.of("admission_sessions").values() for line in each)
-        return [figures for line in (*lines, *sessions) for figures in line.figures(now)]
+        return own_limits.figures(self._runtime.shared, self._runtime.services.clock.now())
 
     def pools(self) -> list[PoolFigures]:
         """Connections of each provider, now and in all."""
