@@ -69,7 +69,7 @@ _POLICIES: Final = (
     "timeout",
 )
 #: What the compiler adds by itself: written elsewhere in a file, never under `policies`.
-_INTERNAL: Final = ("contract", "on_rate_limit", "safety")
+_INTERNAL: Final = ("budget", "contract", "on_rate_limit", "safety")
 
 
 def _constants(package: str, names: Iterable[str], module: str = "") -> dict[str, str]:

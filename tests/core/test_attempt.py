@@ -97,6 +97,7 @@ def test_limits_go_on_after_the_commit_point_and_what_was_seen_is_booked(
         ({"refuse": True}, "connect", 0.0, "reported"),
         (401, "auth", 0.0, "reported"),
         (503, "server", 0.0, "estimated"),
+        ({"reply": "a b", "cut_after": 1}, "server", None, "unknown"),
         ({"reply": "", "usage": {"input_tokens": 1_000_000}}, "malformed_response", 1.0, "reported"),
     ],
 )

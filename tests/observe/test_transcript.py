@@ -111,6 +111,11 @@ EXAMPLES: list[tuple[e.Event, str]] = [
         "input q: role marker </s> at character 3, escaped",
     ),
     (e.AnswerRefused(target="a", findings=("it is rude", "it is long")), "a: refused: it is rude; it is long"),
+    (
+        e.BudgetApproaching(budget="day", warn_at=16.0, limit=20.0),
+        "the day budget of $20.00 is spent or reserved to $16.00 or more",
+    ),
+    (e.BudgetUnavailable(reason="it is corrupt"), "budgets unavailable: it is corrupt"),
     (e.DeadlineCut(what="retry", needed=5.0, left=2.0), "no retry any more: it needs 5.000 s, 2.000 s are left"),
     (e.ObserverFailed(error="ValueError('x')"), "an observer failed: ValueError('x')"),
 ]

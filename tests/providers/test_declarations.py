@@ -87,6 +87,9 @@ def test_each_type_names_a_list_that_exists(type):
     assert type.prices in {each.id for each in providers}
 
 
-def test_prices_by_the_hour_are_the_dearest_and_tiers_begin_with_the_base():
+def test_prices_by_the_hour_are_the_dearest_and_longer_requests_have_those_of_their_tier():
     assert library("deepseek", "deepseek-chat").prices.output == pytest.approx(1.1)
-    assert library("google", "gemini-2.5-pro").prices.input == pytest.approx(1.25)
+    prices = library("google", "gemini-2.5-pro").prices
+    assert (prices.input, prices.at(200_001).input) == (1.25, 2.5)
+    assert prices.cost(Usage(200_000, 1000)) == pytest.approx(0.26)
+    assert prices.cost(Usage(200_001, 1000, 200_001)) == pytest.approx(0.065, rel=1e-3)

@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "schema": ("schema", "Print the JSON Schema of pipeline files."),
     "explain": ("explain", "Explain a diagnostic, an error kind, a policy or a strategy."),
     "cache": ("cache", "Look at, clear and warm the caches on disk."),
+    "cost": ("cost", "What the budgets of a project have spent."),
     "config": ("config", "Show the configuration and where it comes from."),
     "doctor": ("doctor", "Look at this installation."),
     "init": ("init", "Begin a project here."),

@@ -14,6 +14,7 @@ from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.component import PolicyConfig, PolicyType, Scope
 from wizard_dsl.core.target import Facts, Prices, RateLimitRule
+from wizard_dsl.policies.budget import BUDGET, BudgetConfig, Limit
 from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.expression import Expression, compile_expression
 from wizard_dsl.spec.diagnostics import DocPath, Place, Related, meant, show_path
@@ -45,7 +46,15 @@ class ChainPlanner:
     """Makes the plans of a document's chains, and reports what does not fit together."""
 
     def __init__(
-        self, document: Document, registry: Registry, report: Report, *, program: str, file: str, agreed: Agreed
+        self,
+        document: Document,
+        registry: Registry,
+        report: Report,
+        *,
+        program: str,
+        file: str,
+        agreed: Agreed,
+        budgets: tuple[Limit, ...] = (),
     ) -> None:
         self._document = document
         self._registry = registry
@@ -53,6 +62,7 @@ class ChainPlanner:
         self._program = program
         self._file = file
         self._agreed = agreed
+        self._budgets = budgets
 
     def plan(self) -> dict[str, ChainPlan]:
         """All chains that could be resolved."""
@@ -159,12 +169,18 @@ class ChainPlanner:
             key=key,
             params=spec.params,
             facts=_facts(provider.common.models.get(model)),
-            ladder=ladder.in_order(policies, entry.stack),
+            ladder=self._with_budget(ladder.in_order(policies, entry.stack), key, node),
             path=node,
             index=index,
             weight=spec.weight,
             priority=spec.priority,
         )
+
+    def _with_budget(self, plans: tuple[PolicyPlan, ...], key: str, node: str) -> tuple[PolicyPlan, ...]:
+        if not self._budgets:
+            return plans
+        config = BudgetConfig(limits=self._budgets)
+        return ladder.around_attempt(plans, PolicyPlan(BUDGET, config, f"{node}.budget", key, ("budgets",)))
 
     def _no_twins(self, entry: ChainEntry, targets: tuple[TargetPlan, ...]) -> None:
         if entry.strategy.repeats:

@@ -17,6 +17,7 @@ from wizard_dsl.compiler.report import Report
 from wizard_dsl.compiler.steps import StepPlanner
 from wizard_dsl.core import units
 from wizard_dsl.core.http import PoolConfig
+from wizard_dsl.policies.budget import Limit
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered, show_path
 from wizard_dsl.spec.load import Loaded, load
 
@@ -59,13 +60,19 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
 def compile_file(path: str | Path, registry: Registry, sources: Sources) -> Compiled:
     """Load and compile `path`. Never raises for what is wrong in a file."""
-    return _compile(path, registry, sources, (), {})
+    return _compile(path, registry, sources, (), {}, ())
 
 
 def _compile(
-    path: str | Path, registry: Registry, sources: Sources, stack: tuple[str, ...], agreed: Agreed
+    path: str | Path,
+    registry: Registry,
+    sources: Sources,
+    stack: tuple[str, ...],
+    agreed: Agreed,
+    budgets: tuple[Limit, ...],
 ) -> Compiled:
-    """`stack` holds the files that run this one, `agreed` how they set the policies whose state they share."""
+    """`stack` holds the files that run this one, `agreed` how they set the policies whose state they share, `budgets`
+    the limits they set."""
     loaded = load(
         path,
         registry=registry,
@@ -77,8 +84,8 @@ def _compile(
     )
     if loaded.document is None:
         return Compiled(None, tuple(ordered(loaded.diagnostics)), loaded)
-    compiler = _Compiler(loaded, loaded.document, registry, sources, (*stack, str(Path(path).resolve())), agreed)
-    return compiler.compile(str(path))
+    files = (*stack, str(Path(path).resolve()))
+    return _Compiler(loaded, loaded.document, registry, sources, files, agreed, budgets).compile(str(path))
 
 
 class _Compiler:
@@ -90,6 +97,7 @@ class _Compiler:
         sources: Sources,
         stack: tuple[str, ...],
         agreed: Agreed,
+        budgets: tuple[Limit, ...],
     ) -> None:
         self._loaded = loaded
         self._document = document
@@ -97,13 +105,21 @@ class _Compiler:
         self._sources = sources
         self._stack = stack
         self._agreed = agreed
+        self._budgets = budgets
         self._report = Report(loaded.places)
 
     def compile(self, file: str) -> Compiled:
         document = self._document
         name = document.file.name or Path(file).stem
+        self._budgets = tuple(dict.fromkeys((*self._budgets, *_limits(self._loaded, document, name))))
         chains = ChainPlanner(
-            document, self._registry, self._report, program=name, file=self._stack[-1], agreed=self._agreed
+            document,
+            self._registry,
+            self._report,
+            program=name,
+            file=self._stack[-1],
+            agreed=self._agreed,
+            budgets=self._budgets,
         ).plan()
         check_expressions(document, self._registry, self._report)
         planner = StepPlanner(document, chains, self._loaded.files, self._report, self._other, self._sources.chain)
@@ -150,6 +166,7 @@ class _Compiler:
             straight=graph.straight([step.name for step in steps], needs),
             state=document.file.state,
             stream=StreamRule(document.file.stream.buffer, document.file.stream.when_full),
+            budgets=self._budgets,
         )
 
     def _other(self, file: str, path: DocPath) -> Program | None:
@@ -166,7 +183,7 @@ class _Compiler:
             self._report.add("E035", f"there is no file '{file}'", path)
             return None
         sources = msgspec.structs.replace(self._sources, overlays=(), sets=(), text=None, chain=None)
-        other = _compile(target, self._registry, sources, self._stack, self._agreed)
+        other = _compile(target, self._registry, sources, self._stack, self._agreed, self._budgets)
         self._report.found.extend(other.diagnostics)
         return other.program
 
@@ -186,6 +203,19 @@ def _source_of_text(output: Any, document: Document, steps: Mapping[str, StepPla
     if streamed is not None and steps[streamed].for_each is not None:
         streamed = None
     return passes, streamed
+
+
+def _limits(loaded: Loaded, document: Document, program: str) -> list[Limit]:
+    """The limits of a file. One that a project's or user's file sets is held by all its pipelines together, any other
+    one by this pipeline alone."""
+    found = []
+    for scope in ("run", "session", "day", "month"):
+        spec = getattr(document.file.budgets, scope)
+        if spec is not None:
+            stated = {"limit": spec} if isinstance(spec, str) else msgspec.structs.asdict(spec)
+            shared = loaded.places.origin_of(("budgets", scope, "limit")).layer in ("user", "project")
+            found.append(Limit(scope=scope, owner="" if shared else program, **stated))
+    return found
 
 
 def _pool(spec: PoolSpec) -> PoolConfig:

@@ -58,6 +58,15 @@ def in_order(plans: Iterable[PolicyPlan], stack: Sequence[str] | None) -> tuple[
     return tuple(next(moved) if plan.type.name in place else plan for plan in canonical)
 
 
+def around_attempt(plans: Sequence[PolicyPlan], budget: PolicyPlan) -> tuple[PolicyPlan, ...]:
+    """The budget directly around the attempt and its timeouts, whatever a stack does with the rest: a reservation is
+    that of one attempt."""
+    place = len(plans)
+    while place and plans[place - 1].type.rung > budget.type.rung:
+        place -= 1
+    return (*plans[:place], budget, *plans[place:])
+
+
 #: Pairs (outer, inner) that do not make sense, and what happens then.
 ODD_PAIRS: tuple[tuple[str, str, str], ...] = (
     ("retry", "cache", "each repeat looks into the cache again, and a stored answer hides that the target failed"),

@@ -10,6 +10,7 @@ import msgspec
 
 from wizard_dsl.core.component import PolicyConfig, PolicyType, ProviderConfig, ProviderType, StepType, StrategyType
 from wizard_dsl.core.target import Facts, MidStream, RateLimitRule
+from wizard_dsl.policies.budget import Limit
 from wizard_dsl.spec.document import InputGuardSpec
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ class StreamRule(msgspec.Struct, frozen=True):
 class Program(msgspec.Struct, frozen=True):
     """One file, compiled. `steps` are in an order that respects `needs`; `streamed` names the step whose deltas
     a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text.
-    `state` names where state lives; its URL may hold a password."""
+    `state` names where state lives; its URL may hold a password. `budgets` are its own limits and those of the files
+    that run it."""
 
     name: str
     description: str
@@ -187,6 +189,7 @@ class Program(msgspec.Struct, frozen=True):
     straight: bool = True
     guard: InputGuardSpec = InputGuardSpec()
     state: str = "memory"
+    budgets: tuple[Limit, ...] = ()
     stream: StreamRule = StreamRule()
 
     def step(self, name: str) -> StepPlan:
@@ -199,6 +202,7 @@ class Program(msgspec.Struct, frozen=True):
             "name": self.name,
             "hash": self.hash,
             "deadline": self.deadline,
+            "budgets": [msgspec.to_builtins(limit) for limit in self.budgets],
             "inputs": {name: {"schema": spec.schema, "trusted": spec.trusted} for name, spec in self.inputs.items()},
             "chains": {name: chain.describe() for name, chain in self.chains.items()},
             "steps": [step.describe() for step in self.steps],

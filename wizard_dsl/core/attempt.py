@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, MalformedResponse, WizardError
+from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, Interrupted, MalformedResponse, WizardError
 from wizard_dsl.core.events import AttemptEnded, AttemptStarted, ObserverFailed, StreamCommitted, StreamEnded
 from wizard_dsl.core.guard import Guard
 from wizard_dsl.core.messages import Completion, Request, Usage, usage_seen
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from wizard_dsl.core.response import Outcome, Response
     from wizard_dsl.core.target import Prices
 
-_SETTLED_FREE = frozenset({"connect"})
 _UNCERTAIN = frozenset({"timeout", "cancelled", "mid_stream", "deadline"})
 
 
@@ -107,7 +106,8 @@ class AttemptFrame:
             row.status = getattr(error, "status", None)
             row.request_id = getattr(error, "request_id", None)
             row.message = error.message
-            self._close(row, request, run, error.kind, seen or error.partial, getattr(error, "sent", True))
+            sent = getattr(error, "sent", isinstance(error, Interrupted))
+            self._close(row, request, run, error.kind, seen or error.partial, sent)
             if error.row.verdict == "failure":
                 self._observe(row, run, False, at_least=error.kind == "timeout")
         else:
@@ -195,17 +195,15 @@ def _usage(request: Request, kind: str, seen: Completion | None) -> Usage | None
 
 
 def _cost(row: Attempt, kind: str, sent: bool | None, prices: Prices | None) -> tuple[float | None, Any]:
-    """What the attempt cost in US dollars and how sure that is: connect and 4xx cost nothing, a 5xx nothing as
-    an estimate; what was cut costs what was seen, or an unknown sum; without prices a sum is unknown. An answer that
-    was read and refused costs what its provider says it used."""
+    """What the attempt cost in US dollars and how sure that is: what was not sent and 4xx cost nothing, a 5xx nothing
+    as an estimate; what was cut, lost without a status, or garbage costs what was seen, or an unknown sum; without
+    prices a sum is unknown. An answer that was read and refused costs what its provider says it used."""
     refused = kind == "malformed_response" and row.usage is not None and row.usage.confidence == "reported"
     if kind == "ok" or refused:
         assert row.usage is not None
         return (prices.cost(row.usage), row.usage.confidence) if prices else (None, "unknown")
-    if kind in _SETTLED_FREE and sent is False:
+    if sent is False or (row.status is not None and 400 <= row.status < 500):
         return 0.0, "reported"
-    if kind in _UNCERTAIN or sent is None:
+    if kind in _UNCERTAIN or sent is None or row.status is None or (kind == "malformed_response" and row.status < 500):
         return (prices.cost(row.usage) if prices and row.usage else None), "unknown"
-    if row.status is not None and 400 <= row.status < 500:
-        return 0.0, "reported"
     return 0.0, "estimated"

@@ -101,11 +101,13 @@ class WizardError(Exception):
     `retry_after` is seconds until it makes sense to ask again. `marks` are facts about how the error left
     (`deadline`, `breaker_opened`, `retry_budget_exhausted`, `cached`). `partial` holds what had arrived, if anything.
     `attempt` is the number of the ledger row it belongs to, `result` the whole run's (core.result.Result) and
-    `transcript` its events (core.run.Transcript), both set when the error leaves a run.
+    `transcript` its events (core.run.Transcript), both set when the error leaves a run. `unpaid` is why no repeat
+    followed, where a budget refused it.
     """
 
     kind: str = "spec"
     suggestion: str | None = None
+    unpaid: BudgetExceeded | None = None
 
     def __init__(
         self,
@@ -219,13 +221,24 @@ class RateLimitExceeded(Rejected):
 
 class BudgetExceeded(Rejected):
     """`scope` is run, session, day or month; `limit` and `left` are US dollars, `needed` the worst case that was asked
-    for. `__cause__` is the last real error of the call, if there was one."""
+    for, None where it has no bound. `__cause__` is the last real error of the call, if there was one."""
 
     kind = "budget"
     suggestion = "raise the budget, lower max_tokens, or add a cheaper target"
 
-    def __init__(self, message: str, *, scope: str, limit: float, left: float, needed: float, where: str = "") -> None:
-        super().__init__(message, where=where)
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: str,
+        limit: float,
+        left: float,
+        needed: float | None,
+        where: str = "",
+        suggestion: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, where=where, suggestion=suggestion, retry_after=retry_after)
         self.scope = scope
         self.limit = limit
         self.left = left

@@ -19,6 +19,7 @@
     ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
     ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
     ├─ InputGuarded, AnswerRefused     what the safety section found
+    ├─ BudgetApproaching, BudgetUnavailable    most of a budget is spent; its book cannot be used
     ├─ DeadlineCut                     work was not begun because it could not end in time
     └─ ObserverFailed                  a callback raised; the outcome is unchanged
 
@@ -114,6 +115,9 @@ class RetryScheduled(Event, frozen=True):
 class RetriesEnded(Event, frozen=True):
     """The target is given up; `reason` is attempts, deadline, retry_budget_exhausted, breaker_opened,
     rate_limit (Retry-After beyond what is waited for) or when (its predicate said no)."""
+
+    """The target is given up; `reason` is attempts, deadline, budget, retry_budget_exhausted, breaker_opened or
+    rate_limit (Retry-After beyond what is waited for)."""
 
     name: ClassVar[str] = "max_retries_exceeded"
     level: ClassVar[str] = "INFO"
@@ -336,6 +340,24 @@ class AnswerRefused(Event, frozen=True):
     findings: tuple[str, ...]
 
 
+class BudgetApproaching(Event, frozen=True):
+    """`warn_at` of a budget is spent or reserved; told once for each run, session, day or month. US dollars."""
+
+    name: ClassVar[str] = "budget_approaching"
+    level: ClassVar[str] = "WARNING"
+    budget: str
+    warn_at: float
+    limit: float
+
+
+class BudgetUnavailable(Event, frozen=True):
+    """The book of the budgets cannot be used for now: what they stop is stopped, what they degrade is degraded."""
+
+    name: ClassVar[str] = "budget_unavailable"
+    level: ClassVar[str] = "WARNING"
+    reason: str
+
+
 class DeadlineCut(Event, frozen=True):
     """`what` was not begun: `needed` seconds do not fit the `left` ones."""
 
@@ -385,6 +407,8 @@ EVENTS: tuple[type[Event], ...] = (
     ContractFailed,
     InputGuarded,
     AnswerRefused,
+    BudgetApproaching,
+    BudgetUnavailable,
     DeadlineCut,
     StateDegraded,
     StateRestored,

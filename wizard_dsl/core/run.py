@@ -14,6 +14,7 @@ import msgspec
 from wizard_dsl.core.messages import Confidence, Usage
 
 if TYPE_CHECKING:
+    from wizard_dsl.core.budget import MemoryBook
     from wizard_dsl.core.events import Event
 
 
@@ -84,6 +85,7 @@ class Call(msgspec.Struct):
     to be booked on the next one. `losses`: capabilities that the target in use lacks and `allow_loss` allows.
     `order`: positions in the order of this call, where the strategy has one of its own: repairs keep to it.
     `whole`: the call that this is one branch of, where several are under way at once.
+    `held`: by position, what is reserved for the attempt after a sleep.
     """
 
     deposited: bool = False
@@ -91,6 +93,7 @@ class Call(msgspec.Struct):
     losses: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
     whole: Call | None = None
+    held: dict[int, Any] | None = None
 
     def branch(self) -> Call:
         """The call as one of several branches sees it: what it sleeps is its own, the first attempt is the whole's.
@@ -106,13 +109,15 @@ class Call(msgspec.Struct):
 
 
 class Transcript:
-    """What the policies did in one run: attempts, and every event with its time and the place that speaks."""
+    """What the policies did in one run: attempts, and every event with its time and the place that speaks. `book` is
+    the run's own account, where it has a budget."""
 
-    __slots__ = ("attempts", "events", "started")
+    __slots__ = ("attempts", "book", "events", "started")
 
     def __init__(self, started: float) -> None:
         self.started = started
         self.attempts: list[Attempt] = []
+        self.book: MemoryBook | None = None
         self.events: list[tuple[float, str, Event]] = []
 
 

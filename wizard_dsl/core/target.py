@@ -16,6 +16,7 @@ from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, WizardError
 from wizard_dsl.core.estimates import Estimate
 
 if TYPE_CHECKING:
+    from wizard_dsl.core.budget import Purse
     from wizard_dsl.core.messages import Usage
     from wizard_dsl.core.node import Handler
     from wizard_dsl.core.run import Run
@@ -26,15 +27,35 @@ MidStream = Literal["fail", "restart", "continue", "buffer"]
 Gate = Callable[[float], float | None]
 
 
-class Prices(msgspec.Struct, frozen=True):
-    """US dollars for a million tokens. `cached` applies to input tokens read from the provider's cache."""
+class Tier(msgspec.Struct, frozen=True):
+    """The prices of a request with more than `above` input tokens, for all of its tokens."""
 
+    above: int
     input: float
     output: float
     cached: float | None = None
 
+
+class Prices(msgspec.Struct, frozen=True):
+    """US dollars for a million tokens. `cached` applies to input tokens read from the provider's cache; `tiers` are the
+    prices of longer requests, in ascending order."""
+
+    input: float
+    output: float
+    cached: float | None = None
+    tiers: tuple[Tier, ...] = ()
+
+    def at(self, input_tokens: int) -> Prices:
+        """The prices of a request with so many input tokens."""
+        for tier in reversed(self.tiers):
+            if input_tokens > tier.above:
+                return Prices(tier.input, tier.output, tier.cached)
+        return self
+
     def cost(self, usage: Usage) -> float:
         """US dollars of `usage`."""
+        if self.tiers:
+            return msgspec.structs.replace(self.at(usage.input_tokens), tiers=()).cost(usage)
         cached = self.cached if self.cached is not None else self.input
         fresh = usage.input_tokens - usage.cached_tokens
         return (fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output) / 1e6
@@ -95,6 +116,7 @@ class Target:
     retry may repeat after `error`. `total` is its timeout of a whole attempt, in seconds; None: unknown or off.
     `priority` names its group, the lowest number is tried first; `weight` is its share where a strategy draws;
     `fingerprint` is what is asked of it: endpoint, model and parameters.
+    `purse` is its budget, None without one.
     """
 
     name: str
@@ -110,6 +132,7 @@ class Target:
     weight: float = 1.0
     priority: int = 0
     fingerprint: str = ""
+    purse: Purse | None = None
 
     def closed_for(self, now: float) -> float | None:
         """Seconds until it may be called; None where it may be called now. Costs nothing, takes nothing."""
@@ -162,7 +185,8 @@ class RetryAllowance:
 class Chain:
     """What the nodes of one chain share. `fallback_on` overrides the error table by kind or status; `mid_stream` is
     what a break after the commit point does (`on_mid_stream_error`). `asked(run)` is what a call asks for, as far as
-    the cache's key is concerned, where that depends on the call: a pure function."""
+    the cache's key is concerned, where that depends on the call: a pure function.
+    `spenders` are the budget nodes of its targets."""
 
     name: str
     rate_limit: RateLimitRule = field(default_factory=RateLimitRule)
@@ -171,6 +195,7 @@ class Chain:
     allow_loss: frozenset[str] = frozenset()
     asked: Callable[[Run], str] | None = None
     mid_stream: MidStream = "fail"
+    spenders: list[Any] = field(default_factory=list)
 
     @property
     def resumes(self) -> bool:

@@ -6,6 +6,7 @@ anchored; a bare number is refused where a unit is needed. Parsers raise ValueEr
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -84,7 +85,10 @@ def parse_money(text: str) -> float:
 
 def show_money(usd: float) -> str:
     """Dollars with as many digits as small sums need: `$0.0021`."""
-    return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.2g}" if usd < 0.001 else f"${usd:.4f}"
+    if usd >= 1 or usd == 0:
+        return f"${usd:.2f}"
+    digits = 4 if usd >= 0.001 else 1 - math.floor(math.log10(usd))
+    return f"${usd:.{digits}f}"
 
 
 def parse_ratio(text: str) -> float:

@@ -81,6 +81,8 @@ def sections(registry: Registry) -> str:
         "`on_rate_limit` of a chain": document.RateLimitSpec,
         "`safety`": document.SafetySpec,
         "`input` of `safety`": document.InputGuardSpec,
+        "`budgets`": document.BudgetsSpec,
+        "One of the `budgets`": document.BudgetLimit,
         "A prompt": document.PromptSpec,
         "A message of a prompt": document.PromptMessage,
         "`models` of a provider, by name": document.ModelFacts,

@@ -7,12 +7,14 @@ from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.lint import cache, limits, load, order, params, repeats, settings, streams, time, usage
+from wizard_dsl.lint.budgets import BUDGET_RULES
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
 
 Rule = Callable[[Subject], Iterator[Diagnostic]]
 
 RULES: Final[tuple[Rule, ...]] = (
+    *BUDGET_RULES,
     time.w110_total_not_below_deadline,
     order.w112_odd_order,
     settings.w113_contradicting_settings,

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from wizard_dsl.core import events as e
+from wizard_dsl.core.units import show_money
 from wizard_dsl.observe.redact import redact
 from wizard_dsl.observe.summary import summary
 
 if TYPE_CHECKING:
     from wizard_dsl.core.result import Result
-    from wizard_dsl.core.run import Transcript
+from wizard_dsl.core.run import Transcript
 
 __all__ = ["SENTENCES", "render", "summary"]
 
@@ -168,6 +169,10 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.ContractFailed: _contract_failed,
     e.InputGuarded: _input_guarded,
     e.AnswerRefused: _answer_refused,
+    e.BudgetApproaching: lambda it: (
+        f"the {it.budget} budget of {show_money(it.limit)} is spent or reserved to {show_money(it.warn_at)} or more"
+    ),
+    e.BudgetUnavailable: lambda it: f"budgets unavailable: {it.reason}",
     e.DeadlineCut: lambda it: f"no {it.what} any more: it needs {it.needed:.3f} s, {it.left:.3f} s are left",
     e.ObserverFailed: lambda it: f"an observer failed: {it.error}",
 }

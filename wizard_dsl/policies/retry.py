@@ -22,7 +22,15 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope, expression_over
-from wizard_dsl.core.errors import AttemptFailed, CircuitOpen, MaxRetriesExceeded, StreamBroken, WizardError, root
+from wizard_dsl.core.errors import (
+    AttemptFailed,
+    BudgetExceeded,
+    CircuitOpen,
+    MaxRetriesExceeded,
+    StreamBroken,
+    WizardError,
+    root,
+)
 from wizard_dsl.core.events import DeadlineCut, ObserverFailed, RetriesEnded, RetryScheduled
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
@@ -38,6 +46,7 @@ from wizard_dsl.prompts.template import bind
 
 #: Why a target is given up; the mark that its error then carries, if any.
 _MARKS = {
+    "budget": "budget",
     "deadline": "deadline",
     "breaker_opened": "breaker_opened",
     "retry_budget_exhausted": "retry_budget_exhausted",
@@ -132,7 +141,7 @@ class Retry:
                     raise error  # refused before it was sent: not an attempt
                 seen.used += 1
                 used = seen.used
-                step = await self._step(error, run, used, seen.previous, error.kind not in seen.kinds)
+                step = await self._step(error, request, run, used, seen.previous, error.kind not in seen.kinds)
                 if step.reason:
                     raise self._given_up(error, run, used, step.reason)
                 seen.kinds.add(error.kind)
@@ -147,15 +156,20 @@ class Retry:
                     error = self._last_real(error, again, run, used)
         finally:
             del error
+            if self._target.purse is not None:
+                self._target.purse.drop(run)
 
     def _last_real(self, error: WizardError, again: WizardError, run: Run, used: int) -> WizardError:
         """The repeat's error; where the repeat was refused before it was sent, the end with the one before."""
         if again.attempt is not None:
             return again
         reason = "breaker_opened" if isinstance(again, CircuitOpen) else again.kind
+        error.unpaid = again if isinstance(again, BudgetExceeded) else None
         raise self._given_up(error, run, used, reason) from again
 
-    async def _step(self, error: WizardError, run: Run, used: int, previous: float, first: bool) -> _Step:
+    async def _step(
+        self, error: WizardError, request: Request, run: Run, used: int, previous: float, first: bool
+    ) -> _Step:
         """Pure but for the draw and the budget: whether, and after which delay, the attempt is repeated."""
         if not self._may_repeat(error):
             return _Step(reason="kind")
@@ -175,6 +189,10 @@ class Retry:
             cut = DeadlineCut(path=self._path, what="retry", needed=delay + run.min_attempt, left=run.deadline - now)
             self._emit(run, cut)
             return _Step(reason="deadline")
+        if self._target.purse is not None:
+            error.unpaid = await self._target.purse.hold(request, run)
+            if error.unpaid is not None:
+                return _Step(reason="budget")
         if not await self._chain.allowance.withdraw(now):
             return _Step(reason="retry_budget_exhausted")
         return _Step(delay)
@@ -246,6 +264,7 @@ class Retry:
             return error
         wrapped = MaxRetriesExceeded(error, attempts=used)
         wrapped.__cause__ = error
+        wrapped.unpaid = error.unpaid
         return wrapped
 
 

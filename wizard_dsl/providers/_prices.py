@@ -1,7 +1,7 @@
 """What the price library knows of a model: prices, and the window of its context.
 
 The library is imported on the first question (it costs 0.4 s), and asked once a model. Prices are standard ones:
-the lowest tier, the last known date, the dearest hours, no batch or priority.
+the last known date, the dearest hours, no batch or priority; longer requests have those of their tier.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from wizard_dsl.core.target import Facts, Prices
+from wizard_dsl.core.target import Facts, Prices, Tier
 
 
 @cache
@@ -29,10 +29,24 @@ def _standard(prices: Any) -> Prices | None:
     """The price of a plain request, None where input or output has none."""
     if isinstance(prices, list):
         prices = _latest(prices)
-    rates = [_base(getattr(prices, name, None)) for name in ("input_mtok", "output_mtok", "cache_read_mtok")]
+    stated = [getattr(prices, name, None) for name in ("input_mtok", "output_mtok", "cache_read_mtok")]
+    rates = [_base(each) for each in stated]
     if rates[0] is None or rates[1] is None:
         return None
-    return Prices(rates[0], rates[1], rates[2])
+    starts = sorted({tier.start for each in stated for tier in getattr(each, "tiers", ())})
+    return Prices(rates[0], rates[1], rates[2], tuple(_tier(start, stated) for start in starts))
+
+
+def _tier(start: int, stated: list[Any]) -> Tier:
+    """The prices of a request longer than `start`."""
+    rates = [_above(each, start) for each in stated]
+    assert rates[0] is not None and rates[1] is not None
+    return Tier(start, rates[0], rates[1], rates[2])
+
+
+def _above(rate: Any, start: int) -> float | None:
+    reached = [tier.price for tier in getattr(rate, "tiers", ()) if tier.start <= start]
+    return float(reached[-1]) if reached else _base(rate)
 
 
 def _latest(conditional: list[Any]) -> Any:

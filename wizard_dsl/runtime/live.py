@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 class Live:
     """The runners of one program's steps; `execution` begins a run of it. A file that several steps run is live
-    once, among `others`: its chains have one retry budget."""
+    once, among `others`, where it is held to the same budgets: its chains have one retry budget."""
 
     def __init__(
-        self, program: Program, services: Services, registry: Registry, others: dict[str, Live] | None = None
+        self, program: Program, services: Services, registry: Registry, others: dict[Any, Live] | None = None
     ) -> None:
         self.program = program
         self.inputs = Inputs(program.inputs)
@@ -72,9 +72,10 @@ class Live:
             yield PolicyPlan(SAFETY, convert(SAFETY, {"block_when": step.block_when}), path, path)
 
     def _subprogram(self, program: Program) -> Subprogram:
-        if program.file not in self._others:
-            self._others[program.file] = Live(program, self._services, self._registry, self._others)
-        inner = self._others[program.file]
+        key = program.file, program.budgets
+        if key not in self._others:
+            self._others[key] = Live(program, self._services, self._registry, self._others)
+        inner = self._others[key]
 
         async def run(inputs: Mapping[str, Any], outer: Run, sink: Sink | None) -> StepValue:
             now = self._services.clock.now()

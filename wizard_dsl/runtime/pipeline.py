@@ -61,23 +61,23 @@ class Pipeline:
         principal: str | None = None,
         repeat: int = 0,
         wait: bool = True,
+        session: str | None = None,
         **named: Any,
     ) -> Result:
         """Run once. Inputs by name, or as a mapping where a name is taken by an option.
 
         `deadline` in seconds, or as `"20s"`, tightens the file's. With `on_delta` the answer is streamed into it;
         with `reasoning`, reasoning deltas too. Runs of different `repeat` share no stored answers: samples of one
-        question. Without `wait` no call waits for one of our own limits: where one has no room, RateLimitExceeded
-        says which, and when it will. Where the file's `stream` section does not hold a run back for its consumer, a
-        callback that can be awaited runs in a task of its own. Raises the run's WizardError, with what was made as
-        `.result`.
+        question. `session` names whose budget is spent besides. Without `wait` no call waits for one of our own
+        limits: where one has no room, RateLimitExceeded says which, and when it will. Where the file's `stream`
+        section does not hold a run back for its consumer, a callback that can be awaited runs in a task of its own.
+        Raises the run's WizardError, with what was made as `.result`.
         """
         sink = None if on_delta is None else _callback(on_delta)
         between = None if sink is None or self._rule.when_full == "block" else self._between()
         given = _inputs(inputs, named)
-        begin = partial(
-            self._begin, given, deadline, reasoning=reasoning, principal=principal, repeat=repeat, wait=wait
-        )
+        whose = principal, session
+        begin = partial(self._begin, given, deadline, reasoning=reasoning, whose=whose, repeat=repeat, wait=wait)
         if sink is None or between is None:
             execution = begin(sink)
             await self._execute(execution)
@@ -142,13 +142,14 @@ class Pipeline:
         reasoning: bool = False,
         principal: str | None = None,
         repeat: int = 0,
+        session: str | None = None,
         **named: Any,
     ) -> Stream:
         """Run once, as an async iterator of deltas: `async with pipeline.stream(…) as stream`."""
         channel = self._between()
-        execution = self._begin(
-            _inputs(inputs, named), deadline, channel.put, reasoning=reasoning, principal=principal, repeat=repeat
-        )
+        given = _inputs(inputs, named)
+        whose = principal, session
+        execution = self._begin(given, deadline, channel.put, reasoning=reasoning, whose=whose, repeat=repeat)
         return Stream(execution, channel, self._execute)
 
     def start(
@@ -158,12 +159,13 @@ class Pipeline:
         deadline: float | str | None = None,
         principal: str | None = None,
         repeat: int = 0,
+        session: str | None = None,
         **named: Any,
     ) -> Stream:
         """As `stream`, without deltas: a run that can be awaited with `finish`, looked at and cancelled."""
-        execution = self._begin(
-            _inputs(inputs, named), deadline, None, reasoning=False, principal=principal, repeat=repeat
-        )
+        given = _inputs(inputs, named)
+        whose = principal, session
+        execution = self._begin(given, deadline, None, reasoning=False, whose=whose, repeat=repeat)
         return Stream(execution, Channel(), self._execute)
 
     def _begin(
@@ -173,10 +175,11 @@ class Pipeline:
         sink: Sink | None,
         *,
         reasoning: bool,
-        principal: str | None,
+        whose: tuple[str | None, str | None],
         repeat: int,
         wait: bool = True,
     ) -> Execution:
+        """`whose`: the principal and the session."""
         if repeat < 0:
             raise InputInvalid(f"a repeat index is 0 or more, not {repeat}", where="repeat")
         number = self._runs
@@ -189,8 +192,9 @@ class Pipeline:
             run_id=self._runtime.run_id(number),
             number=number,
             pipeline=program.name,
-            principal=principal,
+            principal=whose[0],
             repeat=repeat,
+            session=whose[1],
         )
         run = Run(
             scope=scope,

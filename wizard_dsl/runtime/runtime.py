@@ -25,8 +25,10 @@ from wizard_dsl.runtime.services import Background, EventSink, SharedState, emit
 from wizard_dsl.runtime.statistics import Statistics
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.spec.keeper import MEMORY_STATE, StateHome, state_home
+from wizard_dsl.stores._book_sqlite import BOOK, SqliteBook
 from wizard_dsl.stores._open import StoreSet
 from wizard_dsl.stores._open_state import open_state
+from wizard_dsl.stores._worker import Thread
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program
@@ -47,6 +49,7 @@ class Runtime:
         provide: Provide | None,
         assess: Assess | None = None,
         state: StateHome = MEMORY_STATE,
+        book: Path | None = None,
     ) -> None:
         self.seed = seed
         clock: Clock = LoopClock()
@@ -59,6 +62,8 @@ class Runtime:
         self._state = None if virtual else open_state(state.kind, state.url, clock, self._tell)
         self.stores = StoreSet(folder, clock, threads=not virtual)
         self.shared = SharedState()
+        if book is not None and not virtual:
+            self.shared.state("book", "", lambda: SqliteBook(book, clock, Thread))
         self.services = Services(
             clock=clock,
             seed=seed,
@@ -147,6 +152,7 @@ async def running(
     runtime = Runtime(
         seed=chosen,
         folder=None if mock else compiled.loaded.root / ".wizard" / "cache",
+        book=None if mock else compiled.loaded.root / BOOK,
         transport=transport,
         sinks=sinks,
         state=MEMORY_STATE if mock else state_home(program.state),

@@ -166,6 +166,30 @@ WARNING_CODES: Final = (
         "policies: {default: {admission: {global: {rate: 50/s, burst: 50}, session: {rate: 1/s, burst: 5}}}}",
     ),
     Code(
+        "W144", "a budget, and a target that may cost anything",
+        "Before each attempt a budget reserves its worst case. Where the price of a target is not known, or nothing "
+        "bounds its answer, there is none, and a budget that stops never lets it be asked. Where only the window "
+        "does, all of it is reserved each time, and little fits at once. State prices, and set max_tokens.",
+        "budgets: {day: $20}\nproviders: {vllm: {type: vllm}}\nchains: {default: {targets: [vllm/our-model]}}",
+        "budgets: {day: $20}\n"
+        "providers: {vllm: {type: vllm, models: {our-model: {max_output: 2000, prices: {input: $1, output: $2}}}}}\n"
+        "chains: {default: {targets: [vllm/our-model]}}",
+    ),
+    Code(
+        "W145", "a run budget below one attempt",
+        "The cheapest attempt of a step may cost more than a whole run is allowed to, so the step fails each time with "
+        "kind budget, before anything is sent. Raise the budget, or lower max_tokens.",
+        "budgets: {run: $0.001}\n"
+        "steps: {answer: {prompt: {user: Hello}, params: {max_tokens: 4000}}}   # at $10 a million tokens: $0.04",
+        "budgets: {run: $0.05}\nsteps: {answer: {prompt: {user: Hello}, params: {max_tokens: 4000}}}",
+    ),
+    Code(
+        "W146", "a month that may cost less than a day",
+        "The limit of the month is below that of the day, so the day's never applies. Perhaps they were exchanged.",
+        "budgets: {day: $300, month: $20}",
+        "budgets: {day: $20, month: $300}",
+    ),
+    Code(
         "W150", "a cache where answers are meant to differ",
         "With a temperature above 0 the same question has many answers, and the cache gives one of them again and "
         "again until its time is over. Set the temperature to 0, or turn the cache off for that chain.",

@@ -18,6 +18,7 @@ from wizard_dsl.core.component import (
     PolicyConfig,
     ProviderConfig,
     ProviderType,
+    Ratio,
     StepType,
     StrategyType,
 )
@@ -180,6 +181,23 @@ class StreamSpec(Section, frozen=True):
     ] = "block"
 
 
+class BudgetLimit(Section, frozen=True):
+    """One limit, in US dollars."""
+
+    limit: Money
+    warn_at: Annotated[Ratio, Meta(description="of the limit: a warning is given once this much is spent")] = "80%"
+    then: Annotated[Literal["stop", "degrade"], Meta(description="at it: refuse, or the cheapest target only")] = "stop"
+
+
+class BudgetsSpec(Section, frozen=True):
+    """What may be spent; the worst case of each attempt is reserved before it is made. Days and months are UTC's."""
+
+    run: Annotated[Money | BudgetLimit | None, Meta(description="on one run, its nested pipelines included")] = None
+    session: Annotated[Money | BudgetLimit | None, Meta(description="on the runs of one session")] = None
+    day: Annotated[Money | BudgetLimit | None, Meta(description="on one day")] = None
+    month: Annotated[Money | BudgetLimit | None, Meta(description="in one month")] = None
+
+
 class PromptPart(Section, frozen=True):
     """One part of a message: a text or an image, each a template. An image is an https: or data: URL."""
 
@@ -238,6 +256,7 @@ class PipelineFile(Section, frozen=True):
         str,
         Meta(description="where breakers, limits and the like live: `memory`, or the URL of a server that all share"),
     ] = "memory"
+    budgets: Annotated[BudgetsSpec, Meta(description="US dollars that may be spent")] = BudgetsSpec()
 
 
 class InputSpec(msgspec.Struct, frozen=True):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from wizard_dsl.spec.diagnostics import DocPath
-from wizard_dsl.spec.document import RateLimitSpec
-from wizard_dsl.spec.fit import fitted, leaves
+from wizard_dsl.spec.document import BudgetLimit, RateLimitSpec
+from wizard_dsl.spec.fit import fitted, leaves, required_fields
 from wizard_dsl.spec.interpolate import has_reference
 
 if TYPE_CHECKING:
@@ -65,14 +65,16 @@ def settled(
         if path not in refs or target is None or not isinstance(value, str):
             return value
         if path in unresolved:
-            return {}
+            return value if required_fields(target[1]) else {}
         return _written_out(fitted(value, leaves(target[1], (target[0],))), *target)
 
     return _changed(data, change)
 
 
 def _target(key: str, registry: Registry) -> tuple[str, type[msgspec.Struct]] | None:
-    """The field that a scalar of this policy, or of `on_rate_limit`, sets, and the struct it belongs to."""
+    """The field that a scalar of this policy, of `on_rate_limit` or in `budgets` sets, and the struct it belongs to."""
+    if key == "budgets":
+        return "limit", BudgetLimit
     if key == "on_rate_limit":
         return "wait_up_to", RateLimitSpec
     type = None if key in NOT_KINDS else registry.policy(key)
@@ -92,7 +94,7 @@ def _written_out(value: Any, field: str, config: type[msgspec.Struct]) -> Any:
 
 
 def _changed(data: dict[str, Any], change: Change) -> dict[str, Any]:
-    """Put each policy, wherever policies may stand, and each `on_rate_limit` through `change`."""
+    """Put each policy, wherever policies may stand, each `on_rate_limit` and each budget through `change`."""
 
     def policies(path: DocPath, key: str, holder: Any) -> Any:
         return _at(holder, path, "policies", lambda at, _, own: _each(own, at, change))
@@ -107,6 +109,7 @@ def _changed(data: dict[str, Any], change: Change) -> dict[str, Any]:
         return _at(own, path, "on_rate_limit", change)
 
     data = _at(data, (), "policies", lambda at, _, own: _each(own, at, lambda to, _, each: _each(each, to, change)))
+    data = _at(data, (), "budgets", lambda at, key, own: _each(own, at, lambda to, _, each: change(to, key, each)))
     data = _at(data, (), "chains", lambda at, _, own: _each(own, at, chain))
     result: dict[str, Any] = _at(data, (), "providers", lambda at, _, own: _each(own, at, policies))
     return result

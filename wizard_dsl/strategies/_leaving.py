@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from wizard_dsl.core.errors import (
     AllFallbacksFailed,
+    BudgetExceeded,
     CircuitOpen,
     TargetBlocked,
     Unsupported,
     WindowTooSmall,
     WizardError,
+    root,
 )
 from wizard_dsl.core.run import Failure
 
@@ -19,14 +21,26 @@ _WORTH = (TargetBlocked, CircuitOpen)
 
 
 def leaving(failures: Sequence[Failure], where: str) -> WizardError:
-    """The error of a chain: of one target called, its own; of several, all of them; where none was called, why."""
+    """The error of a chain: of one target called, its own; of several, all of them; where none was called, or what
+    was left could not be paid, why."""
     called = [each.error for each in failures if each.called]
+    if called and (unpaid := refused_money(failures[-1].error)) is not None:
+        unpaid.__cause__ = root(called[-1])
+        return unpaid
     if len(called) == 1:
         error: WizardError = called[0]
         return error
     if called:
         return AllFallbacksFailed([each.error for each in failures], called[-1], where=where)
     return _refusal([each.error for each in failures], where)
+
+
+def refused_money(last: WizardError) -> BudgetExceeded | None:
+    """Why the last move of a call, a first attempt or a repeat, could not be paid; None where money was no reason."""
+    if isinstance(last, BudgetExceeded):
+        return last
+    unpaid, last.unpaid = last.unpaid, None
+    return unpaid
 
 
 def _refusal(errors: Sequence[WizardError], where: str) -> WizardError:

@@ -270,7 +270,7 @@ class Walk:
             case "rule" if error.kind == "rate_limited":
                 return self._chain.rate_limit.then == "fallback"
             case "rule":
-                return error.kind in {"context_length", "contract", "mid_stream"}
+                return error.kind in {"budget", "context_length", "contract", "mid_stream"}
         return False
 
     def _has_time(self, visit: Visit) -> bool:
@@ -291,8 +291,7 @@ class Walk:
         if visit.called:
             [each for each in visit.failures if each.called][-1].error.mark(*visit.marks)
         if visit.run.only is not None:
-            last: WizardError = visit.failures[-1].error
-            return last
+            return leaving(visit.failures[-1:], self._path)
         return leaving(visit.failures, self._path)
 
     # -- waiting for a blocked target ---------------------------------------------------------------
@@ -305,21 +304,28 @@ class Walk:
         while (branch := await self._free_first(visit, only)) is not None:
             target = branch.target
             waiting = visit.waiting[target.position]
-            await self._sleep_until(waiting.free_at, target, visit)
-            now = max(self._clock.now(), waiting.free_at)
-            blocked, closed = target.blocked_for(now), target.closed_for(now)
-            if blocked is not None:
-                waiting.free_at = now + blocked
-                continue
-            if closed is not None:
-                del visit.waiting[target.position]
-                continue
-            response = await self._again(branch, visit, waiting)
+            try:
+                free = await self._is_free(target, visit, waiting)
+                response = await self._again(branch, visit, waiting) if free else None
+            finally:
+                if target.purse is not None:
+                    target.purse.drop(visit.run)
             if response is not None:
                 return response
-            if visit.failures[-1].position == target.position and not self._moves_on(visit.failures[-1].error):
+            if free and visit.failures[-1].position == target.position and not self._moves_on(visit.failures[-1].error):
                 break
         raise self._left(visit)
+
+    async def _is_free(self, target: Target, visit: Visit, waiting: Waiting) -> bool:
+        """Sleep until it should be; False where something closed it again meanwhile."""
+        await self._sleep_until(waiting.free_at, target, visit)
+        now = max(self._clock.now(), waiting.free_at)
+        blocked, closed = target.blocked_for(now), target.closed_for(now)
+        if blocked is not None:
+            waiting.free_at = now + blocked
+        elif closed is not None:
+            del visit.waiting[target.position]
+        return closed is None
 
     async def _again(self, branch: Branch, visit: Visit, waiting: Waiting) -> Response | None:
         run = visit.run
@@ -354,7 +360,20 @@ class Walk:
             visit.marks = ("retry_budget_exhausted",)
             return None
         waiting.paid = True
-        return self._branches[position]
+        return self._branches[position] if await self._pays(position, visit) else await self._free_first(visit, only)
+
+    async def _pays(self, position: int, visit: Visit) -> bool:
+        """Reserve the attempt before it is slept for. One that cannot be paid ends its target."""
+        target = self._branches[position].target
+        unpaid = None if target.purse is None else await target.purse.hold(visit.request, visit.run)
+        if unpaid is None:
+            return True
+        del visit.waiting[position]
+        called = next((each.error for each in visit.failures if each.position == position and each.called), None)
+        if called is not None:
+            called.unpaid = unpaid
+        visit.fail(target, called or unpaid, called=called is not None)
+        return False
 
     async def _sleep_until(self, at: float, target: Target, visit: Visit) -> None:
         began = self._clock.now()

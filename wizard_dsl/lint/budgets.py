@@ -1,0 +1,118 @@
+"""Budgets that cannot do what they say. Prices come from the file, the provider's type, or the price library, which is
+loaded only for a file that has budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.program import StepPlan, TargetPlan
+from wizard_dsl.core import units
+from wizard_dsl.core.budget import most_output, usd, worst_case
+from wizard_dsl.core.messages import Request
+from wizard_dsl.lint.subject import Subject
+from wizard_dsl.providers._prices import library
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+
+_SECTION: DocPath = ("budgets",)
+
+
+def w144_budget_without_bound(subject: Subject) -> Iterator[Diagnostic]:
+    """W144: under a budget, a target whose price is not known, or whose answer is bounded by its window alone."""
+    if not subject.program.budgets:
+        return
+    for path, target, steps in _asked(subject):
+        says = _what_is_missing(target, [_request(step) for step in steps])
+        if says is not None:
+            related = [(_SECTION, "the budgets")] if subject.written(_SECTION) else []
+            yield subject.warn("W144", says[0], path, suggestion=says[1], related=related)
+
+
+def _what_is_missing(target: TargetPlan, requests: list[Request]) -> tuple[str, str] | None:
+    facts = known_facts(target, library)
+    models = f"providers.{target.provider}.models.{target.model}"
+    if facts.prices is None:
+        message = f"there are budgets, and the price of {target.name} is not known"
+        return f"{message}: one that stops never lets it be asked", f"state it: {models}.prices"
+    if facts.prices.output == 0 or facts.max_output is not None:
+        return None
+    blind = msgspec.structs.replace(facts, context=None)
+    if all(most_output(each, target.params, blind) is not None for each in requests):
+        return None
+    hint = f"set max_tokens in the prompt, the step or the target, or state {models}.max_output"
+    if facts.context is None:
+        return (
+            f"there are budgets, and nothing bounds an answer of {target.name}: one that stops never lets it be asked",
+            hint,
+        )
+    most = units.show_money(facts.context * facts.prices.output / 1e6)
+    return f"there are budgets, and each attempt on {target.name} reserves its whole window of output, {most}", hint
+
+
+def w145_budget_below_one_attempt(subject: Subject) -> Iterator[Diagnostic]:
+    """W145: a limit of the run that no attempt of some step fits, however short its prompt."""
+    limit = subject.document.file.budgets.run
+    if limit is None:
+        return
+    text, stops = (limit, True) if isinstance(limit, str) else (limit.limit, limit.then == "stop")
+    for step in subject.program.steps if stops else ():
+        least = _least(subject, step)
+        if least is not None and least[0] > units.parse_money(text):
+            cost, target = units.show_money(least[0]), least[1]
+            message = (
+                f"the run budget of {text} is below one attempt of step '{step.name}': at least {cost}, on {target}"
+            )
+            hint = "raise budgets.run, or lower max_tokens"
+            yield subject.warn(
+                "W145", message, (*_SECTION, "run"), suggestion=hint, related=[(("steps", step.name), "the step")]
+            )
+
+
+def _least(subject: Subject, step: StepPlan) -> tuple[float, str] | None:
+    """The worst case of the cheapest attempt of a step in US dollars, and its target; None where it is not known."""
+    if step.chain is None:
+        return None
+    known = []
+    for target in subject.program.chains[step.chain].targets:
+        worst = worst_case(_request(step), target.params, known_facts(target, library))
+        if worst.amount is None:
+            return None
+        known.append((usd(worst.amount), target.name))
+    return min(known)
+
+
+def w146_month_below_day(subject: Subject) -> Iterator[Diagnostic]:
+    """W146: a month may cost less than one of its days, so the limit of the day never applies."""
+    budgets = subject.document.file.budgets
+    day, month = _dollars(budgets.day), _dollars(budgets.month)
+    if day is not None and month is not None and month < day:
+        message = f"the day budget ({units.show_money(day)}) is above that of the month ({units.show_money(month)})"
+        related = [((*_SECTION, "month"), "the month")]
+        yield subject.warn("W146", f"{message}: it never applies", (*_SECTION, "day"), related=related)
+
+
+def _dollars(limit: Any) -> float | None:
+    if limit is None:
+        return None
+    return units.parse_money(limit if isinstance(limit, str) else limit.limit)
+
+
+def _asked(subject: Subject) -> Iterator[tuple[DocPath, TargetPlan, list[StepPlan]]]:
+    """Each target of a chain that steps ask, where it is written, and those steps."""
+    for name, chain in subject.program.chains.items():
+        steps = [step for step in subject.program.steps if step.chain == name]
+        enabled = [index for index, spec in enumerate(subject.document.chains[name].targets) if spec.enabled]
+        for target in chain.targets if steps else ():
+            yield ("chains", name, "targets", enabled[target.position]), target, steps
+
+
+def _request(step: StepPlan) -> Request:
+    """The least that a step asks."""
+    params: Mapping[str, Any] = step.params
+    return Request(params=dict(params), kind="embed" if step.type.name == "embed" else "generate")
+
+
+BUDGET_RULES: Final = (w144_budget_without_bound, w145_budget_below_one_attempt, w146_month_below_day)
