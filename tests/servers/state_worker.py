@@ -1,7 +1,7 @@
 """One process of a test of shared state: opens a pipeline, runs it as ordered, and tells when what was sent.
 
 Orders: file, url, calls (in all), gap (seconds between two calls; 0: all at once). Says `ready`, waits for a line,
-and at the end tells as JSON: when attempts began, the kinds calls ended with, and the names of warnings.
+and at the end tells as JSON: when attempts began, the kinds calls ended with, and what was told of the state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ async def main(orders: dict[str, Any]) -> dict[str, Any]:
     def sink(run: Any, event: Any) -> None:
         if event.name == "attempt_started":
             began.append(time.time())
-        elif event.level == "WARNING":
+        elif event.name.startswith("state_"):
             told[event.name] += 1
 
     async def one(pipeline: Any) -> None:

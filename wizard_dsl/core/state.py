@@ -12,6 +12,7 @@ A row is kept for at least `keep` seconds after its last decision, so what nobod
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -54,3 +55,8 @@ class State(Protocol):
 
 class StateUnavailable(Exception):
     """The state cannot be asked now. It was told already, once for the outage."""
+
+
+def state_key(kind: str, scope_key: str) -> str:
+    """The key of one state. A hash stands for the scope, whose endpoint may hold a password."""
+    return f"{kind}:{hashlib.sha256(scope_key.encode()).hexdigest()[:24]}"

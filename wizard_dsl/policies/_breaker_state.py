@@ -11,8 +11,9 @@ neutral, a hanging target would be asked for ever, behind hedges.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -87,19 +88,23 @@ class BreakerState:
         taken = [expires for expires in self._leases.values() if expires > now]
         return None if len(taken) < self._limits.half_open_max_calls else min(taken) - now
 
-    def admit(self, now: float, lease: float, *, forced: bool = False) -> Ticket | None:
+    def admit(
+        self, now: float, lease: float, *, forced: bool = False, make: Callable[[int, bool], Ticket] | None = None
+    ) -> Ticket | None:
         """A ticket, or None where the gate is closed. `lease` is how long a half-open one lasts, in seconds. A `forced`
-        probe does not wait until an open breaker may be half-open; it takes a lease as others do."""
+        probe does not wait until an open breaker may be half-open; it takes a lease as others do. `make` makes the
+        ticket of (generation, lease)."""
+        make = make or Ticket
         if self.state == "closed":
-            return Ticket(self.generation, False)
+            return make(self.generation, False)
         if self.closed_for(now) is not None and not (forced and self.state == "open"):
             return None
         if self.state == "forced_closed":
-            return Ticket(self.generation, False)
+            return make(self.generation, False)
         if self.state == "open":
             self._change("half_open")
         self._leases = {ticket: expires for ticket, expires in self._leases.items() if expires > now}
-        ticket = Ticket(self.generation, True)
+        ticket = make(self.generation, True)
         self._leases[ticket] = now + lease
         return ticket
 
@@ -218,3 +223,26 @@ class BreakerState:
         """Closed, with an empty window, growth forgotten."""
         self._timeout = self._limits.reset_timeout
         self._change("closed")
+
+    # -- as plain data, for state that processes share ------------------------------------------------
+
+    def row(self, name: Callable[[Ticket], str]) -> dict[str, Any]:
+        """All of it; leases are told by the names of their tickets."""
+        return {
+            "state": self.state,
+            "generation": self.generation,
+            "opened_until": self._opened_until,
+            "timeout": self._timeout,
+            "successes": self._successes,
+            "leases": [[name(ticket), expires] for ticket, expires in self._leases.items()],
+            "counts": self.counts.row(),
+            "slow": self.slow.row(),
+        }
+
+    def restore(self, row: Mapping[str, Any], ticket: Callable[[str], Ticket]) -> None:
+        """Become what `row` says; `ticket` makes one that equals the one of that name."""
+        self.state, self.generation = row["state"], row["generation"]
+        self._opened_until, self._timeout, self._successes = row["opened_until"], row["timeout"], row["successes"]
+        self._leases = {ticket(name): expires for name, expires in row["leases"]}
+        self.counts.restore(row["counts"])
+        self.slow.restore(row["slow"])

@@ -6,7 +6,8 @@ than the window, and never shorter.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 _BUCKETS: Final = 10
 _KEPT: Final = _BUCKETS + 1
@@ -57,6 +58,16 @@ class Counts:
         number = self.advance(now)
         self._seconds[number % _KEPT] += 1
         self.second += 1
+
+    def row(self) -> list[Any]:
+        """All of it as plain data: the last bucket (False: none yet), the firsts, the seconds."""
+        return [False if self._last is None else self._last, list(self._firsts), list(self._seconds)]
+
+    def restore(self, row: Sequence[Any]) -> None:
+        """Become what `row` says."""
+        last, self._firsts, self._seconds = row[0], list(row[1]), list(row[2])
+        self._last = None if last is False else last
+        self.first, self.second = sum(self._firsts), sum(self._seconds)
 
     def remove_first(self, bucket: int, now: float) -> None:
         """Take back one that was counted in `bucket`, unless it has left the window by itself."""

@@ -8,7 +8,6 @@ what was booked. At the return that is handed in, so nothing is spent twice.
 
 from __future__ import annotations
 
-import hashlib
 from math import inf
 from typing import Any, Final
 
@@ -25,11 +24,6 @@ from wizard_dsl.policies._shared_bucket import BOOK
 _UNNOTICED: Final = 0.02
 #: A patience that no wait exceeds, in seconds.
 _FOREVER: Final = 1e12
-
-
-def state_key(kind: str, scope_key: str) -> str:
-    """The key of one state. A hash stands for the scope, whose endpoint may hold a password."""
-    return f"{kind}:{hashlib.sha256(scope_key.encode()).hexdigest()[:24]}"
 
 
 class SharedBucket:

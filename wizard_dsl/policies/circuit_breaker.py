@@ -15,7 +15,7 @@ With `probe`, an open breaker asks its target by itself where no traffic does: s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
@@ -39,11 +39,17 @@ from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Run
+from wizard_dsl.core.state import state_key
 from wizard_dsl.core.units import parse_duration, parse_ratio
 from wizard_dsl.policies._breaker import Breaker
 from wizard_dsl.policies._breaker_state import Limits, Ticket
 from wizard_dsl.policies._kinds import TripOn
 from wizard_dsl.policies._probe import Prober
+from wizard_dsl.policies._shared_breaker import SharedBreakerState, SharedTicket
+from wizard_dsl.policies._shared_breaker import Verdict as SharedVerdict
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 #: How long an attempt may take that has no timeout, in seconds; one second more and its lease is free again.
 _UNLIMITED = 300.0
@@ -98,11 +104,7 @@ class CircuitBreaker:
         self._trip_on = config.trip_on
         self._slow_after = seconds(config.slow_after)
         self._target = target = context.require_target()
-        self._breaker = context.shared.state(
-            "circuit_breaker",
-            context.scope_key,
-            lambda: Breaker(limits(config), context.clock, context.emit, context.path, target.name),
-        )
+        self._breaker = context.shared.state("circuit_breaker", context.scope_key, lambda: _breaker(config, context))
         self._state = self._breaker.state
         target.gates.append(self._state.closed_for)
         self._prober: Prober | None = None
@@ -160,6 +162,77 @@ class CircuitBreaker:
             self._prober.watch()
 
 
+class SharedCircuitBreaker(CircuitBreaker):
+    """The same where processes share the breaker: what opens or may open it is awaited, the rest is sent behind."""
+
+    __slots__ = ()
+    _state: SharedBreakerState
+
+    async def call(self, request: Request, run: Run) -> Response:
+        """See CircuitBreaker."""
+        lasts = (self._target.total or _UNLIMITED) + 1.0
+        ticket = await self._state.ask(lasts, forced=run.probe, until=run.deadline)
+        self._tell(run)
+        now = self._now()
+        if ticket is None:
+            raise self._target.refusal(self._state.closed_for(now) or 0.0, now)
+        try:
+            response = await self._next(request, run)
+        except WizardError as error:
+            await self._failed(ticket, error, run)
+            raise
+        except BaseException:
+            overtaken = run.branch is not None and run.branch.reason == "overtaken"
+            self._report(ticket, "overtaken" if overtaken else "neutral", run)
+            raise
+        late = self._slow_after is not None and self._now() - now > self._slow_after
+        done = self._report(ticket, "success", run, late=late)
+        if response.outcome is None:
+            response.on_end(lambda outcome: self._broken(ticket, outcome, run))
+        if ticket.lease:
+            await self._known(done, response)
+        return response
+
+    async def _failed(self, ticket: SharedTicket, error: WizardError, run: Run) -> None:
+        says = verdict(error, self._trip_on)
+        done = self._report(ticket, "failure" if says == "failure" else "neutral", run)
+        if says == "failure" or ticket.lease:
+            await done
+            self._tell(run)
+
+    async def _known(self, done: Future[None], response: Response) -> None:
+        """Wait until all know how a half-open call went: the next one must not find it half-open still."""
+        try:
+            await done
+        except BaseException:
+            await response.aclose()
+            raise
+
+    def _broken(self, ticket: SharedTicket, outcome: Outcome, run: Run) -> None:
+        if outcome.error is not None and verdict(outcome.error, self._trip_on) == "failure":
+            self._report(ticket, "failure", run)
+
+    def _report(self, ticket: SharedTicket, verdict: SharedVerdict, run: Run, *, late: bool = False) -> Future[None]:
+        done = self._state.report(ticket, verdict, late=late)
+        done.add_done_callback(lambda _: self._tell(run))
+        return done
+
+
+def build(config: CircuitBreakerConfig, next: Handler, context: BuildContext) -> CircuitBreaker:
+    """The node, of this process or of all that share its state."""
+    kind = CircuitBreaker if context.state is None else SharedCircuitBreaker
+    return kind(config, next, context)
+
+
+def _breaker(config: CircuitBreakerConfig, context: BuildContext) -> Breaker:
+    own = limits(config)
+    breaker = Breaker(own, context.clock, context.emit, context.path, context.require_target().name)
+    if context.state is not None:
+        key = state_key("circuit_breaker", f"{context.scope_key} {own}")
+        breaker.state = SharedBreakerState(own, key, context.state, context.clock, context.spawn)
+    return breaker
+
+
 def verdict(error: WizardError, trip_on: Mapping[str, bool]) -> Verdict:
     """What an attempt that ended with `error` says about its target."""
     asked = override(error, trip_on)
@@ -205,7 +278,7 @@ CIRCUIT_BREAKER = PolicyType(
     rung=Rung.CIRCUIT_BREAKER,
     scope=Scope.TARGET,
     config=CircuitBreakerConfig,
-    build=CircuitBreaker,
+    build=build,
     bound=bound_unchanged,
     scalar="failure_threshold",
     provider=True,

@@ -30,13 +30,14 @@ from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Run
+from wizard_dsl.core.state import state_key
 from wizard_dsl.core.units import parse_rate
 from wizard_dsl.policies._limited import LimitConfig, contradictions, gate_of, longest_wait, reservation_of
 from wizard_dsl.policies._line import Line, Taken, nothing_sent
 from wizard_dsl.policies._nearness import Nearness
 from wizard_dsl.policies._queueing import Waiting, bound_waiting, whose
 from wizard_dsl.policies._reservation import used
-from wizard_dsl.policies._shared_line import SharedBucket, SharedWaiting, state_key
+from wizard_dsl.policies._shared_line import SharedBucket, SharedWaiting
 from wizard_dsl.policies._told import Open, Told
 
 

@@ -59,7 +59,7 @@ class Runtime:
         virtual = getattr(asyncio.get_running_loop(), "virtual", False)
         self.statistics = Statistics()
         self._emit = emitter(clock, (self.statistics.sink, *sinks))
-        self._state = None if virtual else open_state(state.kind, state.url, clock, self._tell)
+        self._state = None if virtual else open_state(state.kind, state.place, clock, self._tell)
         self.stores = StoreSet(folder, clock, threads=not virtual)
         self.shared = SharedState()
         if book is not None and not virtual:
@@ -155,7 +155,7 @@ async def running(
         book=None if mock else compiled.loaded.root / BOOK,
         transport=transport,
         sinks=sinks,
-        state=MEMORY_STATE if mock else state_home(program.state),
+        state=MEMORY_STATE if mock else state_home(program.state).below(compiled.loaded.root),
         provide=provide or (provide_mocks if mock else provide_missing(compiled.loaded.keyless)),
         assess=assess,
     )

@@ -212,9 +212,10 @@ PROGRAM_CODES: Final = (
     ),
     Code(
         "E076", "a state that leads nowhere",
-        "`state` says where breakers, limits and the like live: `memory` (each process has its own), or the URL of a "
-        "Redis or Valkey server that all processes share: redis://HOST:PORT/0, rediss:// for TLS, unix:// for a "
-        "socket. A server needs the package redis: pip install 'wizard-dsl[redis]'.",
+        "`state` says where breakers, limits and the like live: `memory` (each process has its own), the path of an "
+        "SQLite file that the processes of one machine share (.wizard/state.db, or sqlite:NAME), or the URL of a Redis "
+        "or Valkey server that all processes share: redis://HOST:PORT/0, rediss:// for TLS, unix:// for a socket. A "
+        "server needs the package redis: pip install 'wizard-dsl[redis]'.",
         "state: redsi://cache.internal:6379/0",
         "state: redis://cache.internal:6379/0",
     ),

@@ -100,8 +100,9 @@ def _used(document: Document) -> set[str]:
 # -- the state ----------------------------------------------------------------------------------------
 
 
-def state(document: Document, places: Merged) -> list[Diagnostic]:
-    """A `state` that leads nowhere, or holds a password. What the file's schema says is not said again."""
+def state(document: Document, places: Merged, root: Path) -> list[Diagnostic]:
+    """A `state` that leads nowhere or out of the project, or holds a password. Where the environment says it, it may
+    be anywhere."""
     path: DocPath = ("state",)
     if re.search(grammar.LITERAL_PASSWORD_PATTERN, str(places.data.get("state"))):
         message = f"{show_path(path)}: the URL holds a password, which only a reference may bring in"
@@ -110,7 +111,12 @@ def state(document: Document, places: Merged) -> list[Diagnostic]:
     if has_reference(document.file.state):
         return []
     try:
-        state_home(document.file.state)
+        home = state_home(document.file.state)
+        inside = home.kind != "sqlite" or (root / home.place).resolve().is_relative_to(root.resolve())
+        if not inside and not has_reference(places.data.get("state")):
+            message = f"the path {home.place} leaves the project"
+            hint = 'move the file into the project, or write "${env:WIZARD_STATE:-memory}"'
+            return [finding("E033", message, places.value_at(path), path=path, suggestion=hint)]
     except NoHome as no:
         return [finding("E076", f"state: {no}", places.value_at(path), path=path, suggestion=no.suggestion)]
     return []

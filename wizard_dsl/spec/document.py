@@ -254,7 +254,7 @@ class PipelineFile(Section, frozen=True):
     safety: SafetySpec = SafetySpec()
     state: Annotated[
         str,
-        Meta(description="where breakers, limits and the like live: `memory`, or the URL of a server that all share"),
+        Meta(description="where breakers, limits and the like live: `memory`, an SQLite file, or a server's URL"),
     ] = "memory"
     budgets: Annotated[BudgetsSpec, Meta(description="US dollars that may be spent")] = BudgetsSpec()
 

@@ -1,8 +1,9 @@
-"""Where `state` leads: memory, or a server that other processes ask, too."""
+"""Where `state` leads: memory, a file that the processes of this machine share, or a server."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -12,13 +13,19 @@ from wizard_dsl.spec.diagnostics import meant
 
 MEMORY: Final = "memory"
 _SCHEMES: Final = ("redis", "rediss", "unix")
+#: What shows that a word is a file. `sqlite:NAME` says so, too.
+_FILES: Final = (".db", ".sqlite", ".sqlite3")
 
 
 class StateHome(msgspec.Struct, frozen=True):
-    """What keeps the state, and its URL."""
+    """What keeps the state, and its URL, or its path, as seen from the project's folder."""
 
-    kind: Literal["memory", "redis"]
-    url: str = ""
+    kind: Literal["memory", "sqlite", "redis"]
+    place: str = ""
+
+    def below(self, root: Path) -> StateHome:
+        """The same, with the whole path."""
+        return StateHome("sqlite", str(root / self.place)) if self.kind == "sqlite" else self
 
 
 MEMORY_STATE: Final = StateHome("memory")
@@ -36,7 +43,11 @@ def state_home(text: str) -> StateHome:
     """What `text` names. Raises NoHome."""
     if text == MEMORY:
         return MEMORY_STATE
-    scheme, colon, _ = text.partition(":")
+    scheme, colon, path = text.partition(":")
+    if scheme == "sqlite" and path.strip("/"):
+        return StateHome("sqlite", path)
+    if "://" not in text and ("/" in text or text.endswith(_FILES)):
+        return StateHome("sqlite", text)
     if not colon or scheme not in _SCHEMES:
         what = f"the scheme {scheme!r}" if "://" in text else repr(scheme)
         raise NoHome(f"{what} names no state", _nearest(scheme))
@@ -55,7 +66,7 @@ def state_home(text: str) -> StateHome:
 def _nearest(scheme: str) -> str | None:
     if scheme in ("valkey", "valkeys"):
         return "write redis:// (or rediss:// for TLS); Valkey speaks the same protocol"
-    return meant(scheme, (MEMORY, *_SCHEMES))
+    return meant(scheme, (MEMORY, "sqlite", *_SCHEMES))
 
 
 def passwords(text: str) -> list[str]:

@@ -237,7 +237,8 @@ class _Load:
             self.found += found
             self.found += checks.schemas(document, self.merged)
             known = {(each.code, each.path) for each in self.found}
-            self.found += [each for each in checks.state(document, self.merged) if (each.code, each.path) not in known]
+            found = checks.state(document, self.merged, self.stack.project.root)
+            self.found += [each for each in found if (each.code, each.path) not in known]
             keyless = {each.provider: each.variable for each in converter.keyless}
             unwritten = {each.provider: each.variable for each in converter.keyless if not each.written}
             if self.development:

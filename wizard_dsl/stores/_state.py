@@ -226,4 +226,6 @@ def _reason(error: Exception) -> str:
         return f"no reply within {PATIENCE:g} s"
     if isinstance(error, msgspec.MsgspecError):
         return "a reply that cannot be read"
+    if type(error).__module__ == "sqlite3":
+        return str(error)  # there is no other side
     return type(error).__name__

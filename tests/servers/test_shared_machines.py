@@ -1,0 +1,131 @@
+"""Each decision in Lua is its Python form: random sequences through both, on the server's time."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import state_kit as kit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wizard_dsl.core.clock import LoopClock
+from wizard_dsl.core.state import Decision
+from wizard_dsl.policies import _shared_breaker
+from wizard_dsl.policies._shared_breaker import SharedTicket
+from wizard_dsl.policies._shared_bucket import BOOK
+from wizard_dsl.stores._redis import RedisKeeper
+from wizard_dsl.stores._state import SharedKeeper
+
+pytestmark = pytest.mark.server
+
+#: Arguments of one step, made of the reply before it; and seconds to wait first.
+Step = tuple[float, Callable[[Any], dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with kit.valkey() as server:
+        yield server.connection_url
+
+
+_numbers = iter(range(10**6))
+
+
+def same_in_both(url: str, decision: Decision, steps: list[Step]) -> None:
+    """Every reply of the server is what the Python form says, given the time that the server tells."""
+
+    async def main() -> None:
+        state = SharedKeeper(RedisKeeper(url, "test:"), LoopClock(), print)
+        row, reply, key = None, None, f"k{next(_numbers)}"
+        try:
+            for index, (pause, make) in enumerate(steps):
+                await asyncio.sleep(pause)
+                arguments = make(reply)
+                decided = await state.decide(decision, key, copy.deepcopy(arguments))
+                row, reply, _ = decision.apply(row, decided.now, arguments)
+                assert rounded(decided.reply) == rounded(reply), f"step {index}: {arguments}"
+        finally:
+            await state.close()
+
+    asyncio.run(main())
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each) for each in value]
+    return value if isinstance(value, bool | str) else round(value, 4)
+
+
+def plain(arguments: dict[str, Any]) -> Step:
+    return 0.0, lambda reply: arguments
+
+
+bookings = st.fixed_dictionaries(
+    {
+        "rate": st.sampled_from([0.5, 10.0, 3000.0]),
+        "burst": st.sampled_from([1, 5, 2.5]),
+        "amount": st.one_of(st.integers(-3, 6), st.floats(0.1, 4.0)),
+        "patience": st.sampled_from([0.0, 0.3, 1e12]),
+        "carry": st.sampled_from([-1.0, -1.0, -1.0, 0.0, 2.5]),
+    }
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(bookings, max_size=12))
+def test_the_bucket(url: str, steps: list[dict[str, Any]]) -> None:
+    same_in_both(url, BOOK, [plain(each) for each in steps])
+
+
+EVENTS = ("admit", "success", "failure", "overtaken", "neutral", "look", "force_open", "force_close", "reset")
+limits = st.fixed_dictionaries(
+    {
+        "failure_threshold": st.sampled_from([1, 2, 5, False]),
+        "failure_ratio": st.sampled_from([False, 0.5, 1.0]),
+        "slow_ratio": st.sampled_from([0.5, 0.9]),
+        "minimum_calls": st.sampled_from([1, 4]),
+        "window": st.sampled_from([0.01, 60.0]),
+        "reset_timeout": st.sampled_from([0.002, 30.0]),
+        "max_reset_timeout": st.sampled_from([0.003, 300.0]),
+        "half_open_max_calls": st.integers(1, 2),
+        "success_threshold": st.integers(1, 2),
+    }
+)
+happenings = st.lists(
+    st.tuples(
+        st.sampled_from(EVENTS[:5] * 4 + EVENTS),
+        st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.003]),
+        st.integers(0, 5),
+        st.booleans(),
+    ),
+    min_size=5,
+    max_size=60,
+)
+
+
+@settings(max_examples=80)
+@given(limits, happenings)
+def test_the_breaker(url: str, limits: dict[str, Any], happenings: list[tuple[str, float, int, bool]]) -> None:
+    tickets: list[dict[str, Any]] = []
+
+    def step(number: int, event: str, which: int, flag: bool) -> Callable[[Any], dict[str, Any]]:
+        def make(reply: Any) -> dict[str, Any]:
+            if reply is not None and reply[1]:
+                tickets[:] = [each for each in tickets if each["id"] != reply[1]["id"]]
+                tickets.insert(0, reply[1])
+            known = tickets[which % len(tickets)] if tickets and event != "admit" else SharedTicket(f"t{number}").row()
+            return {
+                "event": event, "ticket": known, "limits": limits, "lease": 0.002 if flag else 10.0, "late": flag,
+                "forced": flag and which == 0, "known": False, "keep": _shared_breaker._KEEP,
+            }  # fmt: skip
+
+        return make
+
+    steps = [(pause, step(number, event, which, flag)) for number, (event, pause, which, flag) in enumerate(happenings)]
+    same_in_both(url, _shared_breaker.DECIDE, steps)
