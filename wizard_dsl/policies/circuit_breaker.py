@@ -32,7 +32,7 @@ from wizard_dsl.core.component import (
     Scope,
     seconds,
 )
-from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, Verdict, WizardError
+from wizard_dsl.core.errors import CircuitOpen, InvalidRequest, TargetBlocked, Verdict, WizardError
 from wizard_dsl.core.events import BreakerChanged, BreakerProbed, ObserverFailed
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
@@ -234,7 +234,9 @@ def _breaker(config: CircuitBreakerConfig, context: BuildContext) -> Breaker:
 
 
 def verdict(error: WizardError, trip_on: Mapping[str, bool]) -> Verdict:
-    """What an attempt that ended with `error` says about its target."""
+    """What an attempt that ended with `error` says about its target: nothing, where no request could be made of it."""
+    if isinstance(error, InvalidRequest) and error.sent is False:
+        return "neutral"
     asked = override(error, trip_on)
     if asked is None:
         return error.row.verdict
