@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from wizard_dsl.core.messages import Completion, Delta, Message, Request, Usage
     from wizard_dsl.core.response import Response
     from wizard_dsl.core.result import Result
-    from wizard_dsl.runtime.pipeline import Pipeline, Stream
+    from wizard_dsl.runtime.pipeline import Pipeline
     from wizard_dsl.runtime.runtime import open
+    from wizard_dsl.runtime.stream import Stream
     from wizard_dsl.runtime.sync import run
 
 _HOMES = {
@@ -45,7 +46,8 @@ _HOMES = {
     ),
     "wizard_dsl.core.messages": ("Completion", "Delta", "Message", "Request", "Usage"),
     "wizard_dsl.core.response": ("Response",),
-    "wizard_dsl.runtime.pipeline": ("Pipeline", "Stream"),
+    "wizard_dsl.runtime.pipeline": ("Pipeline",),
+    "wizard_dsl.runtime.stream": ("Stream",),
     "wizard_dsl.core.result": ("Result",),
     "wizard_dsl.runtime.runtime": ("open",),
     "wizard_dsl.runtime.sync": ("run",),

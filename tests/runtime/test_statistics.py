@@ -60,6 +60,20 @@ def test_figures_are_a_copy_and_have_a_json_form(tmp_path: Path) -> None:
         assert first.counted.runs.started == 0
         plain = (await pipeline.stats()).to_json()
         assert plain["runs"]["ok"] == 1 and plain["fallback"]["default"]["by_position"] == {"0": 1}
+        assert plain["breakers"] == {} and plain["limits"] == []
         assert plain["pools"] == [] and plain["caches"] == [] and plain["unusable"] == []
 
     play(FILE, tmp_path, {"a": ["x"], "b": []}, work)
+
+
+def test_breakers_limits_and_caches_stand_beside_what_was_counted(tmp_path: Path) -> None:
+    text = FILE.replace("circuit_breaker: off", "circuit_breaker: 1, cache: 1h, rate_limit: 10/s")
+
+    async def work(pipeline: Pipeline) -> None:
+        await ask(pipeline, "1", "1")
+        stats = await pipeline.stats()
+        assert stats.breakers["a"].state == "open" and stats.breakers["b"].state == "closed"
+        assert {(each.name, each.available) for each in stats.limits} == {("rate_limit", 19.0)}
+        assert (stats.caches[0].hits, stats.caches[0].misses) == (1, 1)
+
+    play(text, tmp_path, {"a": [503], "b": ["x"]}, work)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wizard_dsl.runtime.pipeline import Stream
+    from wizard_dsl.runtime.stream import Stream
 
 
 class Outlet:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.core.result import Result
     from wizard_dsl.registry import Registry
-    from wizard_dsl.runtime.pipeline import Pipeline, Stream
+    from wizard_dsl.runtime.pipeline import Pipeline
+    from wizard_dsl.runtime.stream import Stream
 
 #: What is printed above is void.
 ANEW: Final = "(the stream broke; the answer begins anew)"

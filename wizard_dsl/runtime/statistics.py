@@ -13,8 +13,10 @@ import msgspec
 
 from wizard_dsl.core import events as e
 from wizard_dsl.core.errors import TABLE
+from wizard_dsl.core.figures import LimitFigures
 from wizard_dsl.core.http import PoolFigures
 from wizard_dsl.core.run import Run
+from wizard_dsl.policies._breaker import BreakerFigures
 from wizard_dsl.policies._shelf import CacheStats
 
 
@@ -67,11 +69,13 @@ class Counted(msgspec.Struct):
     fallback: dict[str, FallbackFigures]
 
 
-class Stats(msgspec.Struct):
+class Stats(msgspec.Struct, kw_only=True):
     """A reading of one runtime: what was counted, and how things stand now. `unusable` says of what could not be
     asked why."""
 
     counted: Counted
+    breakers: dict[str, BreakerFigures]
+    limits: list[LimitFigures]
     caches: list[CacheStats]
     pools: list[PoolFigures]
     unusable: list[str]
