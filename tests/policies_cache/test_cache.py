@@ -323,6 +323,8 @@ def test_without_single_flight_equal_calls_go_side_by_side(commit):
 
 
 class Broken:
+    kind = "memory"
+
     def __init__(self):
         self.puts = 0
 
@@ -332,7 +334,7 @@ class Broken:
     async def get(self, key):
         raise StoreUnavailable("locked")
 
-    def put(self, key, value):
+    def put(self, key, value, keep):
         self.puts += 1
 
     def count(self, **added):

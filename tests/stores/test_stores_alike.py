@@ -6,12 +6,12 @@ import asyncio
 from collections import Counter
 
 import pytest
+import state_kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.stores._open import StoreSet, folder_name
-from wizard_dsl.stores.disk import DiskStore
 from wizard_dsl.stores.memory import MemoryStore
 from wizard_dsl.testing import virtual
 
@@ -19,21 +19,32 @@ from wizard_dsl.testing import virtual
 class Kind:
     """How a store is opened and its loop run."""
 
-    def __init__(self, kind: str, threads: bool, folder) -> None:
-        self.kind, self.threads, self.folder = kind, threads, folder
+    def __init__(self, kind: str, threads: bool, folder, server: str = "") -> None:
+        self.kind, self.threads, self.folder, self.server = kind, threads, folder, server
 
     def run(self, test, **options):
         async def main():
-            stores = StoreSet(self.folder, LoopClock(), threads=self.threads)
+            stores = StoreSet(self.folder, LoopClock(), threads=self.threads, server=self.server)
             store = stores.open(self.kind, "s", max_entries=options.get("most", 3), eviction=options.get("by", "lru"))
             await test(store)
             assert await stores.close() == []
 
-        asyncio.run(main()) if self.threads else virtual.run(main())
+        asyncio.run(main()) if self.threads or self.server else virtual.run(main())
 
 
-@pytest.fixture(params=["memory", "disk", "disk-thread"])
+@pytest.fixture(scope="module")
+def server():
+    with state_kit.valkey() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "disk", "disk-thread", pytest.param("redis", marks=pytest.mark.server)])
 def kind(request, tmp_path):
+    if request.param == "redis":
+        running = request.getfixturevalue("server")
+        with running.client() as client:
+            client.flushall()
+        return Kind("memory", False, tmp_path / "cache", running.connection_url)
     return Kind(request.param.split("-")[0], request.param.endswith("thread"), tmp_path / "cache")
 
 
@@ -80,8 +91,8 @@ def test_a_full_store_drops_by_its_rule(kind, by, kept):
         for key in "abc":
             store.put(key, key.encode())
         for key in "bbcaa":
-            if isinstance(store, DiskStore):
-                store._front.drop(key)  # so that it is the disk that is used
+            if not isinstance(store, MemoryStore):
+                store._front.drop(key)  # so that it is the disk, or the server, that is used
             assert await store.get(key) == key.encode()
         store.put("d", b"d")
         assert sorted(await store.keys()) == list(kept)

@@ -1,4 +1,4 @@
-"""The disk caches of a file, without its providers: what is stored is looked at where nobody can be asked."""
+"""The caches of a file that outlive a process, without its providers: they are looked at where nobody can be asked."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from wizard_dsl.policies.cache import CacheConfig
 from wizard_dsl.runtime.caches import Caches
 from wizard_dsl.runtime.runtime import require
 from wizard_dsl.spec.diagnostics import ordered, render_text
+from wizard_dsl.spec.keeper import state_home
 from wizard_dsl.spec.source import read_bytes
 from wizard_dsl.stores._open import StoreSet, folder_name
 
@@ -40,16 +41,18 @@ _LAST: Final = 253_402_300_799.0
 
 
 @asynccontextmanager
-async def disk_caches(compiled: Compiled) -> AsyncIterator[Caches]:
-    """Open them; one that nothing was stored in yet is empty, and is not made. Raises SpecError where there is none,
-    for a cache in memory belongs to its process."""
-    wanted = require_disk(compiled)
+async def lasting_caches(compiled: Compiled) -> AsyncIterator[Caches]:
+    """Open them; one on disk that nothing was stored in yet is empty, and is not made. Raises SpecError where there is
+    none, for a cache in memory belongs to its process."""
+    wanted = require_lasting(compiled)
     root = compiled.loaded.root / ".wizard" / "cache"
     clock = LoopClock()
-    there, nowhere = StoreSet(root, clock), StoreSet(None, clock)
+    program = require(compiled)
+    there = StoreSet(root, clock, server=_server(program), family=program.name)
+    nowhere = StoreSet(None, clock)
     shelves = []
     for path, (chain, config) in wanted.items():
-        stores = there if (root / folder_name(path)).exists() else nowhere
+        stores = there if config.store == "memory" or (root / folder_name(path)).exists() else nowhere
         shelves.append(Shelf(config, path, chain, stores, clock))
     try:
         yield Caches(lambda: shelves, _nobody)
@@ -61,16 +64,22 @@ async def _nobody(**inputs: Any) -> Any:
     raise AssertionError("nothing runs here")
 
 
-def require_disk(compiled: Compiled) -> dict[str, tuple[str, CacheConfig]]:
-    """Chain and config of each cache on disk, by its path. Raises SpecError where there is none."""
+def require_lasting(compiled: Compiled) -> dict[str, tuple[str, CacheConfig]]:
+    """Chain and config of each cache on disk or on a server, by its path. Raises SpecError where there is none."""
     found: dict[str, tuple[str, CacheConfig]] = {}
+    on_server = _server(require(compiled))
     for program in programs(require(compiled)):
         for chain, plan in _plans(program):
-            if isinstance(plan.config, CacheConfig) and plan.config.store == "disk":
+            if isinstance(plan.config, CacheConfig) and (on_server or plan.config.store == "disk"):
                 found.setdefault(plan.path, (chain, plan.config))
     if not found:
         raise SpecError("this file has no cache on disk; a cache in memory ends with its process: set `store: disk`")
     return found
+
+
+def _server(program: Program) -> str:
+    home = state_home(program.state)
+    return home.place if home.kind == "redis" else ""
 
 
 def _plans(program: Program) -> Iterator[tuple[str, PolicyPlan]]:
@@ -115,7 +124,7 @@ def compiled_here(file: Path, overlays: tuple[str, ...], sets: tuple[str, ...], 
 
 def look(compiled: Compiled, work: Callable[[Caches], Awaitable[T]]) -> T:
     async def main() -> T:
-        async with disk_caches(compiled) as caches:
+        async with lasting_caches(compiled) as caches:
             return await work(caches)
 
     return asyncio.run(main())

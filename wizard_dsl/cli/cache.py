@@ -1,4 +1,4 @@
-"""wizard cache: what a pipeline's caches on disk hold and how they do; clear and warm them."""
+"""wizard cache: what a pipeline's lasting caches hold and how they do; clear and warm them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wizard_dsl.cli._caches import compiled_here, counted, entry_row, figures, look, require_disk, rows
+from wizard_dsl.cli._caches import compiled_here, counted, entry_row, figures, look, require_lasting, rows
 from wizard_dsl.cli._output import as_json, columns, format_option, layer_options
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.core.errors import TABLE
@@ -25,11 +25,12 @@ _MODEL = click.option("--model", metavar="NAME", help="Answers of this target or
 _EXPIRED = click.option("--expired", is_flag=True, help="Entries that nobody is given any more.")
 
 
-@click.group("cache", short_help="Look at, clear and warm the caches on disk.")
+@click.group("cache", short_help="Look at, clear and warm the caches on disk or on a server.")
 def command() -> None:
-    """The caches with `store: disk` of a pipeline file. A cache in memory is its process's own.
+    """The caches with `store: disk` of a pipeline file, and all of them where `state` names a Redis server. A cache in
+    memory is its process's own.
 
-    Exits with 3 where the disk cannot be used: locked, corrupt or not ours.
+    Exits with 3 where the store cannot be used: locked, corrupt, not ours or away.
     """
 
 
@@ -102,7 +103,7 @@ def warm(
     Failures go to stderr; the exit code is that of the first one.
     """
     compiled = compiled_here(file, overlays, sets, mock=False)
-    require_disk(compiled)
+    require_lasting(compiled)
     warmed = asyncio.run(_warm(compiled, rows(input_file), concurrency))
     for each in warmed.failed:
         click.echo(f"row {each.index + 1}: {each.kind}: {each.message}", err=True)

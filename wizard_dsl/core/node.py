@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from wizard_dsl.core.messages import Completion, Request
@@ -32,7 +33,9 @@ class Node(Protocol):
 
 class Store(Protocol):
     """Keyed bytes. An entry that cannot be read is a miss; a store that cannot be used raises StoreUnavailable,
-    once for each outage: until it can be used again it is empty, and takes nothing."""
+    once for each outage: until it can be used again it is empty, and takes nothing. `kind` says what it lies in."""
+
+    kind: str
 
     def look(self, key: str) -> bytes | None:
         """What is at hand without waiting: None does not say that there is nothing, and others may have written
@@ -41,9 +44,10 @@ class Store(Protocol):
     async def get(self, key: str) -> bytes | None:
         """The newest, of all who use the store; while it cannot be asked, what is at hand."""
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, keep: float = inf) -> None:
         """Keep it: `get` sees it at once, and what must be written elsewhere is written behind. Never raises; a
-        write that fails is told by the next `get`, or by `close`."""
+        write that fails is told by the next `get`, or by `close`. After `keep` seconds nobody needs it; a store may
+        keep it longer."""
 
     async def delete(self, *keys: str) -> int:
         """Remove them; returns how many were there. Raises StoreUnavailable, as what follows, each time."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from wizard_dsl.core.component import seconds
-from wizard_dsl.policies._entry import Label, label
+from wizard_dsl.policies._entry import Entry, Label, label
 from wizard_dsl.policies._flight import Flights
 
 if TYPE_CHECKING:
@@ -126,11 +126,16 @@ class Shelf:
         #: Keys that are being refreshed.
         self.refreshing: set[str] = set()
         self._chain = chain
-        self._kind = config.store
+        self._kind = config.store if self.store.kind == "memory" else self.store.kind
         self._capacity = config.max_entries
         self._keeps = max(after(config.stale_if_error), after(config.stale_while_revalidate))
         self._clock = clock
         self._added = clock.now()
+
+    def keeps(self, entry: Entry, now: float) -> float:
+        """Seconds for which anybody may be given it."""
+        after_its_time = 0.0 if entry.refusal is not None else max(0.0, self._keeps)
+        return entry.expires - now + after_its_time
 
     def add_up(self) -> None:
         """Add to the store's counters, where that was not done just now."""

@@ -68,7 +68,10 @@ class CacheConfig(PolicyConfig, frozen=True, kw_only=True):
 
     ttl: Annotated[Duration, Meta(description="how long an answer is used; 0s stores nothing")] = "1h"
     ttl_jitter: Annotated[Ratio, Meta(description="spreads expiry by up to this much, both ways")] = "10%"
-    store: Annotated[Literal["memory", "disk"], Meta(description="disk outlives the process")] = "memory"
+    store: Annotated[
+        Literal["memory", "disk"],
+        Meta(description="disk outlives the process; memory is the server where the state is shared on one"),
+    ] = "memory"
     max_entries: Annotated[int, Meta(ge=1, description="answers kept at most")] = 100
     eviction: Annotated[Literal["lru", "lfu", "fifo"], Meta(description="which answer leaves a full cache")] = "lru"
     scope: Annotated[
@@ -304,7 +307,7 @@ class Cache:
         self._put(key, Entry(VERSION, now + ttl, now, name, position, served.losses, completion.usage, bare), run)
 
     def _put(self, key: str, entry: Entry, run: Run) -> None:
-        self._store.put(key, encode(entry))
+        self._store.put(key, encode(entry), self._shelf.keeps(entry, self._clock.wall()))
         self._counted.insertions += 1
         self._shelf.add_up()
         self._emit(run, CacheStored(path=self._path, key=key, ttl=entry.expires - entry.stored))

@@ -50,6 +50,7 @@ class Runtime:
         assess: Assess | None = None,
         state: StateHome = MEMORY_STATE,
         book: Path | None = None,
+        family: str = "",
     ) -> None:
         self.seed = seed
         clock: Clock = LoopClock()
@@ -60,7 +61,8 @@ class Runtime:
         self.statistics = Statistics()
         self._emit = emitter(clock, (self.statistics.sink, *sinks))
         self._state = None if virtual else open_state(state.kind, state.place, clock, self._tell)
-        self.stores = StoreSet(folder, clock, threads=not virtual)
+        server = state.place if state.kind == "redis" and not virtual else ""
+        self.stores = StoreSet(folder, clock, threads=not virtual, server=server, family=family)
         self.shared = SharedState()
         if book is not None and not virtual:
             self.shared.state("book", "", lambda: SqliteBook(book, clock, Thread))
@@ -156,6 +158,7 @@ async def running(
         transport=transport,
         sinks=sinks,
         state=MEMORY_STATE if mock else state_home(program.state).below(compiled.loaded.root),
+        family=program.name,
         provide=provide or (provide_mocks if mock else provide_missing(compiled.loaded.keyless)),
         assess=assess,
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from wizard_dsl.core.node import Store, StoreUnavailable
+from wizard_dsl.stores._redis import PREFIX
+from wizard_dsl.stores._redis_cache import RedisStore
+from wizard_dsl.stores._redis_line import RedisLine
 from wizard_dsl.stores._worker import Inline, Thread
 from wizard_dsl.stores.disk import DISK
 from wizard_dsl.stores.memory import MEMORY
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.component import StoreType
     from wizard_dsl.stores._worker import Worker
+    from wizard_dsl.stores.memory import Eviction
 
 BUILT_IN: Mapping[str, StoreType] = {each.name: each for each in (MEMORY, DISK)}
 
@@ -26,7 +30,8 @@ class StoreSet:
 
     Every store gets a folder below `folder`, named after it. Without a folder nothing is written anywhere, and every
     store is one in memory: for mocked and simulated runs, whose answers must never be taken for real ones. `threads`
-    is False where the loop tolerates none, as in virtual time.
+    is False where the loop tolerates none, as in virtual time. With `server`, a URL of Redis, what others keep in
+    memory lies there, under the name `family`, for all processes that use both.
     """
 
     def __init__(
@@ -36,16 +41,24 @@ class StoreSet:
         *,
         threads: bool = True,
         types: Mapping[str, StoreType] = BUILT_IN,
+        server: str = "",
+        family: str = "",
     ) -> None:
         self._folder = folder
         self._clock = clock
         self._worker: Callable[[], Worker] = Thread if threads else lambda: Inline(clock)
         self._types = types
+        self._line = RedisLine(server, clock) if server else None
+        self._family = family
         self._open: dict[tuple[str, str], Store] = {}
 
     def open(self, kind: str, name: str, *, max_entries: int, eviction: str) -> Store:
         """The store of this kind and name; the first to open it decides its size. Does not touch the disk."""
         store = self._open.get((kind, name))
+        if store is None and kind == "memory" and self._line is not None:
+            prefix = f"{PREFIX}cache:{{{self._family}/{name}}}:"
+            store = RedisStore(self._line, prefix, max_entries, cast("Eviction", eviction), self._clock)
+            self._open[kind, name] = store
         if store is None:
             made = self._types[kind] if self._folder is not None else MEMORY
             store = self._open[kind, name] = made.open(
@@ -66,6 +79,8 @@ class StoreSet:
                 await store.close()
             except StoreUnavailable as error:
                 untold.append(str(error))
+        if self._line is not None:
+            await self._line.close()
         return untold
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from wizard_dsl.stores._redis import RedisKeeper
+from wizard_dsl.stores._redis import PREFIX, RedisKeeper
 from wizard_dsl.stores._state import SharedKeeper
 from wizard_dsl.stores._state_sqlite import SqliteKeeper
 from wizard_dsl.stores._worker import Thread
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.events import Event
     from wizard_dsl.core.state import State
-
-#: Keys on a server begin with this.
-PREFIX = "wizard:"
 
 
 def open_state(

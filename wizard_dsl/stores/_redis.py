@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from wizard_dsl.stores._state import Ask
 
+#: Keys on a server begin with this.
+PREFIX: Final = "wizard:"
+
 _FRAME: Final = Path(__file__).parent / "lua" / "decide.lua"
 #: As many as there are batches at once, and one to leave with.
 _CONNECTIONS: Final = 3
@@ -27,7 +30,7 @@ class RedisKeeper:
 
     def __init__(self, url: str, prefix: str) -> None:
         self._prefix = prefix
-        self._client = _client(url)
+        self._client = client(url)
         self._known: set[str] = set()  # scripts that the server has
         self.name = shown(url)
 
@@ -35,7 +38,7 @@ class RedisKeeper:
         """See Keeper."""
         texts = [script(each.decision.script) for each in batch]
         replies = await self._sent(batch, [text if sha not in self._known else "" for sha, text in texts])
-        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, _no_script())]
+        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, no_script())]
         if unknown:  # the server was restarted, say
             again = await self._sent([batch[index] for index in unknown], [texts[index][1] for index in unknown])
             for index, reply in zip(unknown, again, strict=True):
@@ -67,7 +70,7 @@ class RedisKeeper:
         await self._client.aclose()
 
 
-def _client(url: str) -> Any:
+def client(url: str) -> Any:
     """Never waits by itself, and never repeats: `_state` decides how long and how often."""
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
@@ -89,7 +92,7 @@ def _client(url: str) -> Any:
 
 
 @cache
-def _no_script() -> type[Exception]:
+def no_script() -> type[Exception]:
     from redis.exceptions import NoScriptError
 
     return NoScriptError

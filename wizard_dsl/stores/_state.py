@@ -115,11 +115,11 @@ class SharedKeeper:
 
     async def _batch(self, batch: list[tuple[Ask, asyncio.Future[Decided]]]) -> None:
         try:
-            replies = await self._patiently(self._keeper.ask([ask for ask, _ in batch]))
+            replies = await patiently(self._keeper.ask([ask for ask, _ in batch]), self._clock)
             decided = [_read(reply) for reply in replies]
         except Exception as error:
             self._beats.clear()
-            failed = self._outage.begins(_reason(error))
+            failed = self._outage.begins(reason(error))
             waiting, self._waiting = self._waiting, []
             for _, turn in (*batch, *waiting):
                 _settle(turn, failed)
@@ -127,24 +127,6 @@ class SharedKeeper:
             self._outage.ends()
             for (_, turn), each in zip(batch, decided, strict=True):
                 _settle(turn, each)
-
-    async def _patiently(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, unless it takes too long; then it is cancelled. A look that comes late does not count:
-        our own loop was busy, and the reply may lie there unread."""
-        task = asyncio.get_running_loop().create_task(work)
-        now, looks = self._clock.now(), 0
-        last = now + LONGEST
-        try:
-            while looks < LOOKS and now < last:
-                due = now + PATIENCE / LOOKS
-                await asyncio.wait({task}, timeout=due - now)
-                if task.done():
-                    return task.result()
-                now = self._clock.now()
-                looks += now - due <= LATE
-            raise TimeoutError
-        finally:
-            task.cancel()
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -155,13 +137,32 @@ class SharedKeeper:
             task.cancel()
         for last in (self._leave, self._keeper.close):
             try:
-                await self._patiently(last())
+                await patiently(last(), self._clock)
             except Exception:
                 self._beats.clear()  # the others forget this process by themselves after a while
 
     async def _leave(self) -> None:
         if self._beats:
             await self._keeper.leave(list(self._beats), self._member)
+
+
+async def patiently(work: Coroutine[Any, Any, T], clock: Clock) -> T:
+    """The result of `work`, unless it takes too long; then it is cancelled. A look that comes late does not count:
+    our own loop was busy, and the reply may lie there unread."""
+    task = asyncio.get_running_loop().create_task(work)
+    now, looks = clock.now(), 0
+    last = now + LONGEST
+    try:
+        while looks < LOOKS and now < last:
+            due = now + PATIENCE / LOOKS
+            await asyncio.wait({task}, timeout=due - now)
+            if task.done():
+                return task.result()
+            now = clock.now()
+            looks += now - due <= LATE
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 class Outage:
@@ -220,7 +221,7 @@ def _read(reply: bytes) -> Decided:
     return Decided(what, now, max(1, members))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What failed, without a word that came from the other side: it may be garbage, or quote a password."""
     if isinstance(error, TimeoutError):
         return f"no reply within {PATIENCE:g} s"

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wizard_dsl.core.component import StoreType
@@ -51,6 +52,8 @@ class DiskStore:
     """The loop's side. At most `max_entries` values, evicted as MemoryStore does; hits of the level in front do
     not count as uses on disk."""
 
+    kind = "disk"
+
     def __init__(
         self, folder: Path, max_entries: int, eviction: Eviction, clock: Clock, worker: Callable[[], Worker]
     ) -> None:
@@ -78,7 +81,7 @@ class DiskStore:
             self._front.put(key, value)
         return value
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, keep: float = inf) -> None:
         self._front.put(key, value)
         self._write_behind(partial(_Database.write, key=key, value=value))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import Any, Literal
 
 from wizard_dsl.core.component import StoreType
@@ -13,6 +14,8 @@ Eviction = Literal["lru", "lfu", "fifo"]
 class MemoryStore:
     """At most `max_entries` values. Full, it drops the least recently used (lru), the least often used (lfu; of
     equals the least recently used), or the first stored (fifo; storing again counts as new)."""
+
+    kind = "memory"
 
     def __init__(self, max_entries: int, eviction: Eviction) -> None:
         self._limit = max_entries
@@ -34,7 +37,7 @@ class MemoryStore:
     async def get(self, key: str) -> bytes | None:
         return self.look(key)
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, keep: float = inf) -> None:
         self.drop(key)
         if len(self._values) >= self._limit:
             self.drop(next(iter(self._values)) if self._uses is None else self._uses.least())
