@@ -68,6 +68,7 @@ _POLICIES: Final = (
     "retry_budget",
     "timeout",
 )
+_STRATEGIES: Final = ("adaptive", "cheapest", "fastest", "hedged", "parallel", "sequential", "weighted")
 #: What the compiler adds by itself: written elsewhere in a file, never under `policies`.
 _INTERNAL: Final = ("budget", "contract", "on_rate_limit", "safety")
 
@@ -79,7 +80,7 @@ def _constants(package: str, names: Iterable[str], module: str = "") -> dict[str
 BUILT_INS: Final[Mapping[Group, Mapping[str, Any]]] = MappingProxyType(
     {
         "policies": _constants("policies", _POLICIES),
-        "strategies": _constants("strategies", ("cheapest", "hedged", "parallel", "sequential", "weighted")),
+        "strategies": _constants("strategies", _STRATEGIES),
         "providers": _constants("providers", _PROVIDERS) | _constants("providers", _PRESETS, "presets"),
         "stores": _constants("stores", ("memory", "disk")),
         "steps": _constants("steps", ("generate", "embed", "render", "pipeline")),

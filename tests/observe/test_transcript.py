@@ -51,6 +51,7 @@ EXAMPLES: list[tuple[e.Event, str]] = [
         "a: given up after attempt 1 (server): some new one",
     ),
     (e.TargetSkipped(target="a", reason="circuit_open"), "a: skipped, circuit open"),
+    (e.PrimaryRecovered(target="a", away=30.0, calls=3), "a answers again, after 3 calls in 30 s"),
     (e.FallbackTriggered(target="a", kind="server", to="b"), "a: server, falling back to b"),
     (e.LossAccepted(target="a", lost=("tools", "images")), "a: used without tools, images"),
     (e.RateLimitWaited(target="a", delay=2.5), "a: waiting 2.500 s until it is free"),

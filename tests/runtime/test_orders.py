@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import pytest
 from compiler_kit import compile_text, found, program
+from msgspec import Meta
 from run_kit import play
 
-from wizard_dsl.core.errors import WizardError
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.core.component import PolicyConfig, StrategyType
+from wizard_dsl.core.errors import InputInvalid, WizardError
+from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.target import Branch
 from wizard_dsl.lint.rules import lint
+from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.pipeline import Pipeline
+from wizard_dsl.runtime.runtime import running
+from wizard_dsl.spec.schema import pipeline_schema
+from wizard_dsl.strategies._walk import Walk, bound_walk
+from wizard_dsl.testing import virtual
+from wizard_dsl.testing.scripted import Script, Scripted
 
 HEAD = """\
 version: 1
@@ -142,3 +155,85 @@ def test_what_cannot_be_drawn_is_found_before_the_run(chain: str, finding: str, 
 
 def test_an_input_that_only_the_draw_uses_is_used(tmp_path: Path) -> None:
     assert lint(compile_text(STICKY, tmp_path)) == []
+
+
+# -- outages, by hand and otherwise --------------------------------------------------------------------
+
+
+def test_a_target_is_switched_off_and_on_while_the_pipeline_runs(tmp_path: Path) -> None:
+    async def work(pipeline: Pipeline) -> None:
+        assert pipeline.targets() == {"a": True, "b": True}
+        pipeline.enable("a", False)
+        assert pipeline.targets() == {"a": False, "b": True}
+        assert (await pipeline.run()).served_by == "b"
+        async with pipeline.stream() as stream:
+            assert (await stream.finish()).served_by == "b"
+        pipeline.enable("a")
+        assert (await pipeline.run()).served_by == "a"
+        with pytest.raises(InputInvalid) as caught:
+            pipeline.enable("c")
+        assert caught.value.suggestion == "one of: a, b"
+
+    play(file("{targets: [a, b]}"), tmp_path, {"a": FOREVER, "b": FOREVER}, work)
+
+
+def test_a_chain_whose_breakers_are_all_open_probes_where_its_file_says_so(tmp_path: Path) -> None:
+    text = file("{when_all_open: probe_first, targets: [a, b], policies: {circuit_breaker: 1, retry: off}}")
+
+    async def work(pipeline: Pipeline) -> None:
+        with pytest.raises(WizardError):
+            await pipeline.run()
+        assert (await pipeline.run()).served_by == "a"
+
+    play(text, tmp_path, {"a": [503, "hello"], "b": [503]}, work)
+
+
+# -- strategies of others ------------------------------------------------------------------------------
+
+
+class BackwardsConfig(PolicyConfig, frozen=True):
+    """The keys of acme.backwards."""
+
+    skip: Annotated[int, Meta(ge=0, description="how many of the last ones")] = 0
+
+
+def backwards(config: BackwardsConfig, branches: Sequence[Branch], context: BuildContext) -> Walk:
+    return Walk(branches, context, lambda request, run: branches[::-1][config.skip :])
+
+
+BACKWARDS = StrategyType(
+    name="acme.backwards",
+    summary="The last one first.",
+    config=BackwardsConfig,
+    build=backwards,
+    bound=lambda config, branches, facts: bound_walk(branches, facts),
+)
+
+
+def of_acme() -> Registry:
+    announced = SimpleNamespace(name="acme.backwards", dist=None, load=lambda: BACKWARDS)
+    return Registry(scan=lambda group: [announced] if group == "strategies" else [])
+
+
+def test_a_strategy_of_a_plug_in_is_named_in_a_file_and_configured_there(tmp_path: Path) -> None:
+    path = tmp_path / "case.yaml"
+    path.write_text(file("{strategy: {type: acme.backwards, skip: 1}, targets: [a, b, a/x]}"))
+    made = {"a": Script("a", []), "b": Script("b", ["hello"]), "a/x": Script("a/x", [])}
+
+    async def main() -> str | None:
+        found = compile_file(path, of_acme(), Sources(env={}))
+        async with running(
+            found, of_acme(), seed=1, provide=lambda plan, context: Scripted(made[plan.name], context.clock)
+        ) as pipeline:
+            return (await pipeline.run()).served_by
+
+    assert virtual.run(main()) == "b"
+
+
+def test_the_keys_of_a_strategy_of_a_plug_in_are_checked_and_in_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "case.yaml"
+    path.write_text(file("{strategy: {type: acme.backwards, skipp: 1}, targets: [a, b]}"))
+    (only,) = compile_file(path, of_acme(), Sources(env={})).diagnostics
+    assert (only.code, only.suggestion) == ("E021", "did you mean 'skip'?")
+    defs = pipeline_schema(of_acme(), plugins=True)["$defs"]
+    assert "skip" in defs["strategy.acme.backwards"]["properties"]

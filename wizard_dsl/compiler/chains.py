@@ -99,6 +99,7 @@ class ChainPlanner:
             fallback_on=entry.spec.fallback_on,
             allow_loss=frozenset(entry.spec.allow_loss),
             mid_stream=entry.spec.on_mid_stream_error,
+            when_all_open=entry.spec.when_all_open,
             sticky=self._sticky(entry),
         )
 

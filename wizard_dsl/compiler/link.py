@@ -106,6 +106,7 @@ def _chain(plan: ChainPlan, services: Services) -> LinkedChain:
         fallback_on=dict(plan.fallback_on),
         allow_loss=plan.allow_loss,
         mid_stream=plan.mid_stream,
+        when_all_open=plan.when_all_open,
     )
     path = f"chains.{plan.name}"
     context = replace(_context(path, chain, services), fingerprint=plan.fingerprint)

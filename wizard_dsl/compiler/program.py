@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from wizard_dsl.core.component import PolicyConfig, PolicyType, ProviderConfig, ProviderType, StepType, StrategyType
-from wizard_dsl.core.target import Facts, MidStream, RateLimitRule
+from wizard_dsl.core.target import Facts, MidStream, RateLimitRule, WhenAllOpen
 from wizard_dsl.policies.budget import Limit
 from wizard_dsl.spec.document import InputGuardSpec
 
@@ -87,6 +87,7 @@ class ChainPlan(msgspec.Struct, frozen=True):
     fallback_on: Mapping[str, bool]
     allow_loss: frozenset[str]
     mid_stream: MidStream = "fail"
+    when_all_open: WhenAllOpen = "fail"
     sticky: Any = None
 
     @property
@@ -118,6 +119,7 @@ class ChainPlan(msgspec.Struct, frozen=True):
             "fallback_on": dict(self.fallback_on),
             "allow_loss": sorted(self.allow_loss),
             "on_mid_stream_error": self.mid_stream,
+            "when_all_open": self.when_all_open,
         }
 
 

@@ -71,8 +71,13 @@ class Estimate:
 
     def success(self, now: float, *, window: float = WINDOW) -> float | None:
         """The share of attempts that answered, of those that did or failed; None without any."""
+        answered, failed = self.verdicts(now, window=window)
+        return answered / (answered + failed) if answered or failed else None
+
+    def verdicts(self, now: float, *, window: float = WINDOW) -> tuple[int, int]:
+        """How many attempts answered, and how many failed."""
         known = [each.ok for each in self._recent(now, window) if each.ok is not None]
-        return sum(known) / len(known) if known else None
+        return sum(known), len(known) - sum(known)
 
     def _recent(self, now: float, window: float) -> Iterator[Sample]:
         """Newest first: whoever asks stops at the first that is too old."""

@@ -7,6 +7,7 @@
     ├─ StreamCommitted, StreamEnded    the first content, the end of a stream
     ├─ RetryScheduled, RetriesEnded    back-off of a target; why it was given up
     ├─ TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited     the strategy's moves
+    ├─ PrimaryRecovered                the first target of a chain answers again
     ├─ HedgeStarted, HedgeWithheld, BranchCancelled     several targets under way at once
     ├─ TargetBlocked                   a 429 or an exhausted quota: nobody calls it until then
     ├─ BreakerChanged, BreakerProbed   closed, open, half_open, forced; an open one asks its target by itself
@@ -128,7 +129,7 @@ class RetriesEnded(Event, frozen=True):
 
 
 class TargetSkipped(Event, frozen=True):
-    """`reason` is circuit_open, rate_limited, quota_exhausted, or what the target cannot do."""
+    """`reason` is circuit_open, rate_limited, quota_exhausted, disabled, or what the target cannot do."""
 
     name: ClassVar[str] = "target_skipped"
     target: str
@@ -141,6 +142,17 @@ class FallbackTriggered(Event, frozen=True):
     target: str
     kind: str
     to: str
+
+
+class PrimaryRecovered(Event, frozen=True):
+    """The first target of a chain answers again, after `calls` calls within `away` seconds were served elsewhere
+    because it failed or was closed."""
+
+    name: ClassVar[str] = "primary_recovered"
+    level: ClassVar[str] = "INFO"
+    target: str
+    away: float
+    calls: int
 
 
 class LossAccepted(Event, frozen=True):
@@ -386,6 +398,7 @@ EVENTS: tuple[type[Event], ...] = (
     RetriesEnded,
     TargetSkipped,
     FallbackTriggered,
+    PrimaryRecovered,
     LossAccepted,
     RateLimitWaited,
     HedgeStarted,

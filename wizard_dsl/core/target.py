@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: What a break after the commit point does.
 MidStream = Literal["fail", "restart", "continue", "buffer"]
+#: What a call does when every target's breaker is open.
+WhenAllOpen = Literal["fail", "probe_first"]
 #: Seconds until the gate may admit a call; None where it would now. `inf` where only a person opens it.
 Gate = Callable[[float], float | None]
 
@@ -91,14 +94,15 @@ class Blocked(msgspec.Struct, frozen=True):
 
 
 class TargetState:
-    """State of a target that all its users share: until when a provider's refusal blocks it, and how it has been
-    answering lately."""
+    """State of a target that all its users share: until when a provider's refusal blocks it, how it has been
+    answering lately, and whether somebody has switched it off."""
 
-    __slots__ = ("blocked", "estimate", "key")
+    __slots__ = ("blocked", "disabled", "estimate", "key")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.blocked: Blocked | None = None
+        self.disabled = False
         self.estimate = Estimate()
 
     def block(self, until: float, kind: str) -> None:
@@ -136,6 +140,8 @@ class Target:
 
     def closed_for(self, now: float) -> float | None:
         """Seconds until it may be called; None where it may be called now. Costs nothing, takes nothing."""
+        if self.state.disabled:
+            return inf
         blocked = self.state.blocked
         wait: float | None = None
         if blocked is not None:
@@ -158,7 +164,11 @@ class Target:
 
     def refusal(self, wait: float, now: float) -> WizardError:
         """The error of a call that is not made because the target is closed for `wait` seconds."""
-        after = wait if wait != float("inf") else None
+        if self.state.disabled:
+            return CircuitOpen(
+                f"{self.name} is switched off", where=self.name, suggestion=f'pipeline.enable("{self.name}")'
+            )
+        after = wait if wait != inf else None
         blocked = self.state.blocked
         if blocked is not None and blocked.until > now:
             what = "a 429" if blocked.kind == "rate_limited" else "its exhausted quota"
@@ -168,6 +178,30 @@ class Target:
             return CircuitOpen(message, where=self.name, retry_after=after)
         more = f" for {wait:.3g} s more" if after is not None else ""
         return CircuitOpen(f"the circuit of {self.name} is open{more}", where=self.name, retry_after=after)
+
+
+class Primary:
+    """Whether the first target of a chain is away: since when, and how many calls were served elsewhere. Pure."""
+
+    __slots__ = ("calls", "since")
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self.calls = 0
+
+    def missed(self, now: float) -> None:
+        """Another target answered because the first one failed or was closed."""
+        if self.since is None:
+            self.since = now
+        self.calls += 1
+
+    def answered(self, now: float) -> tuple[float, int] | None:
+        """The first one answers: seconds and calls that it was away, once; None where it was not."""
+        if self.since is None:
+            return None
+        away = now - self.since, self.calls
+        self.since, self.calls = None, 0
+        return away
 
 
 class RetryAllowance:
@@ -196,6 +230,8 @@ class Chain:
     asked: Callable[[Run], str] | None = None
     mid_stream: MidStream = "fail"
     spenders: list[Any] = field(default_factory=list)
+    when_all_open: WhenAllOpen = "fail"
+    primary: Primary = field(default_factory=Primary)
 
     @property
     def resumes(self) -> bool:

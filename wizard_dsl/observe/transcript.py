@@ -145,6 +145,7 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
         f"{it.target}: given up after attempt {it.attempts} ({it.kind}): {_GIVEN_UP.get(it.reason, _words(it.reason))}"
     ),
     e.TargetSkipped: lambda it: f"{it.target}: skipped, {_words(it.reason)}",
+    e.PrimaryRecovered: lambda it: f"{it.target} answers again, after {it.calls} calls in {it.away:.3g} s",
     e.FallbackTriggered: lambda it: f"{it.target}: {it.kind}, falling back to {it.to}",
     e.LossAccepted: lambda it: f"{it.target}: used without {', '.join(it.lost)}",
     e.RateLimitWaited: lambda it: f"{it.target}: waiting {it.delay:.3f} s until it is free",

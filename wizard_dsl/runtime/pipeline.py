@@ -21,6 +21,7 @@ from wizard_dsl.runtime.channel import Between, Channel, between, says_something
 from wizard_dsl.runtime.execution import Execution
 from wizard_dsl.runtime.statistics import Stats
 from wizard_dsl.runtime.stream import Stream
+from wizard_dsl.runtime.targets import switch, switched_on
 from wizard_dsl.runtime.together import together
 
 if TYPE_CHECKING:
@@ -254,6 +255,14 @@ class Pipeline:
     def limits(self) -> list[LimitFigures]:
         """Every limit of ours, now: what is available and who waits. Looking takes nothing."""
         return own_limits.figures(self._runtime.shared, self._runtime.services.clock.now())
+
+    def targets(self) -> dict[str, bool]:
+        """All targets by name: whether each is switched on. What is `enabled: false` in the file is none of them."""
+        return switched_on(self._live.programs, self._runtime.shared.of("target"))
+
+    def enable(self, target: str, on: bool = True) -> None:
+        """Switch a target on, or off, in all chains while this runtime lasts. Raises InputInvalid."""
+        switch(self._live.programs, self._runtime.shared.of("target"), target, on=on)
 
     def pools(self) -> list[PoolFigures]:
         """Connections of each provider, now and in all."""

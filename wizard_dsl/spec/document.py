@@ -113,6 +113,10 @@ class ChainSpec(Section, frozen=True):
     policies: dict[str, Any] = {}
     fallback_on: KindMap = {}
     on_rate_limit: Annotated[str | dict[str, Any], Meta(description="wait_up_to alone, or a mapping")] = {}
+    when_all_open: Annotated[
+        Literal["fail", "probe_first"],
+        Meta(description="every breaker open: fail, or let one call through to the first target to see"),
+    ] = "fail"
     on_mid_stream_error: Annotated[
         MidStream,
         Meta(

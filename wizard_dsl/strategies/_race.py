@@ -27,7 +27,8 @@ from wizard_dsl.core.run import Branch as Cell
 from wizard_dsl.core.run import Call, Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.strategies._losses import losses
-from wizard_dsl.strategies._walk import DUST, Visit, Walk, fitted
+from wizard_dsl.strategies._visit import Visit
+from wizard_dsl.strategies._walk import DUST, Walk, fitted
 
 if TYPE_CHECKING:
     from asyncio import Future, Task

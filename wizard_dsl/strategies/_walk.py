@@ -24,66 +24,35 @@ from wizard_dsl.core.errors import (
     WindowTooSmall,
     WizardError,
 )
-from wizard_dsl.core.events import DeadlineCut, FallbackTriggered, LossAccepted, RateLimitWaited, TargetSkipped
+from wizard_dsl.core.events import (
+    DeadlineCut,
+    FallbackTriggered,
+    LossAccepted,
+    PrimaryRecovered,
+    RateLimitWaited,
+    TargetSkipped,
+)
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.response import Response
-from wizard_dsl.core.run import Failure, Run
+from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.strategies._leaving import leaving
 from wizard_dsl.strategies._losses import adapted, is_open_minded, losses, refused, too_small
+from wizard_dsl.strategies._outage import note, to_probe
+from wizard_dsl.strategies._visit import Visit, Waiting
 
 #: What every walk may emit, and how it may fail.
-EMITS = (TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited, DeadlineCut)
+EMITS = (TargetSkipped, FallbackTriggered, PrimaryRecovered, LossAccepted, RateLimitWaited, DeadlineCut)
 RAISES = (AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded)
 
 #: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
 DUST = 1e-9
 
 
-class Waiting(msgspec.Struct):
-    """A target that may be called again from `free_at` on; `used` attempts of this call were made on it, the last
-    of them being row `retry_of` of the ledger. `paid`: the retry budget gave the repeat, which was not made yet."""
-
-    free_at: float
-    used: int = 0
-    retry_of: int | None = None
-    paid: bool = False
-
-
 #: The branches in the order in which one call tries them; asked once for each logical call.
 Order = Callable[[Request, Run], Sequence[Branch]]
-
-
-def ranked(branches: Sequence[Branch], rank: Callable[[Target], float]) -> list[Branch]:
-    """The lowest priority first, within it the lowest rank; ties by declaration."""
-    return sorted(branches, key=lambda branch: (branch.target.priority, rank(branch.target), branch.target.position))
-
-
-class Visit:
-    """What one logical call has seen so far: failures in the order they happened, and who may be waited for."""
-
-    __slots__ = ("failures", "first", "marks", "request", "run", "waiting", "window")
-
-    def __init__(self, request: Request, run: Run, first: Collection[int] = (0,)) -> None:
-        self.request = request
-        self.run = run
-        self.failures = list(run.failures)
-        self.first = first  # the positions that are asked before all others
-        self.waiting: dict[int, Waiting] = {}
-        self.window: int | None = None  # a prompt did not fit a window of that many tokens
-        self.marks: tuple[str, ...] = ()
-
-    @property
-    def called(self) -> bool:
-        """Whether anything was called that failed."""
-        return any(each.called for each in self.failures)
-
-    def fail(self, target: Target, error: WizardError, called: bool) -> None:
-        """Book the end of a target; a second one takes the first one's place, at the end."""
-        self.failures = [each for each in self.failures if each.position != target.position]
-        self.failures.append(Failure(target.position, target.name, error, called))
 
 
 class Walk:
@@ -208,6 +177,9 @@ class Walk:
         served.fallback = target.position not in visit.first
         served.failures = tuple(each for each in visit.failures if each.position != target.position)
         served.losses = lost
+        recovered = note(self._chain.primary, target, visit.failures, self._clock.now(), self._path)
+        if recovered is not None:
+            self._emit(visit.run, recovered)
         return response
 
     def _book(self, target: Target, visit: Visit, error: WizardError, used: int) -> None:
@@ -314,6 +286,9 @@ class Walk:
                 return response
             if free and visit.failures[-1].position == target.position and not self._moves_on(visit.failures[-1].error):
                 break
+        response = await self._probe(visit) if self._chain.when_all_open == "probe_first" else None
+        if response is not None:
+            return response
         raise self._left(visit)
 
     async def _is_free(self, target: Target, visit: Visit, waiting: Waiting) -> bool:
@@ -326,6 +301,14 @@ class Walk:
         elif closed is not None:
             del visit.waiting[target.position]
         return closed is None
+
+    async def _probe(self, visit: Visit) -> Response | None:
+        """Every breaker is open: ask the first target before its time, through a lease."""
+        branch = to_probe(self._branches, visit.failures, self._clock.now()) if visit.run.only is None else None
+        if branch is None or not self._has_time(visit):
+            return None
+        run = msgspec.structs.replace(visit.run, probe=True)
+        return await self._enter(branch, visit, run, losses(branch.target.facts, visit.request, run))
 
     async def _again(self, branch: Branch, visit: Visit, waiting: Waiting) -> Response | None:
         run = visit.run
@@ -402,6 +385,8 @@ def _is_too_narrow(target: Target, visit: Visit) -> bool:
 def _reason(target: Target, error: WizardError) -> str:
     if isinstance(error, Unsupported):
         return ", ".join(error.lost)
+    if target.state.disabled:
+        return "disabled"
     if isinstance(error, CircuitOpen) and target.state.blocked is not None:
         return target.state.blocked.kind
     return error.kind

@@ -19,7 +19,8 @@ from wizard_dsl.core.messages import Request, Usage, estimate_tokens
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
-from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk, ranked
+from wizard_dsl.strategies._rank import ranked
+from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
 #: Tokens of an answer for which nobody set `max_tokens`.
 USUAL_ANSWER: Final = 1000

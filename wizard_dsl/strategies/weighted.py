@@ -29,7 +29,8 @@ from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.rng import uniform
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
-from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk, ranked
+from wizard_dsl.strategies._rank import ranked
+from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
 
 class WeightedConfig(PolicyConfig, frozen=True):
