@@ -14,7 +14,8 @@ from wizard_dsl.core.events import CacheHit, CacheStored, CacheUnavailable
 from wizard_dsl.core.messages import Completion, Request, Tool, ToolCall, Usage, message
 from wizard_dsl.core.node import StoreUnavailable
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
-from wizard_dsl.policies.cache import CACHE, CacheConfig, cache_key, check
+from wizard_dsl.policies._entry import cache_key
+from wizard_dsl.policies.cache import CACHE, CacheConfig, check
 from wizard_dsl.stores.memory import MemoryStore
 from wizard_dsl.testing import virtual
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.state import Decision
 from wizard_dsl.policies import _shared_breaker
+from wizard_dsl.policies._lease_state import LEASE
 from wizard_dsl.policies._shared_breaker import SharedTicket
 from wizard_dsl.policies._shared_bucket import BOOK
 from wizard_dsl.stores._redis import RedisKeeper
@@ -129,3 +130,24 @@ def test_the_breaker(url: str, limits: dict[str, Any], happenings: list[tuple[st
 
     steps = [(pause, step(number, event, which, flag)) for number, (event, pause, which, flag) in enumerate(happenings)]
     same_in_both(url, _shared_breaker.DECIDE, steps)
+
+
+leases = st.fixed_dictionaries(
+    {
+        "what": st.sampled_from(["take", "take", "renew", "end"]),
+        "owner": st.sampled_from(["a", "b", "c"]),
+        "following": st.sampled_from(["", "a", "b"]),
+        "lasts": st.sampled_from([0.002, 30.0]),
+        "kind": st.sampled_from(["", "answer", "error", "alone"]),
+        "value": st.sampled_from(["", "{}", "ü" * 40_000]),
+    }
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.003]), leases), max_size=25))
+def test_the_lease(url: str, steps: list[tuple[float, dict[str, Any]]]) -> None:
+    def made(arguments: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
+        return lambda reply: arguments
+
+    same_in_both(url, LEASE, [(pause, made(arguments)) for pause, arguments in steps])

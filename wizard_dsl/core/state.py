@@ -27,11 +27,13 @@ Apply = Callable[[Any, float, Arguments], tuple[Any, Any, float]]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One kind of decision. `script` is a file with the body of a Lua function of (row, now, arguments)."""
+    """One kind of decision. `script` is a file with the body of a Lua function of (row, now, arguments). `members`:
+    who uses its keys is counted; not so where a key is used for a moment only."""
 
     name: str
     script: Path
     apply: Apply
+    members: bool = True
 
 
 class Decided(NamedTuple):

@@ -1,11 +1,12 @@
-"""What a cache stores under a key, as JSON: a whole answer, or, for seconds, an error that says no to the request.
+"""What a cache stores under which key, as JSON: a whole answer, or, for seconds, an error that says no to the request.
 
 An error is stored as what it says, never as what came with it: no body, no headers, no partial, no attempts.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -14,7 +15,12 @@ from wizard_dsl.core.errors import TABLE, AllFallbacksFailed, AttemptFailed, Max
 from wizard_dsl.core.messages import Completion, Usage
 from wizard_dsl.core.response import Response, Served
 
+if TYPE_CHECKING:
+    from wizard_dsl.core.messages import Request
+    from wizard_dsl.core.run import Run
+
 VERSION: Literal[1] = 1
+_ENCODER = msgspec.json.Encoder(order="deterministic")
 #: What belongs to one run, or is not ours to keep.
 _LEFT_OUT = frozenset({"partial", "attempt", "result", "transcript", "headers", "body", "last"})
 _CLASSES: dict[str, type[WizardError]] = {
@@ -109,6 +115,13 @@ class Entry(msgspec.Struct, frozen=True):
         )
         return response
 
+    def shared(self) -> Response:
+        """The answer for one who followed the flight that got it."""
+        assert self.completion is not None
+        response = Response.complete(msgspec.structs.replace(self.completion, usage=self.usage or Usage()))
+        response.served = Served(target=self.target, position=self.position, losses=self.losses, shared=True)
+        return response
+
 
 class _Model(msgspec.Struct, frozen=True):
     model: str | None = None
@@ -135,7 +148,23 @@ class Label(msgspec.Struct, frozen=True):
         return model in (self.target, self.target.partition("/")[2], answered)
 
 
-_ENCODER = msgspec.json.Encoder(order="deterministic")
+def cache_key(request: Request, run: Run, asked: tuple[str, str], scope: str) -> str:
+    """SHA-256, in hex, of canonical JSON of what can change the answer: all of the request, what is `asked` of whom
+    (the chain's fingerprint, the key version), and whose answer it is.
+
+    A run without a session, or without an API key, shares with others that have none. Whether an empty answer
+    counts is part of it, since it decides what is an answer, and so is a repeat index other than 0. Raises TypeError or
+    ValueError where a parameter has no JSON form.
+    """
+    owner = None
+    if scope != "shared":
+        owner = (scope, run.scope.session if scope == "session" else run.scope.principal)
+    parts: tuple[object, ...] = (asked, owner, run.allow_empty, request)
+    if run.scope.repeat:
+        parts = (*parts, run.scope.repeat)
+    return sha256(_ENCODER.encode(parts)).hexdigest()
+
+
 _DECODER = msgspec.json.Decoder(Entry)
 _LABEL = msgspec.json.Decoder(Label)
 

@@ -12,7 +12,6 @@ whose time is over stands in for a failure (`stale_if_error`), or is given while
 from __future__ import annotations
 
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -46,8 +45,9 @@ from wizard_dsl.core.node import StoreUnavailable
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Call, Run, Transcript
 from wizard_dsl.core.units import parse_duration, parse_ratio
-from wizard_dsl.policies._entry import VERSION, Entry, Refusal, decode, encode
+from wizard_dsl.policies._entry import VERSION, Entry, Refusal, cache_key, decode, encode
 from wizard_dsl.policies._flight import Flight, is_private
+from wizard_dsl.policies._leases import Lease, Leases
 from wizard_dsl.policies._shelf import Shelf, after
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ class CacheConfig(PolicyConfig, frozen=True, kw_only=True):
 
 
 _FINISHED = ("stop", "tool_calls")
-_ENCODER = msgspec.json.Encoder(order="deterministic")
 #: How often a call follows a flight that may end without an answer, before it goes alone.
 _ROUNDS = 2
 
@@ -129,6 +128,11 @@ class Cache:
         self._counted = self._shelf.counted
         self._single = config.single_flight
         self._flights = self._shelf.flights
+        state, leases = context.state, None
+        if state is not None and self._single and self._ttl > 0:
+            make = partial(Leases, state, self._store, context.clock, context.spawn)
+            leases = context.shared.state("leases", context.path, make)
+        self._leases: Leases | None = leases
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises what the call itself raises, a remembered error marked `cached`, and DeadlineExceeded where it follows
@@ -169,8 +173,7 @@ class Cache:
     async def _follow(self, flight: Flight, key: str, run: Run) -> Response | None:
         """The answer of a flight; None where it ended without one. For a caller to whom only a whole answer is
         one, a stream that breaks is no answer either: it would have been asked again."""
-        self._emit(run, CacheShared(path=self._path, key=key))
-        self._counted.shared += 1
+        self._follows(key, run)
         view = await flight.follow(run.deadline)
         if view is None or view.outcome is not None:
             return view
@@ -185,7 +188,7 @@ class Cache:
     async def _answer(self, key: str, request: Request, run: Run) -> Response:
         entry = await self._lookup(key, run)
         if entry is None:
-            return await self._ask(key, request, run, None)
+            return await self._ask_for_all(key, request, run, None)
         now = self._clock.wall()
         if now < entry.expires:
             return self._hit(key, entry, now, run)
@@ -193,7 +196,35 @@ class Cache:
             self._refresh_behind(key, request, run)
             self._count_hit(entry, entry.age(now))
             return self._stale(key, entry, "revalidate", run)
-        return await self._ask(key, request, run, entry)
+        return await self._ask_for_all(key, request, run, entry)
+
+    async def _ask_for_all(self, key: str, request: Request, run: Run, old: Entry | None) -> Response:
+        """A live answer, of which equal calls in other processes get theirs; or the one that such a call gets."""
+        if self._leases is None:
+            return await self._ask(key, request, run, old)
+        found = await self._leases.seek(key, run.deadline, partial(self._follows, key, run))
+        lease = found if isinstance(found, Lease) else None
+        entry = decode(found) if isinstance(found, bytes) and found else None
+        if entry is not None and entry.completion is not None:
+            return entry.shared()
+        try:
+            # it may have been stored since it was looked for
+            entry = await self._lookup(key, run) if found == b"" or (lease is not None and lease.after) else None
+            if entry is not None and (now := self._clock.wall()) < entry.expires:
+                response = self._hit(key, entry, now, run)
+            else:
+                response = await self._ask(key, request, run, old)
+        except BaseException as error:
+            if lease is not None:
+                lease.fail(error)
+            raise
+        if lease is not None:
+            response.on_end(partial(lease.end, response))
+        return response
+
+    def _follows(self, key: str, run: Run) -> None:
+        self._emit(run, CacheShared(path=self._path, key=key))
+        self._counted.shared += 1
 
     async def _lookup(self, key: str, run: Run) -> Entry | None:
         """The entry, whatever its age."""
@@ -314,23 +345,6 @@ class Cache:
 
     def _report_observers(self, view: Response, run: Run) -> None:
         view.on_raise(lambda error: self._emit(run, ObserverFailed(path=self._path, error=repr(error))))
-
-
-def cache_key(request: Request, run: Run, asked: tuple[str, str], scope: str) -> str:
-    """SHA-256, in hex, of canonical JSON of what can change the answer: all of the request, what is `asked` of whom
-    (the chain's fingerprint, the key version), and whose answer it is.
-
-    A run without a session, or without an API key, shares with others that have none. Whether an empty answer
-    counts is part of it, since it decides what is an answer, and so is a repeat index other than 0. Raises TypeError or
-    ValueError where a parameter has no JSON form.
-    """
-    owner = None
-    if scope != "shared":
-        owner = (scope, run.scope.session if scope == "session" else run.scope.principal)
-    parts: tuple[object, ...] = (asked, owner, run.allow_empty, request)
-    if run.scope.repeat:
-        parts = (*parts, run.scope.repeat)
-    return sha256(_ENCODER.encode(parts)).hexdigest()
 
 
 def bound(config: CacheConfig, inner: Bound, facts: BoundFacts) -> Bound:

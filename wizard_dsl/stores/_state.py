@@ -78,7 +78,8 @@ class SharedKeeper:
         if until <= now:
             raise StateUnavailable("there is no time left to ask")
         self._outage.check(now)
-        ask = Ask(decision, key, msgspec.msgpack.encode(arguments), self._beat(key, now))
+        member = self._beat(key, now) if decision.members else ""
+        ask = Ask(decision, key, msgspec.msgpack.encode(arguments), member)
         turn: asyncio.Future[Decided] = self._clock.future()
         self._waiting.append((ask, turn))
         if len(self._under_way) < AT_ONCE:
