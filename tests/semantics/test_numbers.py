@@ -17,8 +17,6 @@ _TEST = re.compile(r"^test_([a-z][0-9]+)_")
 _UNWRITTEN: tuple[str, ...] = (
     "Q1 Q2 Q3 Q4 Q5 Q6 Q7 Q8 Q9 Q10",
     "B16",
-    "L1 L2 L3 L4 L5 L6 L7 L8 L9 L10 L11 L12 L13 L14",
-    "T1 T2 T3 T4 T5 T6 T7 T8",
     "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16",
     "G1 G2 G3 G4 G5",
     "E1 E2 E3 E4 E5 E6 E7 E8 E9",

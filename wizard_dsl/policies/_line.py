@@ -38,12 +38,14 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Level(msgspec.Struct, frozen=True):
-    """How full one limit of a gate is: `available` of `capacity` units. `rule` is how a file writes it."""
+    """How full one limit of a gate is: `available` of `capacity` units. `rule` is how a file writes it, and `ours` how
+    many the rule itself has room for, where its provider says that fewer are left."""
 
     counts: Literal["requests", "tokens", "places"]
     rule: str
     capacity: float
     available: float
+    ours: float | None = None
 
 
 class Gate(Protocol):

@@ -33,7 +33,7 @@ class Nearness:
     def look(self, line: Watched, run: Run) -> None:
         """At our own limit. One that a single call uses up to the threshold is always near, which is no news."""
         for level in line.levels(self._context.clock.now()):
-            share = 1 - level.available / level.capacity
+            share = 1 - (level.available if level.ours is None else level.ours) / level.capacity
             if level.capacity * self._threshold > 1 and line.crossings.crossed(level.rule, share, self._threshold):
                 self._tell(run, level.rule, "own", share)
 

@@ -91,7 +91,9 @@ class Told:
         """The lower level of the two."""
         known = dict(self._known(now))
         return [
-            msgspec.structs.replace(level, available=min(level.available, float(known[level.counts].remaining)))
+            msgspec.structs.replace(
+                level, available=min(level.available, float(known[level.counts].remaining)), ours=level.available
+            )
             if level.counts in known
             else level
             for level in self._gate.levels(now)
