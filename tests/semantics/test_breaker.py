@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from run_kit import play
-from semantics_kit import CALM, Commit, failure, file, forever, refusal
+from semantics_kit import CALM, Commit, ask, failure, file, forever, refusal, story
 
 from wizard_dsl.core.bound import bound_unchanged
 from wizard_dsl.core.component import NoConfig, PolicyType, Rung, Scope
@@ -371,6 +371,28 @@ def test_b15_where_all_targets_are_open_the_call_fails_with_the_smallest_remaini
         assert chain.clock.now() == 5 and chain.story() == "" and len(chain.events(TargetSkipped)) == 3
 
     run(main())
+
+
+def test_b16_probe_first_sends_one_forced_probe_to_the_first_target_through_a_lease(
+    tmp_path: Path, commit: Commit
+) -> None:
+    text = file("{when_all_open: probe_first, targets: [a, b], policies: {retry: off, circuit_breaker: 1}}")
+
+    async def work(pipeline: Pipeline) -> None:
+        assert story((await refusal(pipeline, commit)).result) == "a 503 → b 503"
+        await asyncio.sleep(10)
+        probe = asyncio.ensure_future(ask(pipeline, commit))
+        await asyncio.sleep(1)
+        for _ in range(2):
+            error = await refusal(pipeline, commit)
+            assert isinstance(error, CircuitOpen) and error.retry_after == 19  # until b may be half-open
+        assert pipeline.breakers()["a"].state == "half_open" and asyncio.get_running_loop().time() == 11
+        result = await probe
+        assert (story(result), result.text) == ("a ok", "slow") and asyncio.get_running_loop().time() == 15
+        assert [each.state for each in pipeline.breakers().values()] == ["closed", "open"]
+
+    _, scripts = play(text, tmp_path, {"a": [503, SLOW], "b": [503]}, work)
+    assert [len(script.calls) for script in scripts.values()] == [2, 1]
 
 
 def test_b17_a_person_holds_it_open_holds_it_closed_and_resets_it(tmp_path: Path, commit: Commit) -> None:
