@@ -220,3 +220,71 @@ def test_a_server_that_makes_no_sense_fails_no_run_and_slows_only_the_first(
         assert told.count("cache_unavailable") == 1
 
     asyncio.run(main())
+
+
+# -- budgets ----------------------------------------------------------------------------------------
+
+MONEY = """\
+version: 1
+name: money
+state: "${env:WIZARD_STATE}"
+providers: {m: {type: mock, reply: yes, models: {x: {prices: {input: $100, output: $100}, max_output: 100}}}}
+chains: {default: {targets: [m/x]}}
+steps: {a: {prompt: {user: hi}}}
+budgets: {day: {limit: $5, then: THEN}}
+"""
+
+
+def test_a_budget_on_a_server_holds_for_two_runtimes_and_the_command_line_shows_it(
+    redis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "money.yaml"
+    file.write_text(MONEY.replace("THEN", "stop").replace("$5", "$0.022"))
+    monkeypatch.setenv("WIZARD_STATE", redis.connection_url)
+
+    async def main() -> list[str]:
+        kinds = []
+        for _ in range(60):
+            async with wizard.open(file) as pipeline:
+                try:
+                    await pipeline.run()
+                    kinds.append("ok")
+                except wizard.WizardError as error:
+                    kinds.append(error.kind)
+                    break
+        return kinds
+
+    kinds = asyncio.run(main())
+    assert kinds[:2] == ["ok", "ok"]
+    assert kinds[-1] == "budget"
+    assert not (tmp_path / ".wizard" / "budgets.db").exists()
+    with pytest.raises(SystemExit):
+        cli(["cost", str(file), "--format", "json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["budget"], row["reserved"]) == ("day", 0.0)
+    assert 0 < row["spent"] <= 0.022
+
+
+@pytest.mark.parametrize(("then", "kind"), [("stop", "budget"), ("degrade", "ok")])
+def test_a_budget_whose_server_is_away_stops_or_goes_on_and_says_so_once(tmp_path: Path, then: str, kind: str) -> None:
+    file = tmp_path / "money.yaml"
+    file.write_text(MONEY.replace("THEN", then))
+    told: list[str] = []
+
+    def sink(run: Any, event: Any) -> None:
+        told.extend([event.name] if event.level == "WARNING" else [])
+
+    async def main() -> list[str]:
+        kinds = []
+        env = {"WIZARD_STATE": "redis://127.0.0.1:1/0"}
+        async with wizard.open(file, env=env, sinks=[sink]) as pipeline:
+            for _ in range(2):
+                try:
+                    await pipeline.run()
+                    kinds.append("ok")
+                except wizard.WizardError as error:
+                    kinds.append(error.kind)
+        return kinds
+
+    assert asyncio.run(main()) == [kind, kind]
+    assert told.count("budget_unavailable") == 1

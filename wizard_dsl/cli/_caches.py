@@ -48,7 +48,7 @@ async def lasting_caches(compiled: Compiled) -> AsyncIterator[Caches]:
     root = compiled.loaded.root / ".wizard" / "cache"
     clock = LoopClock()
     program = require(compiled)
-    there = StoreSet(root, clock, server=_server(program), family=program.name)
+    there = StoreSet(root, clock, server=server_of(program), family=program.name)
     nowhere = StoreSet(None, clock)
     shelves = []
     for path, (chain, config) in wanted.items():
@@ -67,7 +67,7 @@ async def _nobody(**inputs: Any) -> Any:
 def require_lasting(compiled: Compiled) -> dict[str, tuple[str, CacheConfig]]:
     """Chain and config of each cache on disk or on a server, by its path. Raises SpecError where there is none."""
     found: dict[str, tuple[str, CacheConfig]] = {}
-    on_server = _server(require(compiled))
+    on_server = server_of(require(compiled))
     for program in programs(require(compiled)):
         for chain, plan in _plans(program):
             if isinstance(plan.config, CacheConfig) and (on_server or plan.config.store == "disk"):
@@ -77,7 +77,8 @@ def require_lasting(compiled: Compiled) -> dict[str, tuple[str, CacheConfig]]:
     return found
 
 
-def _server(program: Program) -> str:
+def server_of(program: Program) -> str:
+    """The URL of the server that keeps its state, empty where none does."""
     home = state_home(program.state)
     return home.place if home.kind == "redis" else ""
 

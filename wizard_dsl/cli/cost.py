@@ -9,14 +9,15 @@ from typing import Any
 
 import click
 
+from wizard_dsl.cli._caches import compiled_here, server_of
 from wizard_dsl.cli._output import as_json, columns, format_option
 from wizard_dsl.core.budget import BookUnavailable, Entry, usd
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.core.units import show_money
 from wizard_dsl.spec.project import find_project
-from wizard_dsl.stores._book_sqlite import BOOK, SqliteBook
-from wizard_dsl.stores._worker import Thread
+from wizard_dsl.stores._book_sqlite import BOOK
+from wizard_dsl.stores._open_book import open_book
 
 
 @click.command("cost", short_help="What the budgets of a project have spent.")
@@ -24,26 +25,35 @@ from wizard_dsl.stores._worker import Thread
 @click.option("--all", "everything", is_flag=True, help="All days, months and sessions, not only today's.")
 @format_option("text", "json")
 def command(place: Path, everything: bool, form: str) -> int:
-    """Print what was spent today and this month (UTC), by budget, in the project that PLACE belongs to.
+    """Print what was spent today and this month (UTC), by budget, in the project that PLACE belongs to. Where PLACE is
+    a pipeline file whose state is on a server, print what is booked there.
 
     Only what runs under `budgets` is booked. Reserved is what attempts in flight may cost, and what a process that
-    was killed left behind. Exits with 3 where the database cannot be used.
+    was killed left behind. Exits with 3 where the book cannot be used.
     """
     path = find_project(place / "x" if place.is_dir() else place).root / BOOK
-    rows = asyncio.run(_rows(path, everything)) if path.is_file() else []
+    server = _server(place)
+    rows = asyncio.run(_rows(server, path, everything)) if server or path.is_file() else []
     if form == "json":
         click.echo(as_json(rows), nl=False)
     elif rows:
         click.echo(columns([_text(row) for row in rows], indent=""), nl=False)
     else:
-        click.echo(f"nothing is booked in {path}", err=True)
+        click.echo(f"nothing is booked {'on the server' if server else f'in {path}'}", err=True)
     return 0
 
 
-async def _rows(path: Path, everything: bool) -> list[dict[str, Any]]:
+def _server(place: Path) -> str:
+    if place.is_dir() or place.suffix not in (".yaml", ".yml"):
+        return ""
+    program = compiled_here(place, (), (), mock=True).program
+    return "" if program is None else server_of(program)
+
+
+async def _rows(server: str, path: Path, everything: bool) -> list[dict[str, Any]]:
     """The accounts, in order of their names. Raises SpecError."""
     clock = LoopClock()
-    book = SqliteBook(path, clock, Thread)
+    book = open_book(server, path, clock)
     try:
         entries = await book.entries()
     except BookUnavailable as error:

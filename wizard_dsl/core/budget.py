@@ -39,10 +39,12 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 class Reserved(msgspec.Struct, frozen=True):
-    """`warned` are the accounts whose warning became due with this reservation."""
+    """`warned` are the accounts whose warning became due with this reservation. `away` says, once for an outage, why
+    the book cannot be used, where it was noted here to be booked later."""
 
     id: str
     warned: tuple[str, ...] = ()
+    away: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -75,7 +77,8 @@ class Book(Protocol):
         self, amount: int, ceilings: Sequence[Ceiling], *, lasts: float, within: float
     ) -> Reserved | Refused:
         """Reserve `amount` on all accounts, or on none. A reservation that is not settled within `lasts` seconds is
-        spent. Raises BookUnavailable, after `within` seconds at the latest. Cancelled, it leaves nothing reserved."""
+        spent. A book that is away may note what has no limit, to book it later. Raises BookUnavailable, after `within`
+        seconds at the latest. Cancelled, it leaves nothing reserved."""
 
     def settle(self, id: str, amount: int | None) -> None:
         """Replace a reservation by what was spent; None: not known, so all of it. Only the first word counts. Never

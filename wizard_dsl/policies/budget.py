@@ -203,6 +203,8 @@ class Budget:
         if isinstance(answer, Refused):
             raise self._exceeded(answer, amount)
         held.add(book, answer.id)
+        if answer.away:
+            self._emit(run, BudgetUnavailable(path=self._path, reason=answer.away))
         for account in answer.warned:
             limit = self._limit(account)
             whole, warn = _sums(limit)

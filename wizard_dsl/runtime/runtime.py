@@ -25,10 +25,10 @@ from wizard_dsl.runtime.services import Background, EventSink, SharedState, emit
 from wizard_dsl.runtime.statistics import Statistics
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.spec.keeper import MEMORY_STATE, StateHome, state_home
-from wizard_dsl.stores._book_sqlite import BOOK, SqliteBook
+from wizard_dsl.stores._book_sqlite import BOOK
 from wizard_dsl.stores._open import StoreSet
+from wizard_dsl.stores._open_book import open_book
 from wizard_dsl.stores._open_state import open_state
-from wizard_dsl.stores._worker import Thread
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program
@@ -65,7 +65,7 @@ class Runtime:
         self.stores = StoreSet(folder, clock, threads=not virtual, server=server, family=family)
         self.shared = SharedState()
         if book is not None and not virtual:
-            self.shared.state("book", "", lambda: SqliteBook(book, clock, Thread))
+            self.shared.state("book", "", lambda: open_book(server, book, clock))
         self.services = Services(
             clock=clock,
             seed=seed,

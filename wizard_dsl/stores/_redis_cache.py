@@ -7,21 +7,19 @@ another process wrote or removed is seen soon. While the server is away the cach
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from functools import cache
 from math import ceil, inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from wizard_dsl.core.node import StoreUnavailable
 from wizard_dsl.core.state import StateUnavailable
-from wizard_dsl.stores._redis_line import RedisLine, Script
+from wizard_dsl.stores._redis_line import RedisLine, script_file
 
 if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.stores.memory import Eviction
 
+_SCRIPT: Final = script_file("cache.lua")
 #: Entries of the level in front, and for how many seconds they are at hand.
 _FRONT: Final = 256
 _AT_HAND: Final = 5.0
@@ -101,7 +99,7 @@ class RedisStore:
         self._tell()
 
     async def _call(self, what: str, *arguments: str | bytes | float) -> Any:
-        return await self._line.call(_script(), self._keys, what, self._rule, _REMEMBER, *arguments)
+        return await self._line.call(_SCRIPT(), self._keys, what, self._rule, _REMEMBER, *arguments)
 
     async def _demand(self, what: str, *arguments: str) -> Any:
         """What the server says; raises StoreUnavailable each time it cannot be asked."""
@@ -114,7 +112,7 @@ class RedisStore:
     def _behind(self, what: str, *arguments: str | bytes | float) -> None:
         if self._line.waiting < _BEHIND:
             try:
-                self._line.call(_script(), self._keys, what, self._rule, _REMEMBER, *arguments)
+                self._line.call(_SCRIPT(), self._keys, what, self._rule, _REMEMBER, *arguments)
             except StateUnavailable:
                 return
 
@@ -144,9 +142,3 @@ class _Front:
 
     def drop(self, key: str) -> None:
         self._values.pop(key, None)
-
-
-@cache
-def _script() -> Script:
-    text = (Path(__file__).parent / "lua" / "cache.lua").read_text("utf-8")
-    return Script(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text)

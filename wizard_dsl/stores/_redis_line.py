@@ -8,7 +8,10 @@ meanwhile every call is refused at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wizard_dsl.core.events import Event, StateDegraded
@@ -26,6 +29,17 @@ class Script(NamedTuple):
 
     sha: str
     text: str
+
+
+def script_file(name: str) -> Callable[[], Script]:
+    """The script in a file of ours, read when it is first used."""
+
+    @cache
+    def read() -> Script:
+        text = (Path(__file__).parent / "lua" / name).read_text("utf-8")
+        return Script(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text)
+
+    return read
 
 
 class _Waiting(NamedTuple):
@@ -55,8 +69,9 @@ class RedisLine:
 
     def call(self, script: Script, keys: Sequence[str], *arguments: str | bytes | float) -> Future[Any]:
         """The reply to come. Raises StateUnavailable where the server is not asked now; the future raises it where it
-        does not answer."""
-        self._outage.check(self._clock.now())
+        does not answer. What is called in one go goes together, also where it is the first try after an outage."""
+        if not self._queue:
+            self._outage.check(self._clock.now())
         turn: Future[Any] = self._clock.future()
         self._queue.append(_Waiting(script, (len(keys), *keys, *arguments), turn))
         if self._under_way is None:
@@ -64,8 +79,7 @@ class RedisLine:
         return turn
 
     def _begin(self) -> None:
-        batch, self._queue = self._queue, []
-        self._under_way = asyncio.get_running_loop().create_task(self._batch(batch))
+        self._under_way = asyncio.get_running_loop().create_task(self._batch())
         self._under_way.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -73,7 +87,8 @@ class RedisLine:
         if self._queue:
             self._begin()
 
-    async def _batch(self, batch: list[_Waiting]) -> None:
+    async def _batch(self) -> None:
+        batch, self._queue = self._queue, []
         try:
             replies = await patiently(self._exchange(batch), self._clock)
         except Exception as error:
@@ -82,7 +97,7 @@ class RedisLine:
             for each in (*batch, *waiting):
                 if not each.turn.done():
                     each.turn.set_exception(failed)
-                    each.turn.exception()  # told by `outages` to those who do not wait for it
+                    each.turn.exception()  # `outages` tells those who do not wait for it
         else:
             self._outage.ends()
             for each, reply in zip(batch, replies, strict=True):
