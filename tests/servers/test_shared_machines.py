@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.state import Decision
-from wizard_dsl.policies import _shared_breaker
+from wizard_dsl.policies import _shared_breaker, _shared_budget, _shared_queue
 from wizard_dsl.policies._lease_state import LEASE
 from wizard_dsl.policies._shared_breaker import SharedTicket
 from wizard_dsl.policies._shared_bucket import BOOK
@@ -84,6 +84,82 @@ def test_the_bucket(url: str, steps: list[dict[str, Any]]) -> None:
     same_in_both(url, BOOK, [plain(each) for each in steps])
 
 
+spendings = st.fixed_dictionaries({"deposits": st.integers(0, 4), "withdraw": st.booleans()})
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from([0.01, 60.0]),
+    st.sampled_from([0.0, 0.5]),
+    st.sampled_from([0.5, 3.0]),
+    st.lists(st.tuples(spendings, st.sampled_from([0.0, 0.0, 0.002])), max_size=30),
+)
+def test_the_retry_budget(
+    url: str, window: float, ratio: float, floor: float, steps: list[tuple[dict[str, Any], float]]
+) -> None:
+    settings = {"window": window, "ratio": ratio, "floor": floor}
+    same_in_both(url, _shared_budget.DECIDE, [(pause, plain({**each, **settings})[1]) for each, pause in steps])
+
+
+windows_events = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "event": st.just("take"), "id": st.sampled_from("abcd"), "tokens": st.integers(0, 9),
+            "patience": st.sampled_from([0.0, 0.5, 1e9]), "hold": st.sampled_from([0.0, 1.0]),
+        }
+    ),
+    st.fixed_dictionaries({"event": st.just("leave"), "id": st.sampled_from("abcd")}),
+    st.fixed_dictionaries(
+        {
+            "event": st.just("change"), "requests": st.sampled_from([-1, 0, 25]), "tokens": st.integers(-9, 40),
+            "before": st.booleans(),
+        }
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 60]), st.integers(10, 30), st.booleans()).map(list), min_size=1, max_size=2),
+    st.lists(windows_events, max_size=30),
+)
+def test_windows(url: str, windows: list[list[Any]], events: list[dict[str, Any]]) -> None:
+    first = {"event": "take", "id": "z", "tokens": 1, "patience": 0.0, "hold": 0.0}
+    events = [first, {"event": "change", "requests": 12, "tokens": 12, "before": True}, *events]
+    last = [0.0]
+
+    def step(event: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
+        def make(reply: Any) -> dict[str, Any]:
+            if reply is not None and reply[0] == "taken":
+                last[0] = reply[1]
+            at = last[0] - windows[0][0] if event.get("before") else last[0]
+            return {**event, "windows": windows, "at": at}
+
+        return make
+
+    same_in_both(url, _shared_queue.WINDOWS, [(0.0, step(each)) for each in events])
+
+
+places_events = st.one_of(
+    st.fixed_dictionaries(
+        {"event": st.just("take"), "id": st.sampled_from("abcde"), "patience": st.sampled_from([0.0, 1.0])}
+    ),
+    st.fixed_dictionaries({"event": st.just("give"), "id": st.sampled_from("abcde")}),
+    st.fixed_dictionaries({"event": st.just("renew"), "ids": st.lists(st.sampled_from("abcde"), unique=True)}),
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 3),
+    st.sampled_from([0.002, 10.0]),
+    st.lists(st.tuples(places_events, st.sampled_from([0.0, 0.0, 0.001])), max_size=30),
+)
+def test_places(url: str, limit: int, hold: float, events: list[tuple[dict[str, Any], float]]) -> None:
+    always = {"limit": limit, "hold": hold, "kept": hold}
+    same_in_both(url, _shared_queue.PLACES, [(pause, plain({**each, **always})[1]) for each, pause in events])
+
+
 EVENTS = ("admit", "success", "failure", "overtaken", "neutral", "look", "force_open", "force_close", "reset")
 limits = st.fixed_dictionaries(
     {
@@ -111,8 +187,10 @@ happenings = st.lists(
 
 
 @settings(max_examples=80)
-@given(limits, happenings)
-def test_the_breaker(url: str, limits: dict[str, Any], happenings: list[tuple[str, float, int, bool]]) -> None:
+@given(limits, st.sampled_from(["closed", "half_open"]), happenings)
+def test_the_breaker(
+    url: str, limits: dict[str, Any], begin: str, happenings: list[tuple[str, float, int, bool]]
+) -> None:
     tickets: list[dict[str, Any]] = []
 
     def step(number: int, event: str, which: int, flag: bool) -> Callable[[Any], dict[str, Any]]:
@@ -128,6 +206,13 @@ def test_the_breaker(url: str, limits: dict[str, Any], happenings: list[tuple[st
 
         return make
 
+    if begin == "half_open":
+        happenings = [
+            ("admit", 0.0, 0, False),
+            *[("failure", 0.0, 0, False)] * 5,
+            ("admit", 0.004, 0, False),
+            *happenings,
+        ]
     steps = [(pause, step(number, event, which, flag)) for number, (event, pause, which, flag) in enumerate(happenings)]
     same_in_both(url, _shared_breaker.DECIDE, steps)
 

@@ -58,7 +58,7 @@ def test_decisions_that_come_while_others_are_under_way_leave_together() -> None
         state = keeper.member()
         replies = await asyncio.gather(*(count(state) for _ in range(10)))
         assert sorted(each.reply for each in replies) == list(range(1, 11))
-        assert keeper.batches == [1, 1, 8]
+        assert keeper.batches == [1, 9]
 
     run(main())
 
@@ -134,6 +134,23 @@ def test_who_has_less_time_is_let_go_at_its_end_and_that_is_no_outage() -> None:
         await refused(state, until=clock.now())
         assert (await count(state)).reply == 2
         assert keeper.told == []
+
+    run(main())
+
+
+def test_a_reply_that_nobody_waits_for_any_more_is_handed_to_who_gives_it_back() -> None:
+    async def main() -> None:
+        keeper = MemoryKeeper(LoopClock())
+        keeper.delay = 0.2
+        state = keeper.member()
+        lost: list[Any] = []
+        await refused(state, until=0.1, lost=lambda decided: lost.append(decided.reply))
+        cancelled = asyncio.ensure_future(count(state, lost=lambda decided: lost.append(decided.reply)))
+        await asyncio.sleep(0.15)
+        cancelled.cancel()
+        await asyncio.sleep(0.3)
+        assert (await count(state, lost=lost.append)).reply == 3
+        assert lost == [1, 2]
 
     run(main())
 

@@ -27,13 +27,15 @@ Apply = Callable[[Any, float, Arguments], tuple[Any, Any, float]]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One kind of decision. `script` is a file with the body of a Lua function of (row, now, arguments). `members`:
-    who uses its keys is counted; not so where a key is used for a moment only."""
+    """One kind of decision. `script` is a file with the body of a Lua function of (row, now, arguments), `library` one
+    with what stands before it. `members`: who uses its keys is counted; not so where a key is used for a moment
+    only."""
 
     name: str
     script: Path
     apply: Apply
     members: bool = True
+    library: Path | None = None
 
 
 class Decided(NamedTuple):
@@ -47,10 +49,18 @@ class Decided(NamedTuple):
 class State(Protocol):
     """State shared with other processes, for all that is alike in them: a key names the same thing in each."""
 
-    async def decide(self, decision: Decision, key: str, arguments: Arguments, *, until: float = inf) -> Decided:
+    async def decide(
+        self,
+        decision: Decision,
+        key: str,
+        arguments: Arguments,
+        *,
+        until: float = inf,
+        lost: Callable[[Decided], None] | None = None,
+    ) -> Decided:
         """One decision on the row of `key`, atomic among all processes. Raises StateUnavailable where it cannot be
         had now: then the caller goes on in its local form. Waits a moment at most, and never beyond `until`, a loop
-        time."""
+        time. `lost` gets a reply that nobody waits for any more, so that what it took can be given back."""
 
     async def close(self) -> None: ...
 

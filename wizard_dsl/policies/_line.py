@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
@@ -140,8 +141,9 @@ class Line:
         if self._queue:
             self._pump()
 
-    async def stand(self, until: float, tokens: int = 0) -> Taken | None:
-        """Queue; what was taken, or None where the turn has not come by `until`. A cancelled wait leaves no trace."""
+    async def stand(self, until: float, tokens: int = 0, deadline: float = inf) -> Taken | None:
+        """Queue; what was taken, or None where the turn has not come by `until`. A cancelled wait leaves no trace. A
+        line that is kept elsewhere is asked until `deadline` at the latest."""
         turn: Future[Taken | None] = self._clock.future()
         self._queue[turn] = tokens
         self._queued += tokens

@@ -20,7 +20,7 @@ class Queue(Protocol):
 
     def wait(self, now: float, tokens: int, /) -> float | None: ...
 
-    async def stand(self, until: float, tokens: int, /) -> Taken | None: ...
+    async def stand(self, until: float, tokens: int, deadline: float, /) -> Taken | None: ...
 
 
 class Waiting:
@@ -46,7 +46,7 @@ class Waiting:
             raise self._no_time()
         if until <= began or not run.patient or (wait is not None and began + wait > until + DUST):
             raise self._refused(run, wait)
-        taken = await line.stand(until, tokens)
+        taken = await line.stand(until, tokens, run.deadline)
         now = self._clock.now()
         run.call.waited += now - began
         if taken is None:

@@ -7,13 +7,14 @@ the return the keeper's word counts, unless it has forgotten: then it takes over
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from wizard_dsl.core.state import Arguments, Decision, State, StateUnavailable
+from wizard_dsl.core.state import Arguments, Decided, Decision, State, StateUnavailable
 from wizard_dsl.policies._breaker_state import BreakerState, Limits, Ticket
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _happens(state: BreakerState, arguments: Arguments, ticket: SharedTicket, no
     return ticket
 
 
-DECIDE: Final = Decision("breaker", Path(__file__).parent / "lua" / "breaker.lua", decide)
+_LUA: Final = Path(__file__).parent / "lua"
+DECIDE: Final = Decision("breaker", _LUA / "breaker.lua", decide, library=_LUA / "counts.lua")
 
 
 class SharedBreakerState(BreakerState):
@@ -201,13 +203,25 @@ class SharedBreakerState(BreakerState):
         """Let it happen; the ticket and the mirror become what the reply says. Whether it was admitted."""
         known = self._row if self._alone else False
         arguments = {**self._arguments, "event": event, "ticket": ticket.row(), "known": known, **changes}
+        lost = self._lost(event, ticket)
         try:
-            decided = await self._shared.decide(DECIDE, self._key, arguments, until=until)
+            decided = await self._shared.decide(DECIDE, self._key, arguments, until=until, lost=lost)
         except StateUnavailable:
             return self._goes_on_alone(arguments, ticket)
         self._alone = False
         self._offset = decided.now - self._clock.now()
         return self._told(decided.reply, ticket)
+
+    def _lost(self, event: str, ticket: SharedTicket) -> Callable[[Decided], None] | None:
+        """Gives back the lease that came too late."""
+
+        def lost(decided: Decided) -> None:
+            if decided.reply[1]:
+                late = SharedTicket(ticket.id)
+                late.restore(decided.reply[1])
+                self.report(late, "neutral")
+
+        return lost if event == "admit" else None
 
     def _goes_on_alone(self, arguments: Arguments, ticket: SharedTicket) -> bool:
         _, reply, _ = DECIDE.apply(self._row, self._clock.now() + self._offset, {**arguments, "known": False})

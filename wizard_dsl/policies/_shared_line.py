@@ -8,6 +8,7 @@ what was booked. At the return that is handed in, so nothing is spent twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from wizard_dsl.core.events import LimitWaited
 from wizard_dsl.core.figures import LimitFigures
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
-from wizard_dsl.core.state import State, StateUnavailable
+from wizard_dsl.core.state import Decided, State, StateUnavailable
 from wizard_dsl.policies._line import Crossings, Level, Line, Taken, figures_of
 from wizard_dsl.policies._queueing import Queue, Waiting
 from wizard_dsl.policies._shared_bucket import BOOK
@@ -87,6 +88,10 @@ class SharedBucket:
         """What is shown of it; who waits elsewhere is not known."""
         return figures_of(self.name, self.of, self.levels(now), waiting=0, wait=self.wait(now))
 
+    def is_idle(self, now: float) -> bool:
+        """Its state is elsewhere: it can be made anew."""
+        return True
+
     def _level_at(self, now: float) -> float:
         return min(self._burst, self._level + (now - self._seen) * self._rate)
 
@@ -111,7 +116,7 @@ class SharedBucket:
         carry = self._carried(now)
         arguments = self._arguments(amount, until - now, carry)
         try:
-            decided = await self._state.decide(BOOK, self._key, arguments, until=deadline)
+            decided = await self._state.decide(BOOK, self._key, arguments, until=deadline, lost=self._lost(amount))
         except StateUnavailable:
             self._carries = self._carries and carry < 0
             return self._book_alone(amount, until)
@@ -120,6 +125,15 @@ class SharedBucket:
         granted, wait, self._level = decided.reply
         self._seen, self._members = self._clock.now(), decided.members
         return granted, wait
+
+    def _lost(self, amount: float) -> Callable[[Decided], None] | None:
+        """Gives back what was booked too late for the one who asked."""
+
+        def lost(decided: Decided) -> None:
+            if decided.reply[0]:
+                self._spawn(self._return())
+
+        return lost if amount > 0 else None
 
     def _carried(self, now: float) -> float:
         """What a decision that is sent now hands in of the time alone; −1 where there is nothing, or another one
@@ -161,37 +175,34 @@ class SharedWaiting(Waiting):
     """As Waiting, where only the decision tells whether and how long a call waits. `front` is the line before it, of
     this process alone, where a provider's own limit is followed."""
 
-    __slots__ = ("_bucket", "_front")
+    __slots__ = ("_front",)
 
-    def __init__(
-        self, name: str, bucket: SharedBucket, max_wait: float | None, context: BuildContext, front: Line | None = None
-    ) -> None:
+    def __init__(self, name: str, max_wait: float | None, context: BuildContext, front: Line | None = None) -> None:
         super().__init__(name, max_wait, context)
-        self._bucket = bucket
         self._front = front
 
     async def turn(self, line: Queue, run: Run, began: float, tokens: int = 0) -> Taken:
         """See Waiting."""
         front = self._front
         if front is None:
-            return await self._booked(run, began, began, tokens)
+            return await self._booked(line, run, began, began, tokens)
         passed = front.take(began, tokens)
         if passed is None:
             passed = await super().turn(front, run, began, tokens)
         try:
-            return await self._booked(run, began, self._clock.now(), tokens)
+            return await self._booked(line, run, began, self._clock.now(), tokens)
         except BaseException:
             front.give(passed)
             raise
 
-    async def _booked(self, run: Run, began: float, since: float, tokens: int) -> Taken:
+    async def _booked(self, line: Queue, run: Run, began: float, since: float, tokens: int) -> Taken:
         """A turn that is due within the patience of a call that `began`, and waits here `since`."""
         until = run.deadline if self._max_wait is None else min(run.deadline, began + self._max_wait)
-        taken = await self._bucket.stand(until if run.patient else since, tokens, run.deadline)
+        taken = await line.stand(until if run.patient else since, tokens, run.deadline)
         now = self._clock.now()
         if taken is None:
-            raise self._refused(run, self._bucket.wait(now, tokens))
+            raise self._refused(run, line.wait(now, tokens))
         if now - since > _UNNOTICED:
             run.call.waited += now - since
             self._context.emit(run, LimitWaited(path=self._context.path, limit=self._name, seconds=now - since))
-        return self._unless_closed(self._bucket, taken, now)
+        return self._unless_closed(line, taken, now)

@@ -26,10 +26,11 @@ from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Attempt, Run
-from wizard_dsl.policies._limited import LimitConfig, contradictions, gate_of, longest_wait, reservation_of
-from wizard_dsl.policies._line import Line, Taken
+from wizard_dsl.policies._limited import LimitConfig, contradictions, reservation_of
+from wizard_dsl.policies._line import Taken
 from wizard_dsl.policies._nearness import Nearness
-from wizard_dsl.policies._queueing import Waiting, bound_waiting
+from wizard_dsl.policies._queueing import bound_waiting
+from wizard_dsl.policies._shared_limits import LimitLine, line_of, waiting_of
 
 
 class AdmissionConfig(PolicyConfig, frozen=True):
@@ -47,12 +48,12 @@ class Sessions:
 
     __slots__ = ("_lines", "_make", "_sweep_at", "of")
 
-    def __init__(self, make: Callable[[str], Line]) -> None:
+    def __init__(self, make: Callable[[str], LimitLine]) -> None:
         self._make = make
-        self._lines: OrderedDict[str, Line] = OrderedDict()
+        self._lines: OrderedDict[str, LimitLine] = OrderedDict()
         self._sweep_at = 64
 
-    def line(self, session: str, now: float) -> Line:
+    def line(self, session: str, now: float) -> LimitLine:
         found = self._lines.get(session)
         if found is None:
             if len(self._lines) >= self._sweep_at:
@@ -61,7 +62,7 @@ class Sessions:
             found = self._lines[session] = self._make(session)
         return found
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[LimitLine]:
         return iter(self._lines.values())
 
 
@@ -71,15 +72,15 @@ class Part:
     __slots__ = ("_find", "_near", "_now", "_reserve", "_waiting")
 
     def __init__(
-        self, name: str, config: LimitConfig, find: Callable[[Run, float], Line | None], context: BuildContext
+        self, name: str, config: LimitConfig, find: Callable[[Run, float], LimitLine | None], context: BuildContext
     ) -> None:
         self._find = find
         self._now = context.clock.now
         self._reserve = reservation_of(config, name, context)
-        self._waiting = Waiting(name, longest_wait(config.max_wait), context)
+        self._waiting = waiting_of(name, config, context)
         self._near = Nearness(name, config.warn_at, context)
 
-    async def enter(self, request: Request, run: Run) -> tuple[Line, Taken] | None:
+    async def enter(self, request: Request, run: Run) -> tuple[LimitLine, Taken] | None:
         """What the call took, and where; None where the limit does not apply. Raises as Waiting.turn."""
         now = self._now()
         line = self._find(run, now)
@@ -104,7 +105,7 @@ class Admission:
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
-        held: list[tuple[Line, Taken]] = []
+        held: list[tuple[LimitLine, Taken]] = []
         begun = len(run.transcript.attempts)
         try:
             for part in self._parts:
@@ -119,7 +120,7 @@ class Admission:
         return response
 
 
-def _leave(held: list[tuple[Line, Taken]], run: Run, begun: int) -> None:
+def _leave(held: list[tuple[LimitLine, Taken]], run: Run, begun: int) -> None:
     """Give back what a call took that sent nothing; else count the LLM tokens that its attempts used."""
     rows = [row for row in run.transcript.attempts[begun:] if row.step == run.scope.step and row.item == run.scope.item]
     sent = not all(map(_never_sent, rows))
@@ -139,10 +140,10 @@ def _parts(config: AdmissionConfig, context: BuildContext) -> Iterator[Part]:
     """The limits that are set, the narrowest first."""
     program = context.scope_key.partition(":chains.")[0]
 
-    def line(part: str, own: LimitConfig, of: str) -> Line:
-        return Line(gate_of(own, context), context.clock, name=f"admission.{part}", of=of)
+    def line(part: str, own: LimitConfig, of: str) -> LimitLine:
+        return line_of(own, context, of, name=f"admission.{part}", of=of)
 
-    def single(part: str, own: LimitConfig, of: str) -> Callable[[Run, float], Line]:
+    def single(part: str, own: LimitConfig, of: str) -> Callable[[Run, float], LimitLine]:
         found = context.shared.state("admission", f"{part}:{of}", lambda: line(part, own, of))
         return lambda run, now: found
 
@@ -158,7 +159,7 @@ def _parts(config: AdmissionConfig, context: BuildContext) -> Iterator[Part]:
         yield Part("admission.global", config.everybody, single("global", config.everybody, ""), context)
 
 
-def _of_session(sessions: Sessions, run: Run, now: float) -> Line | None:
+def _of_session(sessions: Sessions, run: Run, now: float) -> LimitLine | None:
     session = run.scope.session
     return None if session is None else sessions.line(session, now)
 

@@ -24,10 +24,13 @@ from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
+from wizard_dsl.core.state import state_key
 from wizard_dsl.policies import _adaptive
 from wizard_dsl.policies._limited import longest_wait
 from wizard_dsl.policies._line import Level, Line, Taken
 from wizard_dsl.policies._queueing import Waiting, bound_waiting, whose
+from wizard_dsl.policies._shared_line import SharedWaiting
+from wizard_dsl.policies._shared_queue import SharedPlaces
 
 
 class AdaptiveConfig(PolicyConfig, frozen=True):
@@ -93,6 +96,11 @@ class Search:
     def line(self, context: BuildContext) -> Line:
         return Line(self._places, context.clock, name="concurrency", of=whose(context))
 
+    def look(self, line: Line | SharedPlaces) -> None:
+        """Let those pass who may now; what is looked for is never shared."""
+        if isinstance(line, Line):
+            line.look()
+
     def ended(self, began: float, now: float, *, overload: bool) -> None:
         """An attempt that began at `began` has its answer, or was refused."""
         in_use = self._places.taken >= self._places.limit
@@ -110,7 +118,9 @@ class Concurrency:
         self._now = context.clock.now
         self._search, make = _maker(config, context)
         self._line = context.shared.state("concurrency", context.scope_key, make)
-        self._waiting = Waiting("concurrency", longest_wait(config.max_wait), context)
+        patience = longest_wait(config.max_wait)
+        waiting = Waiting if isinstance(self._line, Line) else SharedWaiting
+        self._waiting = waiting("concurrency", patience, context)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
@@ -129,18 +139,21 @@ class Concurrency:
             raise
         if search is not None:
             search.ended(began, self._now(), overload=False)
-            self._line.look()
+            search.look(self._line)
         response.on_end(lambda outcome: self._line.give(taken))
         return response
 
 
-def _maker(config: ConcurrencyConfig, context: BuildContext) -> tuple[Search | None, Callable[[], Line]]:
+def _maker(config: ConcurrencyConfig, context: BuildContext) -> tuple[Search | None, Callable[[], Line | SharedPlaces]]:
     """What looks for the number of places, and how a line is made that has them."""
     if isinstance(config.adaptive, AdaptiveConfig):
         own = config.adaptive
         search = context.shared.state("concurrency_search", context.scope_key, lambda: Search(own))
         return search, lambda: search.line(context)
-    limit = config.limit or 1
+    limit, state = config.limit or 1, context.state
+    if state is not None:
+        key = state_key("concurrency", context.scope_key)
+        return None, lambda: SharedPlaces(limit, key, state, context, name="concurrency", of=whose(context))
     return None, lambda: Line(Places(limit), context.clock, name="concurrency", of=whose(context))
 
 

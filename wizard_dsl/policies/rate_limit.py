@@ -30,14 +30,12 @@ from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Run
-from wizard_dsl.core.state import state_key
-from wizard_dsl.core.units import parse_rate
-from wizard_dsl.policies._limited import LimitConfig, contradictions, gate_of, longest_wait, reservation_of
+from wizard_dsl.policies._limited import LimitConfig, contradictions, gate_of, reservation_of
 from wizard_dsl.policies._line import Line, Taken, nothing_sent
 from wizard_dsl.policies._nearness import Nearness
-from wizard_dsl.policies._queueing import Waiting, bound_waiting, whose
+from wizard_dsl.policies._queueing import bound_waiting, whose
 from wizard_dsl.policies._reservation import used
-from wizard_dsl.policies._shared_line import SharedBucket, SharedWaiting
+from wizard_dsl.policies._shared_limits import LimitLine, line_of, waiting_of
 from wizard_dsl.policies._told import Open, Told
 
 
@@ -63,14 +61,9 @@ class RateLimit:
         self._line = context.shared.state("rate_limit", context.scope_key, lambda: _line(told, config, context))
         self._reserve = reservation_of(config, "rate_limit", context)
         self._near = Nearness("rate_limit", config.warn_at, context)
-        patience, line = longest_wait(config.max_wait), self._line
-        if isinstance(line, Line):
-            front = None
-            self._waiting = Waiting("rate_limit", patience, context)
-        else:
-            front = None if told is None else _front(told, context)
-            self._waiting = SharedWaiting("rate_limit", line, patience, context, front)
-        self._ear = None if told is None else Ear(told, line, front, self._near, context)
+        front = None if told is None or context.state is None else _front(told, context)
+        self._waiting = waiting_of("rate_limit", config, context, front)
+        self._ear = None if told is None else Ear(told, self._line, front, self._near, context)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
@@ -114,9 +107,7 @@ class Ear:
 
     __slots__ = ("_clock", "_front", "_line", "_near", "_told")
 
-    def __init__(
-        self, told: Told, line: Line | SharedBucket, front: Line | None, near: Nearness, context: BuildContext
-    ) -> None:
+    def __init__(self, told: Told, line: LimitLine, front: Line | None, near: Nearness, context: BuildContext) -> None:
         self._told = told
         self._line = line
         self._front = front
@@ -153,17 +144,12 @@ class Ear:
 def _told(config: RateLimitConfig, context: BuildContext) -> Told | None:
     if not config.follow_headers:
         return None
-    shared = context.state is not None and not config.windows
+    shared = context.state is not None
     return context.shared.state("told", context.scope_key, lambda: Told(Open() if shared else gate_of(config, context)))
 
 
-def _line(told: Told | None, config: RateLimitConfig, context: BuildContext) -> Line | SharedBucket:
-    of = whose(context)
-    if context.state is not None and not config.windows:
-        key = state_key("rate_limit", context.scope_key)
-        rate = parse_rate(config.rate).per_second
-        return SharedBucket(rate, config.burst, key, context.state, context, name="rate_limit", of=of)
-    return Line(told or gate_of(config, context), context.clock, name="rate_limit", of=of)
+def _line(told: Told | None, config: RateLimitConfig, context: BuildContext) -> LimitLine:
+    return line_of(config, context, context.scope_key, name="rate_limit", of=whose(context), gate=told)
 
 
 def _front(told: Told, context: BuildContext) -> Line:

@@ -15,9 +15,11 @@ from msgspec import Meta
 from wizard_dsl.core.bound import bound_unchanged
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Ratio, Rung, Scope
 from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.state import State, state_key
 from wizard_dsl.core.target import RetryAllowance
 from wizard_dsl.core.units import parse_duration, parse_rate, parse_ratio
 from wizard_dsl.policies._counts import Counts
+from wizard_dsl.policies._shared_budget import SharedRetryBudget
 from wizard_dsl.policies._windows import RequestRate
 
 
@@ -57,7 +59,25 @@ class RetryBudget(RetryAllowance):
 
 def build(config: RetryBudgetConfig, next: None, context: BuildContext) -> None:
     """Give the chain its allowance."""
-    context.chain.allowance = RetryBudget(config)
+    context.chain.allowance = RetryBudget(config) if context.state is None else _shared(config, context, context.state)
+
+
+def _shared(config: RetryBudgetConfig, context: BuildContext, state: State) -> SharedRetryBudget:
+    """One for all processes; the shared state closes it."""
+    window = parse_duration(config.window)
+    return context.shared.state(
+        "retry_budget",
+        context.scope_key,
+        lambda: SharedRetryBudget(
+            ratio=parse_ratio(config.ratio),
+            floor=parse_rate(config.floor).per_second * window,
+            window=window,
+            key=state_key("retry_budget", f"{context.scope_key} {config.window}"),
+            state=state,
+            clock=context.clock,
+            spawn=context.spawn,
+        ),
+    )
 
 
 def check(config: RetryBudgetConfig) -> list[str]:

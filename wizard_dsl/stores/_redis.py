@@ -36,7 +36,7 @@ class RedisKeeper:
 
     async def ask(self, batch: Sequence[Ask], /) -> list[bytes]:
         """See Keeper."""
-        texts = [script(each.decision.script) for each in batch]
+        texts = [script(each.decision.script, each.decision.library) for each in batch]
         replies = await self._sent(batch, [text if sha not in self._known else "" for sha, text in texts])
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, no_script())]
         if unknown:  # the server was restarted, say
@@ -50,7 +50,7 @@ class RedisKeeper:
         """One exchange; scripts go by their text, or, where that is empty, by their hash."""
         pipeline = self._client.pipeline(transaction=False)
         for each, text in zip(batch, texts, strict=True):
-            how = ("EVAL", text) if text else ("EVALSHA", script(each.decision.script)[0])
+            how = ("EVAL", text) if text else ("EVALSHA", script(each.decision.script, each.decision.library)[0])
             pipeline.execute_command(*how, 2, *self._keys(each.key), each.arguments, each.member)
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
         return replies
@@ -107,9 +107,10 @@ def _right(reply: Any) -> bytes:
 
 
 @cache
-def script(path: Path) -> tuple[str, str]:
+def script(path: Path, library: Path | None) -> tuple[str, str]:
     """(hash, text) of the whole script of a decision."""
-    text = _FRAME.read_text("utf-8").replace("--DECISION--", path.read_text("utf-8").rstrip())
+    body = "".join(each.read_text("utf-8") for each in (library, path) if each is not None)
+    text = _FRAME.read_text("utf-8").replace("--DECISION--", body.rstrip())
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
 
 

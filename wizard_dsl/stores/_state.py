@@ -25,8 +25,6 @@ PATIENCE: Final = 0.25
 LOOKS: Final = 10
 LATE: Final = 0.01
 LONGEST: Final = 2.0
-#: Batches under way at once.
-AT_ONCE: Final = 2
 #: Seconds of going on alone before the state is asked again, at first; it doubles.
 PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 5.0
@@ -43,6 +41,14 @@ class Ask(NamedTuple):
     key: str
     arguments: bytes
     member: str
+
+
+class _Turn(NamedTuple):
+    """Who waits for the reply to an ask, and who gets it where nobody waits any more."""
+
+    ask: Ask
+    reply: asyncio.Future[Decided]
+    lost: Callable[[Decided], None] | None
 
 
 class Keeper(Protocol):
@@ -69,10 +75,18 @@ class SharedKeeper:
         self._outage = Outage(keeper.name, clock, tell)
         self._member = os.urandom(8).hex()
         self._beats: dict[str, float] = {}
-        self._waiting: list[tuple[Ask, asyncio.Future[Decided]]] = []
+        self._waiting: list[_Turn] = []
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def decide(self, decision: Decision, key: str, arguments: Arguments, *, until: float = inf) -> Decided:
+    async def decide(
+        self,
+        decision: Decision,
+        key: str,
+        arguments: Arguments,
+        *,
+        until: float = inf,
+        lost: Callable[[Decided], None] | None = None,
+    ) -> Decided:
         """See core.state.State."""
         now = self._clock.now()
         if until <= now:
@@ -81,8 +95,8 @@ class SharedKeeper:
         member = self._beat(key, now) if decision.members else ""
         ask = Ask(decision, key, msgspec.msgpack.encode(arguments), member)
         turn: asyncio.Future[Decided] = self._clock.future()
-        self._waiting.append((ask, turn))
-        if len(self._under_way) < AT_ONCE:
+        self._waiting.append(_Turn(ask, turn, lost))
+        if not self._under_way:  # one batch at a time: what a process says arrives in its order
             self._send()
         if until > now + LONGEST:
             return await turn
@@ -102,7 +116,7 @@ class SharedKeeper:
 
     def _send(self) -> None:
         batch, self._waiting = self._waiting, []
-        self._spawn(self._batch([each for each in batch if not each[1].done()]))
+        self._spawn(self._batch([each for each in batch if not each.reply.done()]))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -114,20 +128,22 @@ class SharedKeeper:
         if self._waiting:
             self._send()
 
-    async def _batch(self, batch: list[tuple[Ask, asyncio.Future[Decided]]]) -> None:
+    async def _batch(self, batch: list[_Turn]) -> None:
         try:
-            replies = await patiently(self._keeper.ask([ask for ask, _ in batch]), self._clock)
+            replies = await patiently(self._keeper.ask([each.ask for each in batch]), self._clock)
             decided = [_read(reply) for reply in replies]
         except Exception as error:
             self._beats.clear()
             failed = self._outage.begins(reason(error))
             waiting, self._waiting = self._waiting, []
-            for _, turn in (*batch, *waiting):
-                _settle(turn, failed)
+            for turn in (*batch, *waiting):
+                _settle(turn.reply, failed)
         else:
             self._outage.ends()
-            for (_, turn), each in zip(batch, decided, strict=True):
-                _settle(turn, each)
+            for turn, each in zip(batch, decided, strict=True):
+                if turn.reply.done() and turn.lost is not None:
+                    turn.lost(each)
+                _settle(turn.reply, each)
 
     # -- the end ------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ like any other; the file is opened anew with the next try.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -70,7 +71,8 @@ class SqliteKeeper:
         self._open = database = sqlite3.connect(
             self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
         )
-        database.execute("PRAGMA journal_mode=WAL")
+        with suppress(sqlite3.OperationalError):  # another process opens it just now, and does the same
+            database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
         database.executescript(_TABLES)
         return database

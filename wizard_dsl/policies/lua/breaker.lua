@@ -1,49 +1,13 @@
 -- The circuit breaker, see _breaker_state.py, whose names these are. row: state, generation, opened_until, timeout,
 -- successes, leases (pairs of ticket and expiry), counts and slow (last bucket, firsts, seconds).
-local KEPT, DUST = 11, 1e-9
+local DUST = 1e-9
 local limits, event, ticket = arguments.limits, arguments.event, arguments.ticket
 local width = math.max(limits.window, 1e-3) / 10
-
-local function zeros()
-  local all = {}
-  for slot = 1, KEPT do all[slot] = 0 end
-  return all
-end
-
-local function fresh() return {false, zeros(), zeros()} end
 
 row = row or arguments.known or {
   state = 'closed', generation = 0, opened_until = 0, timeout = limits.reset_timeout, successes = 0, leases = {},
   counts = fresh(), slow = fresh(),
 }
-
-local function advance(counts)
-  local rest = math.fmod(now, width)
-  local exact = (now - rest) / width
-  local number = math.floor(exact)
-  if exact - number > 0.5 then number = number + 1 end
-  local last = counts[1]
-  if last and number <= last then return last end
-  if last then
-    for passed = math.max(last + 1, number - KEPT + 1), number do
-      counts[2][passed % KEPT + 1], counts[3][passed % KEPT + 1] = 0, 0
-    end
-  end
-  counts[1] = number
-  return number
-end
-
-local function add(counts, which)
-  local number = advance(counts)
-  counts[which][number % KEPT + 1] = counts[which][number % KEPT + 1] + 1
-  return number
-end
-
-local function sum(all)
-  local total = 0
-  for slot = 1, KEPT do total = total + all[slot] end
-  return total
-end
 
 local function change(state)
   row.state, row.generation = state, row.generation + 1
@@ -70,8 +34,8 @@ local function judge()
   local fails = limits.failure_threshold and failures >= limits.failure_threshold
     or limits.failure_ratio and reaches(limits.failure_ratio, failures, failures + sum(row.counts[2]))
   if not fails then
-    advance(row.slow)
-    advance(row.counts)
+    advance(row.slow, width)
+    advance(row.counts, width)
     local overtaken = sum(row.slow[2])
     local total = sum(row.counts[2]) + sum(row.counts[3]) + overtaken
     fails = reaches(limits.slow_ratio, overtaken + sum(row.slow[3]), total)
@@ -130,8 +94,8 @@ function on.success()
   if not take_back() then return end
   ticket.succeeded = true
   if row.state ~= 'half_open' then
-    ticket.bucket = add(row.counts, 2)
-    if arguments.late then add(row.slow, 3) end
+    ticket.bucket = add(row.counts, 2, width)
+    if arguments.late then add(row.slow, 3, width) end
     judge()
     return
   end
@@ -150,7 +114,7 @@ function on.overtaken()
     open(grown())
     return
   end
-  add(row.slow, 2)
+  add(row.slow, 2, width)
   judge()
 end
 
@@ -163,12 +127,12 @@ function on.failure()
   else
     if ticket.bucket then
       local slot = ticket.bucket % KEPT + 1
-      if advance(row.counts) - ticket.bucket < KEPT and row.counts[2][slot] > 0 then
+      if advance(row.counts, width) - ticket.bucket < KEPT and row.counts[2][slot] > 0 then
         row.counts[2][slot] = row.counts[2][slot] - 1
       end
       ticket.bucket = false
     end
-    add(row.counts, 3)
+    add(row.counts, 3, width)
     judge()
   end
 end

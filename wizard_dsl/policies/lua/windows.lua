@@ -1,0 +1,79 @@
+-- Sliding windows, see _shared_queue.py. row.windows: {number, count before, count now} in the order of
+-- arguments.windows, each {seconds, limit, whether it counts LLM tokens}.
+local queue = waiting()
+local counts = row and row.windows or {}
+local longest = 0
+
+local function number_of(time, period)
+  local exact = (time - math.fmod(time, period)) / period
+  local number = math.floor(exact)
+  if exact - number > 0.5 then number = number + 1 end
+  return number
+end
+
+for index, window in ipairs(arguments.windows) do
+  local number = number_of(now, window[1])
+  longest = math.max(longest, window[1])
+  local known = counts[index] or {number, 0, 0}
+  if number > known[1] then known = {number, number == known[1] + 1 and known[3] or 0, 0} end
+  counts[index] = known
+end
+
+local function change(at, requests, tokens)
+  for index, window in ipairs(arguments.windows) do
+    local amount = window[3] and tokens or requests
+    local count, taken = counts[index], number_of(at, window[1])
+    if taken == count[1] then count[3] = math.max(0, count[3] + amount)
+    elseif taken == count[1] - 1 then count[2] = math.max(0, count[2] + amount) end
+  end
+end
+
+local function wait_of(count, period, limit, ahead, own)
+  local before, current = count[2], count[3]
+  local left = period - (now - count[1] * period)
+  local waited = 0
+  while ahead + own > limit - current do
+    local gone = math.min(ahead, math.max(0, limit - current))
+    ahead, waited = ahead - gone, waited + left
+    before, current, left = current + gone, 0, period
+  end
+  local room = limit + 1 - current - ahead - own
+  if before * left / period < room then return waited end
+  return waited + left - room * period / before + 1e-5
+end
+
+local function lefts()
+  local all = {}
+  for index, window in ipairs(arguments.windows) do
+    local count, period = counts[index], window[1]
+    all[index] = window[2] - count[3] - count[2] * (period - (now - count[1] * period)) / period
+  end
+  return all
+end
+
+local reply = {'', 0, 0, {}}
+if arguments.event == 'take' then
+  local index, ahead, wait = place(queue), 0, 0
+  for before = 1, index - 1 do ahead = ahead + queue[before][3] end
+  for which, window in ipairs(arguments.windows) do
+    local others, own = index - 1, 1
+    if window[3] then others, own = ahead, arguments.tokens end
+    wait = math.max(wait, wait_of(counts[which], window[1], window[2], others, own))
+  end
+  if wait == 0 then
+    change(now, 1, arguments.tokens)
+    queue = without(queue, arguments.id)
+    reply = {'taken', now, 0, lefts()}
+  elseif wait > arguments.patience + 1e-9 then
+    queue = without(queue, arguments.id)
+    reply = {'refused', 0, wait, lefts()}
+  else
+    queue[index] = {arguments.id, now + wait + arguments.hold, arguments.tokens}
+    reply = {'wait', 0, wait, lefts()}
+  end
+elseif arguments.event == 'leave' then
+  queue = without(queue, arguments.id)
+else
+  change(arguments.at, arguments.requests, arguments.tokens)
+end
+return {queue = queue, windows = counts}, reply, 2 * longest + 1
