@@ -32,6 +32,8 @@ inputs: {q: {type: string, default: hello}}
 providers: {a: {type: mock, model: m}, b: {type: mock, model: n}}
 """
 STEPS = 'steps: {one: {prompt: {user: "{{ q }}"}}}\n'
+#: A target whose worst case is 10 US dollars.
+PRICED = HEAD.replace("model: m}", "model: m, models: {m: {max_output: 10, prices: {input: $0, output: $1000000}}}}")
 #: A provider whose requests a ScriptedTransport answers.
 WIRED = """\
 version: 1

@@ -12,6 +12,7 @@ from compiler_kit import compile_text
 from run_kit import play
 from semantics_kit import (
     CALM,
+    PRICED,
     WIRED,
     Commit,
     ask,
@@ -392,6 +393,12 @@ async def unharmed_by_slow_reader(pipeline: Pipeline, commit: Commit) -> None:
     assert (await ask(pipeline, commit)).text == "good"
 
 
+async def unharmed_by_spent_budget(pipeline: Pipeline, commit: Commit) -> None:
+    await ask(pipeline, commit, session="one")
+    assert (await refusal(pipeline, commit, session="one")).kind == "budget"
+    assert (await ask(pipeline, commit, session="two")).text == "good"
+
+
 def test_k17_what_is_our_own_affair_never_counts_for_a_breaker(tmp_path: Path, commit: Commit) -> None:
     once = OURS.replace("CIRCUIT_BREAKER", "1")
     virtual.run(unharmed_by_limit_cancellation_and_deadline(commit))
@@ -400,6 +407,9 @@ def test_k17_what_is_our_own_affair_never_counts_for_a_breaker(tmp_path: Path, c
     text = file(once, "stream: {buffer: 2, when_full: error}")
     scripts: dict[str, list[Any]] = {"a": [{"reply": "a b c d e f", "chunk_every": "1s"}, "good"]}
     play(text, tmp_path, scripts, lambda pipeline: unharmed_by_slow_reader(pipeline, commit))
+    text = file(once, "budgets: {session: $12}", head=PRICED)
+    scripts = {"a": [{"reply": "x", "usage": {"output_tokens": 3}}, "good"]}
+    play(text, tmp_path, scripts, lambda pipeline: unharmed_by_spent_budget(pipeline, commit))
     for kind in ("local_limit", "deadline", "budget", "safety", "stream_buffer", "cancelled"):
         assert TABLE[kind].verdict == "neutral"
         asked = OURS.replace("CIRCUIT_BREAKER", f"{{trip_on: {{{kind}: true}}}}")

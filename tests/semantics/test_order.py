@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from compiler_kit import compile_text, program
 from run_kit import play
-from semantics_kit import CALM, STEPS, Commit, ask, file, forever, refusal, refused, story, warnings
+from semantics_kit import CALM, PRICED, STEPS, Commit, ask, file, forever, refusal, refused, story, warnings
 
 from wizard_dsl.compiler.program import ChainPlan
 from wizard_dsl.core.errors import SafetyBlocked, WizardError
@@ -27,7 +27,7 @@ from wizard_dsl.testing.chains import build_chain
 from wizard_dsl.testing.scripted import Script, Scripted
 
 ONCE = "circuit_breaker: {failure_threshold: 1, reset_timeout: 5s}"
-OUTER = ["deadline", "cache"]
+OUTER = ["deadline", "cache", "admission"]
 INNER = ["retry", "rate_limit", "concurrency", "circuit_breaker", "timeout"]
 TWO_CHAINS = """\
 version: 1
@@ -68,9 +68,11 @@ def test_o1_policies_stand_in_their_order_whatever_order_the_file_lists_them_in(
     listed: list[str], tmp_path: Path, commit: Commit
 ) -> None:
     own = {"deadline": "9s", "cache": "1h", "rate_limit": "{rate: 1/hour, burst: 3}", "concurrency": "1"}
+    own["admission"] = "{pipeline: {rate: 1/hour, burst: 1}}"  # one call: repeats and repairs take nothing more
     policies = ", ".join(f"{kind}: {own.get(kind, '{}')}" for kind in listed)
-    text = file(f"{{targets: [a], policies: {{use: none, {policies}}}}}")
-    assert kinds(program(text, tmp_path).chains["default"]) == [OUTER, [], INNER]
+    text = file(f"{{targets: [a], policies: {{use: none, {policies}}}}}", "budgets: {run: $100}", head=PRICED)
+    told = [*OUTER, "sequential", *INNER[:-1], "budget", *INNER[-1:]]
+    assert program(text, tmp_path).chains["default"].ladder() == " > ".join(told)
     text = text.replace("one: {", "one: {output: {schema: {type: object}}, ")
 
     async def work(pipeline: Pipeline) -> None:
