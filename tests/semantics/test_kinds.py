@@ -153,6 +153,9 @@ def test_k3_connect_is_repeated_at_once_the_first_time_then_with_back_off_and_mo
         await chain.answer(commit=commit)
         assert [row.kind for row in chain.attempts] == ["connect"] * 4 + ["ok"]
         assert starts(chain) == [0, 0, 2, 6, 6]
+        chain = build_chain({"a": [503, {"refuse": True}, "x"]}, CALM)
+        assert (await chain.answer(commit=commit)).text == "x"
+        assert starts(chain) == [0, 1, 1], "the first of its kind, whatever came before"
 
     virtual.run(main())
 
