@@ -11,13 +11,10 @@
     ├─ HedgeStarted, HedgeWithheld, BranchCancelled     several targets under way at once
     ├─ TargetBlocked                   a 429 or an exhausted quota: nobody calls it until then
     ├─ BreakerChanged, BreakerProbed   closed, open, half_open, forced; an open one asks its target by itself
-    ├─ LimitWaited, LimitRefused       rate_limit and concurrency
-    ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
-    ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
-    ├─ StateDegraded, StateRestored    the state shared with other processes went away, and came back
     ├─ LimitWaited, LimitRefused       rate_limit, concurrency and admission
     ├─ RateLimitApproaching            a limit, ours or the provider's, is nearly used up
-    ├─ CacheHit, CacheMissed, CacheStored, CacheShared, CacheUnavailable
+    ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
+    ├─ StateDegraded, StateRestored    the state shared with other processes went away, and came back
     ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
     ├─ InputGuarded, AnswerRefused     what the safety section found
     ├─ BudgetApproaching, BudgetUnavailable    most of a budget is spent; its book cannot be used

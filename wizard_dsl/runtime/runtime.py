@@ -59,7 +59,7 @@ class Runtime:
         self._own_transport = transport is None
         virtual = getattr(asyncio.get_running_loop(), "virtual", False)
         self.statistics = Statistics()
-        self._emit = emitter(clock, (self.statistics.sink, *sinks))
+        self._emit = emitter(clock, sinks, self.statistics.counters)
         self._state = None if virtual else open_state(state.kind, state.place, clock, self._tell)
         server = state.place if state.kind == "redis" and not virtual else ""
         self.stores = StoreSet(folder, clock, threads=not virtual, server=server, family=family)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from wizard_dsl.core.clock import Clock
@@ -73,14 +74,20 @@ class Background:
         await asyncio.gather(*pending, return_exceptions=True)
 
 
-def emitter(clock: Clock, sinks: Sequence[EventSink]) -> Callable[[Run, Event], None]:
-    """Writes each event into its run's transcript, with the time, and hands it to `sinks`. A sink that raises stands
-    in the transcript, and changes nothing else: events are emitted where leases and places are held."""
+def emitter(
+    clock: Clock, sinks: Sequence[EventSink], counters: Mapping[type[Event], EventSink] = MappingProxyType({})
+) -> Callable[[Run, Event], None]:
+    """Writes each event into its run's transcript, with the time, hands it to the one of `counters` for its type, and
+    to all `sinks`. A sink that raises stands in the transcript, and changes nothing else: events are emitted where
+    leases and places are held."""
 
     def emit(run: Run, event: Event) -> None:
         entries, place = run.transcript.events, run.scope.place
         at = clock.now() - run.transcript.started
         entries.append((at, place, event))
+        counter = counters.get(type(event))
+        if counter is not None:
+            counter(run, event)
         for sink in sinks:
             try:
                 sink(run, event)

@@ -87,7 +87,7 @@ class Stats(msgspec.Struct, kw_only=True):
 
 
 class Statistics:
-    """A sink of events."""
+    """Counts events: see `counters`."""
 
     def __init__(self) -> None:
         self._runs = RunFigures()
@@ -96,7 +96,8 @@ class Statistics:
         self._chains: dict[str, dict[int, int]] = {}
         self._delays: dict[str, float] = {}
         self._verdicts: dict[str, list[int]] = {}
-        self._handlers: dict[type[e.Event], Callable[[Run, Any], None]] = {
+        #: What is called with each event of a type; types that are not here do not count.
+        self.counters: dict[type[e.Event], Callable[[Run, Any], None]] = {
             e.RunStarted: self._run_started,
             e.RunEnded: self._run_ended,
             e.StepEnded: self._step_ended,
@@ -106,12 +107,6 @@ class Statistics:
             e.FallbackTriggered: self._fallback_triggered,
             e.TargetSkipped: self._target_skipped,
         }
-
-    def sink(self, run: Run, event: e.Event) -> None:
-        """Count `event`, if it counts."""
-        handler = self._handlers.get(type(event))
-        if handler is not None:
-            handler(run, event)
 
     def counted(self) -> Counted:
         """The figures now; a copy."""
