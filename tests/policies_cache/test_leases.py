@@ -196,6 +196,31 @@ def test_a_follower_that_is_cancelled_leaves_nothing_behind() -> None:
     run(main())
 
 
+@both
+def test_a_cancel_at_every_await_leaves_no_lease(commit: Any) -> None:
+    """Of three equal calls of three processes, any one is cancelled at any step of the loop: the others get their
+    answer, and one after all finds no lease in its way."""
+
+    async def main(victim: int, steps: int) -> bool:
+        keeper, chains = processes(3, [{**SLOW, "times": "forever"}], ttl_jitter="0%")
+        clock = LoopClock()
+        tasks = [asyncio.ensure_future(told(each, commit=commit)) for each in chains]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        cancelled = tasks[victim].cancel()
+        others = [await each for index, each in enumerate(tasks) if index != victim]
+        assert {each.removesuffix(" (shared)") for each in others} == {"the answer"}
+        await clock.sleep(_leases.LINGERS + _leases.LASTS + 1)
+        assert all(until <= clock.wall() for _, until in keeper.rows.values())
+        assert chains[0].shared.of("leases")["chains.chain.cache"]._timer is None
+        return cancelled
+
+    for victim in range(3):
+        for steps in range(40):
+            if not run(main(victim, steps)):
+                break
+
+
 def test_while_the_state_is_away_each_process_goes_alone_at_once() -> None:
     async def main() -> None:
         keeper, chains = processes(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +168,31 @@ def test_a_write_that_failed_is_told_at_the_end() -> None:
         assert await stores.close() == ["the cache on redis://127.0.0.1:1/0: ConnectionError"]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("cache", "reply", "seconds"),
+    [
+        ("{ttl: 10s, ttl_jitter: 0%}", "yes", 10),
+        ("{ttl: 10s, ttl_jitter: 0%, stale_if_error: 1m, stale_while_revalidate: 5s}", "yes", 70),
+        ("{ttl: 10s, ttl_jitter: 0%, stale_if_error: 1m, negative: 3s}", "[{match: hi, status: 400}]", 3),
+    ],
+)
+def test_an_answer_is_kept_as_long_as_it_may_be_given(
+    redis: Any, tmp_path: Path, cache: str, reply: str, seconds: int
+) -> None:
+    file = written(tmp_path, cache)
+    file.write_text(file.read_text().replace("{type: mock}", f"{{type: mock, reply: {reply}}}"))
+
+    async def main() -> None:
+        async with wizard.open(file, env={"WIZARD_STATE": redis.connection_url}) as pipeline:
+            with contextlib.suppress(wizard.WizardError):
+                await pipeline.run()
+
+    asyncio.run(main())
+    with redis.client() as client:
+        (key,) = [each for each in client.keys("*") if b":value:" in each]
+        assert 1000 * (seconds - 2) < client.pttl(key) <= 1000 * seconds
 
 
 def test_two_runtimes_share_answers_and_the_command_line_sees_them(

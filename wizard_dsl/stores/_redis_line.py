@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,7 +140,8 @@ class RedisLine:
             await asyncio.wait({self._under_way})
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection, if that takes no longer than a batch."""
         await self.drained()
         if self._client is not None:
-            await self._client.aclose()
+            with suppress(Exception):
+                await patiently(self._client.aclose(), self._clock)
