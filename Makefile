@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-ready
 DEV_STAMP := $(VENV)/.dev-ready
+SOAK ?= 10000
 QUESTION ?= Why is the sky blue?
 
-.PHONY: run test test-fast install install-run check fmt gen bench audit docs clean
+.PHONY: run test soak test-fast install install-run check fmt gen bench audit docs clean
 
 run: $(RUN_STAMP)
 	$(BIN)/wizard run pipelines/answer.yaml --stream -i question="$(QUESTION)"
@@ -17,6 +18,9 @@ test: install check
 
 test-fast: install
 	$(BIN)/python -m pytest -q -x -m "not server and not embedded"
+
+soak: install
+	SOAK=$(SOAK) $(BIN)/python -m pytest -q -s -n 0 tests/properties/test_random_runs.py tests/scenarios/test_retry_multiplication.py
 
 install: $(DEV_STAMP)
 
