@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from cli_kit import Wizard
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize("folder", [".", "project"])
 def test_a_new_pipeline_is_valid_with_and_without_a_project(
@@ -82,7 +84,7 @@ class Package:
 
     def run(self, *arguments: str, inside: bool = False) -> subprocess.CompletedProcess[str]:
         env = {key: value for key, value in os.environ.items() if not key.startswith("WIZARD_")}
-        env["PYTHONPATH"] = str(self.folder)
+        env["PYTHONPATH"] = os.pathsep.join((str(self.folder), str(ROOT)))
         where = self.folder if inside else self.folder.parent
         command = [sys.executable, *arguments]
         return subprocess.run(command, env=env, cwd=where, check=False, capture_output=True, text=True)

@@ -89,7 +89,8 @@ def test_python_in_the_documentation_runs_on_mocks(source: str, monkeypatch: pyt
     mocked = SimpleNamespace(
         run=partial(wizard_dsl.run, mock=True, seed=7), open=partial(wizard_dsl.open, mock=True, seed=7)
     )
-    code = compile(source.replace("import wizard_dsl as wizard", ""), "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    source = source.replace("import wizard_dsl as wizard", "")
+    code = compile(source, "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         made = eval(code, {"wizard": mocked})
         if inspect.iscoroutine(made):

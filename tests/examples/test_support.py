@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -82,3 +83,16 @@ def test_a_mistake_in_its_settings_is_found_at_its_place(tmp_path: Path) -> None
 def test_without_plug_ins_the_kind_is_said_to_be_one() -> None:
     shown = wizard("validate", "pipelines/reply.yaml", code=1, WIZARD_PLUGINS="")
     assert "acme.redact" in shown
+
+
+def test_the_policy_passes_its_own_tests() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "tests"],
+        cwd=FOLDER / "acme-redact",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout

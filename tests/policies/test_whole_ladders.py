@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from cancel_kit import cancelled_at_every_step
 from run_kit import play
 
 from wizard_dsl.core.errors import WizardError
@@ -28,6 +27,7 @@ from wizard_dsl.policies.retry_budget import RETRY_BUDGET
 from wizard_dsl.policies.timeout import TIMEOUT
 from wizard_dsl.runtime.pipeline import Pipeline
 from wizard_dsl.testing import virtual
+from wizard_dsl.testing.cancelling import cancelled_at_every_step
 from wizard_dsl.testing.chains import Policy, ScriptedChain, build_chain
 from wizard_dsl.testing.virtual import run
 

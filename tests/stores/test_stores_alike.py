@@ -48,40 +48,6 @@ def kind(request, tmp_path):
     return Kind(request.param.split("-")[0], request.param.endswith("thread"), tmp_path / "cache")
 
 
-def test_what_was_put_is_there_at_once_and_replaced_by_what_is_put_later(kind):
-    async def test(store):
-        assert await store.get("k") is None
-        store.put("k", b"1")
-        assert await store.get("k") == b"1"
-        store.put("k", b"\x00\xff")
-        assert await store.get("k") == b"\x00\xff"
-        assert await store.keys() == ["k"]
-
-    kind.run(test)
-
-
-def test_what_was_put_or_read_is_at_hand(kind):
-    async def test(store):
-        assert store.look("k") is None
-        store.put("k", b"1")
-        assert store.look("k") == b"1"
-        await store.delete("k")
-        assert store.look("k") is None
-
-    kind.run(test)
-
-
-def test_what_was_deleted_is_gone(kind):
-    async def test(store):
-        store.put("k", b"1")
-        await store.delete("k")
-        await store.delete("never")
-        assert await store.get("k") is None
-        assert await store.keys() == []
-
-    kind.run(test)
-
-
 @pytest.mark.parametrize(
     ("by", "kept"),
     [("lru", "acd"), ("fifo", "bcd"), ("lfu", "abd")],
@@ -98,14 +64,6 @@ def test_a_full_store_drops_by_its_rule(kind, by, kept):
         assert sorted(await store.keys()) == list(kept)
 
     kind.run(test, by=by)
-
-
-def test_an_empty_value_is_a_value(kind):
-    async def test(store):
-        store.put("k", b"")
-        assert await store.get("k") == b""
-
-    kind.run(test)
 
 
 OPERATIONS = st.lists(st.tuples(st.sampled_from(["get", "put", "delete"]), st.sampled_from("abcdef")), max_size=60)
@@ -179,17 +137,6 @@ def test_a_name_never_leaves_its_folder(name, folder):
 
 
 # -- looking at a store from outside ---------------------------------------------------------------------
-
-
-def test_many_keys_are_deleted_at_once_and_those_that_were_there_are_counted(kind):
-    async def test(store):
-        for key in "abc":
-            store.put(key, key.encode())
-        assert await store.delete("a", "c", "never") == 2
-        assert await store.delete() == 0
-        assert await store.keys() == ["b"]
-
-    kind.run(test)
 
 
 @pytest.mark.parametrize("by", ["lru", "lfu", "fifo"])

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-from cancel_kit import cancelled_at_every_step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from race_kit import nothing_is_held
@@ -23,6 +22,7 @@ from wizard_dsl.policies.retry_budget import RETRY_BUDGET
 from wizard_dsl.policies.timeout import TIMEOUT
 from wizard_dsl.strategies.hedged import HEDGED
 from wizard_dsl.strategies.parallel import PARALLEL
+from wizard_dsl.testing.cancelling import cancelled_at_every_step
 from wizard_dsl.testing.chains import Policy, ScriptedChain, build_chain
 from wizard_dsl.testing.virtual import run
 

@@ -27,6 +27,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "docs/reference/file.md": reference.sections,
         "docs/reference/errors.md": reference.errors,
         "docs/reference/diagnostics.md": reference.diagnostics,
+        "docs/reference/conformance.md": reference.conformance,
         "docs/reference/environment.md": reference.environment,
         "docs/reference/cli.md": commands.page_of_commands,
     }

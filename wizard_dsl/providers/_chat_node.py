@@ -35,7 +35,12 @@ from wizard_dsl.providers._wire import Wire
 class ChatConfig(EndpointConfig, frozen=True, kw_only=True):
     """`api_version` is sent as the query's `api-version`, as Azure wants it."""
 
-    api_version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    api_version: (
+        Annotated[
+            str, Meta(pattern=r"^[A-Za-z0-9._-]+$", description="sent as the query's api-version, as Azure wants it")
+        ]
+        | None
+    ) = None
 
 
 class CompatibleConfig(ChatConfig, frozen=True, kw_only=True):

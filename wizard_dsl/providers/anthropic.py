@@ -47,7 +47,9 @@ _FINISH: dict[str, FinishReason] = {
 class AnthropicConfig(EndpointConfig, frozen=True, kw_only=True):
     """`api_version` is the date in the header `anthropic-version`; betas are set with `headers`."""
 
-    api_version: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] = "2023-06-01"
+    api_version: Annotated[
+        str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="the date in the header anthropic-version")
+    ] = "2023-06-01"
 
 
 class Anthropic:

@@ -48,7 +48,12 @@ _REASONING = frozenset({"response.reasoning_summary_text.delta", "response.reaso
 class ResponsesConfig(EndpointConfig, frozen=True, kw_only=True):
     """`api_version` is sent as the query's `api-version`, as Azure wants it."""
 
-    api_version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    api_version: (
+        Annotated[
+            str, Meta(pattern=r"^[A-Za-z0-9._-]+$", description="sent as the query's api-version, as Azure wants it")
+        ]
+        | None
+    ) = None
 
 
 class Responses:

@@ -63,6 +63,11 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def running(self) -> frozenset[asyncio.Task[None]]:
+        """What was begun and has not ended."""
+        return frozenset(self._tasks)
+
     async def close(self) -> None:
         """Wait up to GRACE for what still runs, then cancel it."""
         self._closed = True

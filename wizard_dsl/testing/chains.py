@@ -26,12 +26,12 @@ from wizard_dsl.core.messages import Completion, Request, message
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.rng import Chance
-from wizard_dsl.core.run import Attempt, Call, Run, Transcript
+from wizard_dsl.core.run import Attempt, Call, Emit, Run, Transcript
 from wizard_dsl.core.run import Scope as RunScope
 from wizard_dsl.core.state import State
 from wizard_dsl.core.target import Branch, Chain, Facts, MidStream, RateLimitRule, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
-from wizard_dsl.runtime.services import Background, SharedState, emitter
+from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
 from wizard_dsl.stores._open import StoreSet
 from wizard_dsl.strategies._mid_stream import around
 from wizard_dsl.strategies.sequential import SEQUENTIAL
@@ -105,26 +105,26 @@ def build_chain(
     on_mid_stream_error: MidStream = "fail",
     state: State | None = None,
     fields: Mapping[str, Mapping[str, Any]] | None = None,
+    sinks: Sequence[EventSink] = (),
 ) -> ScriptedChain:
     """Fold `policies` (any scope) around targets that play `scripts`; must be called while a loop runs.
 
     `overrides` are the policies of single targets, in place of those of target scope, `params` their own parameters,
     `fields` more fields of them, such as `weight`. Chains with the same `shared` state share their targets; those with
     a `state` are like processes that share it. `strategy_config` holds the strategy's keys; `listed` names the targets
-    in order, where one may stand twice.
-    """
+    in order, where one may stand twice. `sinks` get every event."""
     clock, shared, branches = LoopClock(), shared or SharedState(), []
-    chain = Chain(name, rate_limit or RateLimitRule(), fallback_on=dict(fallback_on or {}))
-    chain.allow_loss, chain.mid_stream = frozenset(allow_loss), on_mid_stream_error
-    base = _context(f"chains.{name}", clock, shared, chain, seed, state)
+    chain = Chain(name, rate_limit or RateLimitRule(), mid_stream=on_mid_stream_error)
+    chain.fallback_on, chain.allow_loss = dict(fallback_on or {}), frozenset(allow_loss)
+    base = _context(f"chains.{name}", emitter(clock, sinks), clock, shared, chain, seed, state)
     build = _Builder(base, policies, seed)
     played = {each: Script(each, items) for each, items in scripts.items()}
     for position, each in enumerate(played if listed is None else listed):
         target = _target(each, position, shared, facts=facts or {}, params=params or {}, fields=fields or {})
         branches.append(build.branch(target, played[each], (overrides or {}).get(each)))
-    node = strategy.build(msgspec.convert(dict(strategy_config or {}), strategy.config), branches, base)
-    handler = build.outer(around(node.call, chain, clock))
-    targets = {branch.target.name: branch.target for branch in branches}
+    config = msgspec.convert(dict(strategy_config or {}), strategy.config)
+    handler = build.outer(around(strategy.build(config, branches, base).call, chain, clock))
+    targets = {each.target.name: each.target for each in branches}
     return ScriptedChain(handler, chain, played, targets, clock, shared, Transcript(clock.now()))
 
 
@@ -136,14 +136,12 @@ def _target(
 
 
 def _context(
-    path: str, clock: Clock, shared: SharedState, chain: Chain, seed: int, state: State | None
+    path: str, emit: Emit, clock: Clock, shared: SharedState, chain: Chain, seed: int, state: State | None
 ) -> BuildContext:
     absent = cast(Any, None)  # scripted chains have no network
     behind = shared.state("background", "", Background)
     stores = shared.state("stores", "", lambda: StoreSet(None, clock))
-    return BuildContext(
-        path, clock, Chance(seed, path), emitter(clock, ()), shared, stores, absent, behind.spawn, chain, state=state
-    )
+    return BuildContext(path, clock, Chance(seed, path), emit, shared, stores, absent, behind.spawn, chain, state=state)
 
 
 class _Builder:

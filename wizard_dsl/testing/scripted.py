@@ -95,6 +95,10 @@ class Script:
     def __init__(self, name: str, items: Iterable[Any]) -> None:
         self.name = name
         self.calls: list[tuple[Request, Run]] = []
+        self.replace(items)
+
+    def replace(self, items: Iterable[Any]) -> None:
+        """Play `items` from now on."""
         self._items = [read_item(item) for item in items]
         self._used = 0
 

@@ -63,6 +63,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def wall(self) -> float:
         return EPOCH + self._virtual.now
 
+    def timers(self) -> list[Any]:
+        """The timers that are set, without those that only keep watch."""
+        return [each for each in self._scheduled if not _keeps_watch(each)]  # type: ignore[attr-defined]
+
     def _run_once(self) -> None:
         if self._steps_left is not None:
             if self._steps_left == 0:
