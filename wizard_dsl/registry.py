@@ -163,6 +163,10 @@ class Registry:
         """Every policy kind a file may use; with `plugins`, the installed ones after the built-in ones."""
         return self._all("policies", PolicyType, plugins)
 
+    def internal_policies(self) -> tuple[PolicyType, ...]:
+        """The policies that the compiler adds by itself, in order of the alphabet."""
+        return tuple(each for each in map(self.policy, _INTERNAL) if each is not None)
+
     def all_strategies(self, *, plugins: bool = False) -> tuple[StrategyType, ...]:
         return self._all("strategies", StrategyType, plugins)
 

@@ -22,6 +22,7 @@ import pytest
 import wizard_dsl
 from wizard_dsl.cli.main import make_group
 from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -33,11 +34,18 @@ PAGES = [
     ROOT / "examples" / "corners" / "README.md",
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if GENERATED not in page.parents),
 ]
+COMPONENT_PAGES = [page for page in PAGES if page.parent.name in ("policies", "strategies")]
 
 
-def blocks(language: str) -> Iterator[Any]:
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
+def _by_hand(text: str) -> str:
+    """What no declaration made, on the same lines: examples of declarations are fragments, and have their own test."""
+    made = re.compile(r"<!-- generated: .*?<!-- end -->", re.DOTALL)
+    return made.sub(lambda match: "\n" * match[0].count("\n"), text)
+
+
+def blocks(language: str, pages: list[Path] = PAGES) -> Iterator[Any]:
+    for page in pages:
+        text = _by_hand(page.read_text(encoding="utf-8"))
         for match in re.finditer(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             line = text.count("\n", 0, match.start()) + 1
             yield pytest.param(match[1], id=f"{page.name}:{line}")
@@ -62,6 +70,23 @@ def test_yaml_in_the_documentation_compiles(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     compiled = compile_file(path, Registry(plugins=False), Sources())
     assert compiled.program is not None, compiled.diagnostics
+
+
+def patterns() -> Iterator[Any]:
+    """Every example on the pages of policies and strategies, with the code that its first line says it gets."""
+    for parameter in blocks("yaml", COMPONENT_PAGES):
+        code = re.match(r"# ([EW][0-9]{3})$", parameter.values[0].partition("\n")[0])
+        yield pytest.param(parameter.values[0], {code[1]} if code else set(), id=parameter.id)
+
+
+@pytest.mark.parametrize(("text", "codes"), list(patterns()))
+def test_patterns_get_no_warning_and_anti_patterns_the_one_they_name(
+    text: str, codes: set[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(text)
+    compiled = compile_file(path, Registry(plugins=False), Sources())
+    assert {each.code for each in [*compiled.diagnostics, *lint(compiled)]} == codes
 
 
 @pytest.mark.parametrize("words", list(commands()))

@@ -1,6 +1,7 @@
 """Generated files: schemas and reference pages, made from the declarations and committed.
 
-`python -m wizard_dsl.docgen` (`make gen`) writes them, `--check` says which are not up to date.
+`python -m wizard_dsl.docgen` (`make gen`) writes them, `--check` says which are not up to date. The pages of policies
+and strategies (`pages`) are generated around a middle that is written by hand.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from wizard_dsl.docgen import commands, reference, schemas
+from wizard_dsl.docgen import commands, pages, reference, schemas
 from wizard_dsl.registry import Registry
 
 #: Path below the repository → what makes its text. A new generated file is one more line.
@@ -36,16 +37,20 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
 
 def outdated(root: Path, registry: Registry) -> list[str]:
     """The generated files below `root` that are missing or differ."""
-    return [name for name, make in FILES.items() if _text(root / name) != make(registry)]
+    return [name for name, text in _made(root, registry).items() if _text(root / name) != text]
 
 
 def write(root: Path, registry: Registry) -> list[str]:
     """Bring all generated files up to date; returns those that were not."""
-    names = outdated(root, registry)
-    for name in names:
+    made = {name: text for name, text in _made(root, registry).items() if _text(root / name) != text}
+    for name, text in made.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(FILES[name](registry), encoding="utf-8")
-    return names
+        (root / name).write_text(text, encoding="utf-8")
+    return list(made)
+
+
+def _made(root: Path, registry: Registry) -> dict[str, str]:
+    return {name: make(registry) for name, make in FILES.items()} | pages.texts(root, registry)
 
 
 def _text(path: Path) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wizard_dsl.docgen import FILES, outdated, write
+from wizard_dsl.docgen import outdated, pages, write
 from wizard_dsl.registry import Registry
 
 
@@ -21,11 +21,11 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         sys.stdout.write("".join(f"wrote {name}\n" for name in write(root, registry)))
         return 0
-    names = outdated(root, registry)
-    for name in names:
-        sys.stderr.write(f"{name} is not up to date; run `make gen` and commit it\n")
-    sys.stdout.write("" if names else f"{len(FILES)} generated files are up to date\n")
-    return 1 if names else 0
+    wrong = [f"{name} is not up to date; run `make gen` and commit it" for name in outdated(root, registry)]
+    wrong += pages.faults(root, registry)
+    sys.stderr.write("".join(f"{sentence}\n" for sentence in wrong))
+    sys.stdout.write("" if wrong else "all generated files are up to date\n")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
