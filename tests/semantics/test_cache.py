@@ -17,7 +17,7 @@ from semantics_kit import Commit, ask, failure, file, forever, refusal, refused,
 
 from wizard_dsl.core.errors import DeadlineExceeded, RateLimitExceeded, ServerError
 from wizard_dsl.core.events import CacheStale, CacheStored, CacheUnavailable
-from wizard_dsl.core.messages import Completion, Request, Tool, message
+from wizard_dsl.core.messages import Completion, Request, Tool, Usage, message
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Scope
 from wizard_dsl.policies.cache import CACHE
@@ -300,8 +300,9 @@ def test_c14_negative_entries_keep_three_kinds_for_half_a_minute_at_most(
         if kept:
             again = await failure(chain, commit=commit)
             assert (again.kind, again.marks, chain.attempts) == (kind, ("cached",), [])
-        await asyncio.sleep(0.001)
-        if kind == "quota_exhausted":  # blocked for an hour
+            await asyncio.sleep(0.001)
+        elif kind == "quota_exhausted":  # that block is the target's
+            assert (await failure(chain, commit=commit)).marks == ()
             await asyncio.sleep(3600)
         assert (await chain.answer(commit=commit)).text == "x"
 
@@ -393,6 +394,12 @@ def test_c17_a_hit_takes_no_token_touches_no_breaker_and_reports_what_was_saved(
                 assert (await refusal(pipeline, commit, q="other")).kind == "server"
         assert (await refusal(pipeline, commit, q="third")).kind == "circuit_open"
 
+    async def main() -> None:
+        chain = cached(["x"])
+        used = [(await chain.answer(commit=commit)).usage for _ in range(2)]
+        assert used[0] is not None and used[0].output_tokens > 0 and used[1] == Usage()
+
+    virtual.run(main())
     usage = {"input_tokens": 7, "output_tokens": 3}
     play(text, tmp_path, {"a": [{"reply": "x", "usage": usage}, 503]}, work)
 
