@@ -25,7 +25,7 @@ from wizard_dsl.core.events import (
     TargetSkipped,
 )
 from wizard_dsl.core.messages import Request, message
-from wizard_dsl.core.run import Failure
+from wizard_dsl.core.run import Failure, Run
 from wizard_dsl.core.target import Facts, RateLimitRule, RetryAllowance
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.concurrency import CONCURRENCY
@@ -725,3 +725,24 @@ def test_a_file_hedges_a_target_against_itself(tmp_path: Path, streamed: bool) -
 
     rows, _ = play(FILE, tmp_path, {"a": [HANGS, slow(1)]}, work)
     assert rows == [("a", 0, "cancelled", False), ("a", 2, "ok", True)]
+
+
+def test_a_hedge_that_was_never_sent_gives_its_token_back_though_its_twin_was_sent(commit: Commit) -> None:
+    """Both branches stand before one target, and the attempt that the other one made is not the hedge's."""
+    limits: list[Policy] = [(RATE_LIMIT, {"rate": "1/hour", "burst": 9}), (CONCURRENCY, {"limit": 1})]
+
+    async def main() -> None:
+        chain = hedged({"a": [slow(5)] * 6}, limits, after="1s", listed=["a", "a"])
+        runs = [chain.run(commit=commit) for _ in range(3)]
+
+        async def ask(each: Run) -> None:
+            await (await chain.handler(Request((message("user", "x"),)), each)).read()
+
+        await asyncio.gather(*map(ask, runs))
+        (line,) = chain.shared.of("rate_limit").values()
+        sent = sum(len(each.transcript.attempts) for each in runs)
+        assert line.levels(chain.clock.now())[0].available == pytest.approx(9 - sent, abs=0.01)
+        assert sent < 6
+        nothing_is_held(chain)
+
+    run(main())

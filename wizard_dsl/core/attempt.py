@@ -82,6 +82,7 @@ class AttemptFrame:
         )
         call.waited = 0.0
         row.number = len(transcript.attempts)
+        call.last = row
         transcript.attempts.append(row)
         self._emit(run, AttemptStarted(path=self._path, target=self._target))
         return row

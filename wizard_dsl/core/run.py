@@ -85,7 +85,8 @@ class Call(msgspec.Struct):
     to be booked on the next one. `losses`: capabilities that the target in use lacks and `allow_loss` allows.
     `order`: positions in the order of this call, where the strategy has one of its own: repairs keep to it.
     `whole`: the call that this is one branch of, where several are under way at once.
-    `held`: by position, what is reserved for the attempt after a sleep.
+    `held`: by position, what is reserved for the attempt after a sleep. `last`: the ledger row of its last attempt; a
+    branch has its own, for two may be at the same target.
     """
 
     deposited: bool = False
@@ -94,6 +95,7 @@ class Call(msgspec.Struct):
     order: tuple[int, ...] = ()
     whole: Call | None = None
     held: dict[int, Any] | None = None
+    last: Attempt | None = None
 
     def branch(self) -> Call:
         """The call as one of several branches sees it: what it sleeps is its own, the first attempt is the whole's.

@@ -24,7 +24,7 @@ from wizard_dsl.core.figures import LimitFigures
 if TYPE_CHECKING:
     from asyncio import Future
 
-    from wizard_dsl.core.run import Run
+    from wizard_dsl.core.run import Attempt, Run
 
 #: A wait that ends at the deadline fits it, and a share of exactly a threshold reaches it, whatever rounding makes of
 #: the sum.
@@ -213,15 +213,11 @@ def figures_of(name: str, of: str, levels: Sequence[Level], *, waiting: int, wai
     ]
 
 
-def nothing_sent(error: BaseException, run: Run, begun: int, target: str) -> bool:
-    """Whether a call that ended with `error` never reached the provider. `begun` counts the attempts in the
-    transcript before it; a cancelled call reached it if its own attempt was begun since."""
+def nothing_sent(error: BaseException, run: Run, before: Attempt | None) -> bool:
+    """Whether a call that ended with `error` never reached the provider. `before` is the last attempt its run's `call`
+    had made until then; a cancelled one reached the provider if another was begun since."""
     if isinstance(error, AttemptFailed):
         return error.sent is False
     if isinstance(error, Rejected):
         return True
-    scope = run.scope
-    return not any(
-        row.target == target and row.step == scope.step and row.item == scope.item
-        for row in run.transcript.attempts[begun:]
-    )
+    return run.call.last is before

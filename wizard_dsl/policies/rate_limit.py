@@ -29,7 +29,7 @@ from wizard_dsl.core.events import LimitRefused, LimitWaited, RateLimitApproachi
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.response import Outcome, Response
-from wizard_dsl.core.run import Run
+from wizard_dsl.core.run import Attempt, Run
 from wizard_dsl.policies._limited import LimitConfig, contradictions, gate_of, reservation_of
 from wizard_dsl.policies._line import Line, Taken, nothing_sent
 from wizard_dsl.policies._nearness import Nearness
@@ -51,12 +51,11 @@ class RateLimitConfig(LimitConfig, frozen=True):
 class RateLimit:
     """Takes a turn, then calls; the line is shared by all nodes of its scope."""
 
-    __slots__ = ("_ear", "_line", "_near", "_next", "_now", "_reserve", "_target", "_waiting")
+    __slots__ = ("_ear", "_line", "_near", "_next", "_now", "_reserve", "_waiting")
 
     def __init__(self, config: RateLimitConfig, next: Handler, context: BuildContext) -> None:
         self._next = next
         self._now = context.clock.now
-        self._target = context.require_target().name
         told = _told(config, context)
         self._line = context.shared.state("rate_limit", context.scope_key, lambda: _line(told, config, context))
         self._reserve = reservation_of(config, "rate_limit", context)
@@ -73,11 +72,11 @@ class RateLimit:
         if taken is None:
             taken = await self._waiting.turn(self._line, run, now, tokens)
         self._near.look(self._line, run)
-        begun = len(run.transcript.attempts)
+        before = run.call.last
         try:
             response = await self._next(request, run)
         except BaseException as error:
-            self._failed(taken, error, request, run, begun)
+            self._failed(taken, error, request, run, before)
             raise
         if self._ear is not None:
             self._ear.answered(response, taken, run)
@@ -90,10 +89,12 @@ class RateLimit:
         if self._ear is not None:
             self._ear.over(taken)
 
-    def _failed(self, taken: Taken, error: BaseException, request: Request, run: Run, begun: int) -> None:
+    def _failed(
+        self, taken: Taken, error: BaseException, request: Request, run: Run, before: Attempt | None
+    ) -> None:
         if self._ear is not None and isinstance(error, AttemptFailed):
             self._ear.refused(error, taken, run)
-        if nothing_sent(error, run, begun, self._target):
+        if nothing_sent(error, run, before):
             self._line.give(taken)
         elif taken.tokens or self._ear is not None:
             self._line.settle(taken, used(request, getattr(error, "partial", None)))
