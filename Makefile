@@ -20,7 +20,8 @@ test-fast: install
 	$(BIN)/python -m pytest -q -x -m "not server and not embedded"
 
 soak: install
-	SOAK=$(SOAK) $(BIN)/python -m pytest -q -s -n 0 tests/properties/test_random_runs.py tests/scenarios/test_retry_multiplication.py
+	SOAK=$(SOAK) $(BIN)/python -m pytest -q -s -n 0 tests/properties/test_random_runs.py \
+		tests/servers/test_random_sockets.py tests/scenarios/test_retry_multiplication.py
 
 install: $(DEV_STAMP)
 

@@ -89,9 +89,7 @@ class RateLimit:
         if self._ear is not None:
             self._ear.over(taken)
 
-    def _failed(
-        self, taken: Taken, error: BaseException, request: Request, run: Run, before: Attempt | None
-    ) -> None:
+    def _failed(self, taken: Taken, error: BaseException, request: Request, run: Run, before: Attempt | None) -> None:
         if self._ear is not None and isinstance(error, AttemptFailed):
             self._ear.refused(error, taken, run)
         if nothing_sent(error, run, before):
