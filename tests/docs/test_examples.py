@@ -34,7 +34,6 @@ PAGES = [
     ROOT / "examples" / "corners" / "README.md",
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if GENERATED not in page.parents),
 ]
-COMPONENT_PAGES = [page for page in PAGES if page.parent.name in ("policies", "strategies")]
 
 
 def _by_hand(text: str) -> str:
@@ -43,8 +42,8 @@ def _by_hand(text: str) -> str:
     return made.sub(lambda match: "\n" * match[0].count("\n"), text)
 
 
-def blocks(language: str, pages: list[Path] = PAGES) -> Iterator[Any]:
-    for page in pages:
+def blocks(language: str) -> Iterator[Any]:
+    for page in PAGES:
         text = _by_hand(page.read_text(encoding="utf-8"))
         for match in re.finditer(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             line = text.count("\n", 0, match.start()) + 1
@@ -64,28 +63,21 @@ def make_targets() -> Iterator[Any]:
         yield from re.findall(r"^\$ make ([a-z-]+)", parameter.values[0], re.MULTILINE)
 
 
-@pytest.mark.parametrize("text", list(blocks("yaml")))
-def test_yaml_in_the_documentation_compiles(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "example.yaml"
-    path.write_text(text)
-    compiled = compile_file(path, Registry(plugins=False), Sources())
-    assert compiled.program is not None, compiled.diagnostics
-
-
-def patterns() -> Iterator[Any]:
-    """Every example on the pages of policies and strategies, with the code that its first line says it gets."""
-    for parameter in blocks("yaml", COMPONENT_PAGES):
-        code = re.match(r"# ([EW][0-9]{3})$", parameter.values[0].partition("\n")[0])
+def files() -> Iterator[Any]:
+    """Every whole file, with the code of the warning that its first line says it gets."""
+    for parameter in blocks("yaml"):
+        code = re.match(r"# (W[0-9]{3})$", parameter.values[0].partition("\n")[0])
         yield pytest.param(parameter.values[0], {code[1]} if code else set(), id=parameter.id)
 
 
-@pytest.mark.parametrize(("text", "codes"), list(patterns()))
-def test_patterns_get_no_warning_and_anti_patterns_the_one_they_name(
+@pytest.mark.parametrize(("text", "codes"), list(files()))
+def test_yaml_in_the_documentation_compiles_and_gets_the_warning_it_names_or_none(
     text: str, codes: set[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(text)
     compiled = compile_file(path, Registry(plugins=False), Sources())
+    assert compiled.program is not None, compiled.diagnostics
     assert {each.code for each in [*compiled.diagnostics, *lint(compiled)]} == codes
 
 
