@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from wizard_dsl.cli.main import _guarded
+from wizard_dsl.cli.main import _guarded, tell
+from wizard_dsl.core.errors import RateLimitExceeded
 
 ROOT = Path(__file__).parents[2]
 WIZARD = Path(sys.executable).with_name("wizard")
@@ -128,6 +129,14 @@ def test_a_failed_provider_lists_its_attempts(tmp_path: Path, status: int, kind:
     assert result["ok"] is False
     assert result["error"]["kind"] == kind
     assert result["attempts"]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.04, "100ms"), (1.25, "1.3s"), (12.2, "13s"), (84213.7, "23h23m34s")])
+def test_when_to_try_again_is_said_in_words_and_never_too_early(
+    seconds: float, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tell(RateLimitExceeded("no", limit="rate_limit", retry_after=seconds)) == 6
+    assert f"try again in {words}\n" in capsys.readouterr().err
 
 
 def test_another_chain_can_be_asked(file: str) -> None:

@@ -67,3 +67,21 @@ def test_a_month_below_its_day_is_told(tmp_path: Path) -> None:
     assert place == "2 W146"
     assert "the day budget ($300.00) is above that of the month ($20.00)" in message
     assert found(tmp_path, "{day: $20, month: $20}", params="{max_tokens: 1}") == []
+
+
+@pytest.mark.parametrize("wider", ["session", "day", "month"])
+def test_a_run_that_may_cost_more_than_all_runs_is_told(wider: str, tmp_path: Path) -> None:
+    ((place, message),) = found(tmp_path, f"{{run: $5, {wider}: $2}}", params="{max_tokens: 1}")
+    assert place == "2 W146"
+    assert f"the run budget ($5.00) is above that of the {wider} ($2.00)" in message
+
+
+def test_a_month_that_degrades_leaves_the_limit_of_its_days_to_stop(tmp_path: Path) -> None:
+    assert found(tmp_path, "{day: $300, month: {limit: $20, then: degrade}}", params="{max_tokens: 1}") == []
+
+
+def test_a_target_is_named_at_its_place_in_the_file_and_not_at_that_in_the_order_of_priorities(tmp_path: Path) -> None:
+    targets = "[\n  {provider: v, model: last, priority: 9},\n  m]"
+    assert [place for place, _ in found(tmp_path, "{day: $20}", targets=targets, params="{max_tokens: 1}")] == [
+        "5 W144"
+    ]

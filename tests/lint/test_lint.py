@@ -334,6 +334,11 @@ def test_the_temperature_of_a_target_is_told_there_and_once(project: Path) -> No
     assert found(text) == ["7 W150"]
 
 
+def test_the_temperature_of_a_target_with_a_priority_is_told_at_its_line(project: Path) -> None:
+    targets = "[\n    {provider: local, priority: 9, params: {temperature: 1}},\n    {provider: local, model: x}]"
+    assert found(cached("{ttl: 1h}").replace("targets: [local]", f"targets: {targets}")) == ["8 W150"]
+
+
 @pytest.mark.parametrize(
     ("cache", "said"),
     [

@@ -146,3 +146,28 @@ def test_a_ladder_longer_than_the_deadline_is_pointed_out(project: Path, policie
     made = found(policies)
     assert [f"{each.line} {each.code}" for each in made] == warnings
     assert all([other.line for other in each.related] == [9] for each in made)
+
+
+@pytest.mark.parametrize(
+    ("policies", "chain", "warnings"),
+    [
+        ("circuit_breaker: off", "when_all_open: probe_first", ["6 W154"]),
+        ("circuit_breaker: 3", "when_all_open: probe_first", []),
+        ("circuit_breaker: off", "when_all_open: fail", []),
+    ],
+)
+def test_a_probe_of_what_has_no_breaker_is_told_with_both_lines(
+    policies: str, chain: str, warnings: list[str], project: Path
+) -> None:
+    said = found(policies, chain)
+    assert [f"{each.line} {each.code}" for each in said] == warnings
+    assert [other.line for each in said for other in each.related] == ([10] if warnings else [])
+
+
+@pytest.mark.parametrize(("after", "warnings"), [("30s", ["6 W156"]), ("29s", []), ("p95", [])])
+def test_a_hedge_that_would_begin_after_the_deadline_is_told_with_both_lines(
+    after: str, warnings: list[str], project: Path
+) -> None:
+    said = found(chain=f"strategy: {{type: hedged, after: {after}}}")
+    assert [f"{each.line} {each.code}" for each in said] == warnings
+    assert [other.line for each in said for other in each.related] == ([9] if warnings else [])

@@ -131,6 +131,20 @@ def test_concurrency_takes_exactly_one_of_limit_and_adaptive(written: str, tmp_p
     assert [each.code for each in found] == ["E074"] and found[0].line == 3
 
 
+def test_a_limit_of_the_set_and_an_adaptive_one_of_the_chain_are_told_with_both_lines(tmp_path: Path) -> None:
+    from wizard_dsl.compiler.compile import Sources, compile_file
+
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "version: 1\nproviders: {a: {type: mock, model: m}}\n"
+        "policies: {default: {concurrency: 8}}\n"
+        "chains: {default: {targets: [a], policies: {concurrency: {adaptive: {max: 20}}}}}\n"
+        "steps: {one: {prompt: {user: Hi}}}\n"
+    )
+    (found,) = compile_file(file, Registry(plugins=False), Sources(env={})).diagnostics
+    assert (found.code, found.line, [each.line for each in found.related]) == ("E074", 4, [3])
+
+
 def test_a_minimum_that_is_not_below_the_maximum_is_pointed_out() -> None:
     def check(**bounds: int) -> list[str]:
         return list(CONCURRENCY.check(msgspec.convert({"adaptive": bounds}, ConcurrencyConfig)))

@@ -118,8 +118,17 @@ def tell(error: Any) -> int:
     if error.suggestion:
         print(f"  {error.suggestion}", file=sys.stderr)
     if error.retry_after is not None:
-        print(f"  try again in {error.retry_after:.3g} s", file=sys.stderr)
+        print(f"  try again in {_rounded(error.retry_after)}", file=sys.stderr)
     return int(error.exit_code)
+
+
+def _rounded(seconds: float) -> str:
+    """A wait as somebody would say it, never shorter than it is: to the second above ten."""
+    from math import ceil
+
+    from wizard_dsl.core.units import show_duration
+
+    return show_duration(ceil(seconds) if seconds > 10 else ceil(seconds * 10) / 10)
 
 
 def _unwritable(error: OSError) -> int:

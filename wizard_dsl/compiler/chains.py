@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -233,7 +233,7 @@ class ChainPlanner:
             if type is None or self._is_below(type, entry) != (index is not None):
                 continue
             origin = self._origin(kind, entry, index)
-            config = self._config(type, raw, origin or ("chains", entry.name))
+            config = self._config(type, raw, origin or ("chains", entry.name), self._under(kind, entry, origin))
             if config is None:
                 continue
             chain = f"chains.{entry.name}"
@@ -248,9 +248,11 @@ class ChainPlanner:
             self._agree_parts(plan, ("chains", entry.name))
             yield plan
 
-    def _config(self, type: PolicyType, raw: dict[str, Any], path: DocPath) -> PolicyConfig | None:
-        """The config of what all places together set. Each of them is checked by load; only a key that none gives
-        is found here."""
+    def _config(
+        self, type: PolicyType, raw: dict[str, Any], path: DocPath, under: Sequence[DocPath] = ()
+    ) -> PolicyConfig | None:
+        """The config of what all places together set: `path`, over those `under` it. Each of them is checked by load;
+        only a key that none gives, and keys that no policy takes together, are found here."""
         try:
             config = ladder.convert(type, raw)
         except msgspec.ValidationError as error:
@@ -258,7 +260,7 @@ class ChainPlanner:
             return None
         refused = type.refuse(config)
         if refused is not None:
-            self._report.add(*refused, path)
+            self._report.add(*refused, path, related=[(each, "put together with this") for each in under])
             return None
         return config
 
@@ -296,6 +298,14 @@ class ChainPlanner:
         if kind in self._document.policies.get(name, {}):
             return ("policies", name, kind)
         return ()
+
+    def _under(self, kind: str, entry: ChainEntry, origin: DocPath) -> list[DocPath]:
+        """The less specific places that configure a kind, too."""
+        places: list[tuple[DocPath, ladder.PolicyMap]] = [
+            (("chains", entry.name, "policies", kind), entry.policies),
+            (("policies", entry.use or "default", kind), self._document.policies.get(entry.use or "default", {})),
+        ]
+        return [path for path, policies in places if path != origin and isinstance(policies.get(kind), dict)]
 
     def _scope_key(self, type: PolicyType, config: Any, entry: ChainEntry, key: str) -> str:
         if not type.shared_state:

@@ -84,19 +84,26 @@ def _least(subject: Subject, step: StepPlan) -> tuple[float, str] | None:
     return min(known)
 
 
-def w146_month_below_day(subject: Subject) -> Iterator[Diagnostic]:
-    """W146: a month may cost less than one of its days, so the limit of the day never applies."""
+def w146_budget_above_a_wider_one(subject: Subject) -> Iterator[Diagnostic]:
+    """W146: a month that stops may cost less than one of its days, or a day less than one of its runs: the limit of the
+    part never applies."""
     budgets = subject.document.file.budgets
-    day, month = _dollars(budgets.day), _dollars(budgets.month)
-    if day is not None and month is not None and month < day:
-        message = f"the day budget ({units.show_money(day)}) is above that of the month ({units.show_money(month)})"
-        related = [((*_SECTION, "month"), "the month")]
-        yield subject.warn("W146", f"{message}: it never applies", (*_SECTION, "day"), related=related)
+    for part, whole in (("run", "session"), ("run", "day"), ("run", "month"), ("day", "month")):
+        own, wider = getattr(budgets, part), getattr(budgets, whole)
+        if own is None or wider is None or getattr(wider, "then", "stop") != "stop":
+            continue
+        most, less = _dollars(own), _dollars(wider)
+        if less < most:
+            message = f"the {part} budget ({units.show_money(most)}) is above that of the {whole}"
+            yield subject.warn(
+                "W146",
+                f"{message} ({units.show_money(less)}): it never applies",
+                (*_SECTION, part),
+                related=[((*_SECTION, whole), f"the {whole}")],
+            )
 
 
-def _dollars(limit: Any) -> float | None:
-    if limit is None:
-        return None
+def _dollars(limit: Any) -> float:
     return units.parse_money(limit if isinstance(limit, str) else limit.limit)
 
 
@@ -104,9 +111,8 @@ def _asked(subject: Subject) -> Iterator[tuple[DocPath, TargetPlan, list[StepPla
     """Each target of a chain that steps ask, where it is written, and those steps."""
     for name, chain in subject.program.chains.items():
         steps = [step for step in subject.program.steps if step.chain == name]
-        enabled = [index for index, spec in enumerate(subject.document.chains[name].targets) if spec.enabled]
         for target in chain.targets if steps else ():
-            yield ("chains", name, "targets", enabled[target.position]), target, steps
+            yield ("chains", name, "targets", target.index), target, steps
 
 
 def _request(step: StepPlan) -> Request:
@@ -115,4 +121,4 @@ def _request(step: StepPlan) -> Request:
     return Request(params=dict(params), kind="embed" if step.type.name == "embed" else "generate")
 
 
-BUDGET_RULES: Final = (w144_budget_without_bound, w145_budget_below_one_attempt, w146_month_below_day)
+BUDGET_RULES: Final = (w144_budget_without_bound, w145_budget_below_one_attempt, w146_budget_above_a_wider_one)

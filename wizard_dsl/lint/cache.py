@@ -33,10 +33,8 @@ def _place(subject: Subject, step: StepPlan, target: TargetPlan) -> DocPath:
     if "temperature" not in target.params:
         return place_of(subject, step, "temperature")
     base: DocPath = ("chains", step.chain or "", "targets")
-    entry = subject.document.chains[step.chain or ""]
-    index = [index for index, spec in enumerate(entry.targets) if spec.enabled][target.position]
-    own: DocPath = (*base, index, "params", "temperature")
-    return own if subject.own(base) else (*base, index)
+    own: DocPath = (*base, target.index, "params", "temperature")
+    return own if subject.own(base) else (*base, target.index)
 
 
 def w151_cache_setting_without_effect(subject: Subject) -> Iterator[Diagnostic]:

@@ -53,7 +53,7 @@ def _places(subject: Subject, kind: str) -> Iterator[_Place]:
 
 def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
     """W154: a ratio of slow attempts is set where nothing can be slow, in none of the chains that share the setting; or
-    minimum_calls, and no ratio can open it."""
+    minimum_calls, and no ratio can open it; or a probe of what has no breaker."""
     able: set[DocPath] = set()
     idle: dict[DocPath, tuple[str, _Place]] = {}
     for place in _places(subject, "circuit_breaker"):
@@ -67,6 +67,19 @@ def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
     for at, (key, place) in idle.items():
         if at not in able:
             yield _never_slow(subject, at, key, place)
+    yield from _nothing_to_probe(subject)
+
+
+def _nothing_to_probe(subject: Subject) -> Iterator[Diagnostic]:
+    """`probe_first` where no target has a breaker that could be open."""
+    breakers = {place.entry.name for place in _places(subject, "circuit_breaker")}
+    for name, chain in subject.program.chains.items():
+        if chain.when_all_open == "probe_first" and name not in breakers:
+            message = "when_all_open: probe_first never acts: no target of the chain has a circuit_breaker"
+            at: DocPath = ("chains", name, "when_all_open")
+            others = subject.places_of(subject.document.chains[name], None)
+            off = [(*path, "circuit_breaker") for path, own in others if own.get("circuit_breaker") == "off"]
+            yield subject.warn("W154", message, at, suggestion="remove it", related=[(each, "off") for each in off])
 
 
 def _never_slow(subject: Subject, at: DocPath, key: str, place: _Place) -> Diagnostic:
@@ -158,7 +171,8 @@ def _excluded(
 
 
 def w156_wait_above_deadline(subject: Subject) -> Iterator[Diagnostic]:
-    """W156: a wait after a 429 that the file allows is longer than the deadline, so that it never fits."""
+    """W156: a wait after a 429 that the file allows is longer than the deadline, so that it never fits; or the one for
+    a hedge."""
     for name, plan in subject.program.chains.items():
         entry = subject.document.chains[name]
         deadline = deadline_of(subject, plan, entry)
@@ -167,6 +181,12 @@ def w156_wait_above_deadline(subject: Subject) -> Iterator[Diagnostic]:
             text = getattr(entry.rate_limit, key)
             if subject.written(at) and units.parse_duration(text) > deadline.seconds:
                 yield _unfit(subject, key, text, at, deadline)
+        after = getattr(plan.strategy_config, "after", None)
+        if isinstance(after, str) and after != "p95" and units.parse_duration(after) >= deadline.seconds:
+            message = f"after {after} is not below the {deadline.words('deadline')}: there is never a hedge"
+            related = [] if deadline.at is None else [(deadline.at, "the deadline")]
+            hint = "lower it, or raise the deadline"
+            yield subject.warn("W156", message, ("chains", name, "strategy", "after"), suggestion=hint, related=related)
 
 
 def _unfit(subject: Subject, key: str, text: str, at: DocPath, deadline: Limit) -> Diagnostic:

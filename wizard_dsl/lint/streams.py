@@ -109,6 +109,10 @@ def _holder(subject: Subject, plan: ChainPlan) -> _Other | None:
     schema: DocPath = ("steps", streamed, "output", "schema")
     if subject.written(schema):
         return schema, f"the answer of '{streamed}' is held until it has been checked"
+    judges: list[DocPath] = [("steps", streamed, "safety", "block_when"), ("safety", "block_when")]
+    for judge in judges if subject.program.step(streamed).block_when is not None else ():
+        if subject.written(judge):
+            return judge, f"the answer of '{streamed}' is held until it has been judged"
     for policy in plan.outer:
         if policy.type.buffers:
             return policy.origin or ("chains", plan.name), f"{policy.type.name} holds the answer until it is complete"

@@ -184,8 +184,9 @@ WARNING_CODES: Final = (
         "budgets: {run: $0.05}\nsteps: {answer: {prompt: {user: Hello}, params: {max_tokens: 4000}}}",
     ),
     Code(
-        "W146", "a month that may cost less than a day",
-        "The limit of the month is below that of the day, so the day's never applies. Perhaps they were exchanged.",
+        "W146", "a budget above that of a longer time",
+        "A month that stops at less than what one of its days may cost leaves the limit of the day without effect, and "
+        "so does a session, a day or a month below one of its runs. Perhaps they were exchanged.",
         "budgets: {day: $300, month: $20}",
         "budgets: {day: $20, month: $300}",
     ),
@@ -213,7 +214,8 @@ WARNING_CODES: Final = (
     Code(
         "W154", "a setting of the breaker that never acts",
         "Slow attempts are those that a hedge overtook, and those whose first content came later than `slow_after`. "
-        "Where there is neither, `slow_ratio` decides about nothing, and `minimum_calls` does not without a ratio.",
+        "Where there is neither, `slow_ratio` decides about nothing, and `minimum_calls` does not without a ratio. "
+        "Without a breaker there is nothing for `when_all_open: probe_first` to probe.",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%}}}",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%, slow_after: 20s}}}",
     ),
@@ -227,7 +229,7 @@ WARNING_CODES: Final = (
     Code(
         "W156", "a wait that is longer than the deadline",
         "A provider that asks to wait is waited for only if the wait fits the deadline. A limit above the deadline "
-        "never acts.",
+        "never acts, and a hedge that is due after it never begins.",
         "policies: {default: {deadline: 30s}}\nchains: {default: {targets: [local], on_rate_limit: {wait_up_to: 60s}}}",
         "policies: {default: {deadline: 90s}}\nchains: {default: {targets: [local], on_rate_limit: {wait_up_to: 60s}}}",
     ),
