@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from wizard_dsl.core.clock import LoopClock
@@ -100,14 +101,120 @@ def test_a_cancelled_wait_leaves_the_line() -> None:
     run(main())
 
 
-def test_alone_each_keeps_its_share_of_a_window() -> None:
+def test_alone_each_has_its_share_of_a_window_and_of_what_was_counted() -> None:
     async def main() -> None:
         keeper, chains = processes(2, [(RATE_LIMIT, {"windows": ["10/minute"]})])
         await all_began(chains, 1)
         await all_began(chains, 1)
         keeper.away = True
         times = await all_began(chains, 8)
-        assert sum(at < 60 for at in times) == 10
+        assert sum(at < 60 for at in times) == 10 - 4
+
+    run(main())
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_at_the_return_what_was_counted_alone_is_handed_in(forgotten: bool) -> None:
+    async def main() -> None:
+        keeper, chains = processes(2, [(RATE_LIMIT, {"windows": ["10/minute"], "max_wait": "0s"})])
+        await all_began(chains, 2)
+        await chains[0].answer()
+        keeper.away = True
+        await all_began(chains, 2)
+        await asyncio.sleep(5)
+        keeper.away = False
+        if forgotten:
+            keeper.rows.clear()
+        await chains[0].answer()  # 5 before, 4 alone, and this one
+        for chain in reversed(chains):
+            with pytest.raises(RateLimitExceeded):
+                await chain.answer()
+
+    run(main())
+
+
+def test_no_window_is_exceeded_through_an_outage_and_little_is_lost() -> None:
+    async def main() -> None:
+        keeper, chains = processes(4, [(RATE_LIMIT, {"windows": ["100/minute"]})])
+        calls = asyncio.ensure_future(all_began(chains, 100))
+        await all_began(chains, 1)
+        for away, until in [(True, 70.0), (False, 130.0), (True, 170.0), (False, 190.0)]:
+            keeper.away = away
+            keeper.rows.clear()
+            await asyncio.sleep(until - LoopClock().now())
+        times = await calls
+        for minute in range(5):
+            assert sum(60 * minute <= at < 60 * minute + 60 for at in times) <= 110, f"minute {minute}"
+        assert times[-1] < 400
+
+    run(main())
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_what_a_call_used_in_the_end_is_handed_in_after_an_outage(forgotten: bool) -> None:
+    async def main() -> None:
+        limit = {"windows": ["1000 tokens/minute"], "token_estimate": 600, "max_wait": "0s"}
+        keeper, (mine,) = processes(1, [(RATE_LIMIT, limit)], LONG)
+        call = asyncio.ensure_future(mine.answer())
+        await asyncio.sleep(1)
+        keeper.away = True
+        await call
+        await mine.answer()  # the first used fewer than it had reserved
+        await asyncio.sleep(2)
+        keeper.away = False
+        if forgotten:
+            keeper.rows.clear()
+        await mine.answer()
+        (line,) = mine.shared.of("rate_limit").values()
+        await asyncio.sleep(0.1)
+        assert 0 <= 1000 - line.levels(0.0)[0].available < 900, "no reservation is left behind"
+        assert line.is_idle(0.0)
+
+    run(main())
+
+
+# -- what both hand in ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [{"windows": ["4/minute"]}, {"rate": "0.1/s", "burst": 1}])
+def test_a_line_that_has_something_to_hand_in_is_not_made_anew(limit: dict[str, Any]) -> None:
+    async def main() -> None:
+        keeper, (mine,) = processes(1, [(RATE_LIMIT, limit)])
+        await mine.answer()
+        (line,) = mine.shared.of("rate_limit").values()
+        assert line.is_idle(LoopClock().now())
+        keeper.away = True
+        calls = asyncio.ensure_future(began(mine, 2))
+        await asyncio.sleep(1)
+        assert not line.is_idle(LoopClock().now())
+        keeper.away = False
+        await asyncio.sleep(2)
+        await mine.answer()
+        await calls
+        assert line.is_idle(LoopClock().now())
+
+    run(main())
+
+
+@pytest.mark.parametrize("limit", [{"windows": ["4/minute"]}, {"rate": "1/s", "burst": 4}])
+def test_a_call_that_is_cancelled_while_it_hands_in_leaves_that_to_the_next(limit: dict[str, Any]) -> None:
+    async def main() -> None:
+        keeper, (mine,) = processes(1, [(RATE_LIMIT, limit)])
+        await mine.answer()
+        keeper.away = True
+        await began(mine, 2)
+        await asyncio.sleep(2)
+        keeper.away, keeper.delay = False, 0.1
+        carries = asyncio.ensure_future(mine.answer())
+        await asyncio.sleep(0.05)
+        carries.cancel()
+        keeper.garbage = b"lost"
+        await asyncio.sleep(3)
+        keeper.away, keeper.garbage = False, None
+        keeper.rows.clear()
+        await mine.answer()
+        (row,) = (msgspec.msgpack.decode(row) for row, _ in keeper.rows.values())
+        assert row["windows"][0][2] == 4 if "windows" in limit else row[0] < 0
 
     run(main())
 

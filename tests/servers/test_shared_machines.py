@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.state import Decision
-from wizard_dsl.policies import _shared_breaker, _shared_budget, _shared_queue
+from wizard_dsl.policies import _shared_breaker, _shared_budget, _shared_queue, _shared_windows
 from wizard_dsl.policies._lease_state import LEASE
 from wizard_dsl.policies._shared_breaker import SharedTicket
 from wizard_dsl.policies._shared_bucket import BOOK
@@ -101,11 +102,17 @@ def test_the_retry_budget(
     same_in_both(url, _shared_budget.DECIDE, [(pause, plain({**each, **settings})[1]) for each, pause in steps])
 
 
+#: What was counted elsewhere: windows from this one, and counts.
+carried = st.one_of(
+    st.just([]),
+    st.lists(st.tuples(st.integers(-2, 1), st.integers(-3, 9), st.integers(-3, 9)), min_size=2, max_size=2),
+)
 windows_events = st.one_of(
     st.fixed_dictionaries(
         {
             "event": st.just("take"), "id": st.sampled_from("abcd"), "tokens": st.integers(0, 9),
-            "patience": st.sampled_from([0.0, 0.5, 1e9]), "hold": st.sampled_from([0.0, 1.0]),
+            "patience": st.sampled_from([0.0, 0.5, 1e9]), "hold": st.sampled_from([0.0, 1.0]), "carry": carried,
+            "known": st.just([]),
         }
     ),
     st.fixed_dictionaries({"event": st.just("leave"), "id": st.sampled_from("abcd")}),
@@ -121,23 +128,29 @@ windows_events = st.one_of(
 @settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.sampled_from([1, 60]), st.integers(10, 30), st.booleans()).map(list), min_size=1, max_size=2),
+    carried,
     st.lists(windows_events, max_size=30),
 )
-def test_windows(url: str, windows: list[list[Any]], events: list[dict[str, Any]]) -> None:
-    first = {"event": "take", "id": "z", "tokens": 1, "patience": 0.0, "hold": 0.0}
-    events = [first, {"event": "change", "requests": 12, "tokens": 12, "before": True}, *events]
-    last = [0.0]
+def test_windows(url: str, windows: list[list[Any]], known: Any, events: list[dict[str, Any]]) -> None:
+    first = {"event": "take", "id": "z", "tokens": 1, "patience": 0.0, "hold": 0.0, "carry": [], "known": known}
+    change = {"event": "change", "requests": 12, "tokens": 12, "before": True}
+    events = [change, first, change, *events]
+    last = [time.time()]
+
+    def numbered(counts: Any) -> list[list[int]]:
+        return [[int(last[0] // window[0]) + each[0], *each[1:]] for window, each in zip(windows, counts, strict=False)]
 
     def step(event: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
         def make(reply: Any) -> dict[str, Any]:
             if reply is not None and reply[0] == "taken":
                 last[0] = reply[1]
             at = last[0] - windows[0][0] if event.get("before") else last[0]
-            return {**event, "windows": windows, "at": at}
+            counts = {name: numbered(event[name]) for name in ("carry", "known") if name in event}
+            return {**event, **counts, "windows": windows, "at": at}
 
         return make
 
-    same_in_both(url, _shared_queue.WINDOWS, [(0.0, step(each)) for each in events])
+    same_in_both(url, _shared_windows.WINDOWS, [(0.0, step(each)) for each in events])
 
 
 places_events = st.one_of(

@@ -9,7 +9,7 @@ from wizard_dsl.policies._limited import LimitConfig, gate_of, longest_wait
 from wizard_dsl.policies._line import Gate, Line
 from wizard_dsl.policies._queueing import Waiting
 from wizard_dsl.policies._shared_line import SharedBucket, SharedWaiting
-from wizard_dsl.policies._shared_queue import SharedWindows
+from wizard_dsl.policies._shared_windows import SharedWindows
 
 LimitLine = Line | SharedBucket | SharedWindows
 

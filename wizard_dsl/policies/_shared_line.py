@@ -89,8 +89,8 @@ class SharedBucket:
         return figures_of(self.name, self.of, self.levels(now), waiting=0, wait=self.wait(now))
 
     def is_idle(self, now: float) -> bool:
-        """Its state is elsewhere: it can be made anew."""
-        return True
+        """Its state is elsewhere: it can be made anew, unless something is to be handed in."""
+        return not self._owed and not self._booked_alone(now)
 
     def _level_at(self, now: float) -> float:
         return min(self._burst, self._level + (now - self._seen) * self._rate)
@@ -116,24 +116,31 @@ class SharedBucket:
         carry = self._carried(now)
         arguments = self._arguments(amount, until - now, carry)
         try:
-            decided = await self._state.decide(BOOK, self._key, arguments, until=deadline, lost=self._lost(amount))
+            decided = await self._state.decide(
+                BOOK, self._key, arguments, until=deadline, lost=self._lost(amount, carry)
+            )
         except StateUnavailable:
             self._carries = self._carries and carry < 0
             return self._book_alone(amount, until)
+        except BaseException:
+            self._carries = self._carries and carry < 0
+            raise
         if carry >= 0:
             self._handed_in(carry)
         granted, wait, self._level = decided.reply
         self._seen, self._members = self._clock.now(), decided.members
         return granted, wait
 
-    def _lost(self, amount: float) -> Callable[[Decided], None] | None:
+    def _lost(self, amount: float, carry: float) -> Callable[[Decided], None]:
         """Gives back what was booked too late for the one who asked."""
 
         def lost(decided: Decided) -> None:
-            if decided.reply[0]:
+            if carry >= 0:
+                self._handed_in(carry)
+            if decided.reply[0] and amount > 0:
                 self._spawn(self._return())
 
-        return lost if amount > 0 else None
+        return lost
 
     def _carried(self, now: float) -> float:
         """What a decision that is sent now hands in of the time alone; −1 where there is nothing, or another one

@@ -1,4 +1,4 @@
-"""Sliding windows and places that many processes share: a line of those who wait, and a gate.
+"""Places that many processes share, and the line of those who wait, which stands before shared windows too.
 
 One decision says whether there is room for a call, for those who wait before it are counted first; else it keeps its
 place in the line, and asks again when its turn is due, or, where only a release can tell, after a moment that grows.
@@ -9,7 +9,7 @@ together, and those of one that died are free when they expire.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from math import ceil, inf
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,20 +18,17 @@ import msgspec
 from wizard_dsl.core.clock import idle
 from wizard_dsl.core.figures import LimitFigures
 from wizard_dsl.core.state import Arguments, Decided, Decision, State, StateUnavailable
-from wizard_dsl.core.units import show_rate
-from wizard_dsl.policies._line import DUST, Crossings, Level, Taken, figures_of
-from wizard_dsl.policies._windows import window_wait
+from wizard_dsl.policies._line import Crossings, Level, Taken, figures_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wizard_dsl.core.clock import Timer
     from wizard_dsl.core.node import BuildContext
-    from wizard_dsl.core.units import Rate
 
 _LUA: Final = Path(__file__).parent / "lua"
 #: Seconds that a waiting call keeps its place after it should have asked again.
-_LATE: Final = 1.0
+LATE: Final = 1.0
 #: Seconds between two questions of a call that waits for a release: at first, and at most.
 _SOON: Final = 0.02
 _SELDOM: Final = 0.25
@@ -45,85 +42,17 @@ class Leased(Taken, frozen=True):
     id: str = ""
 
 
-def _line(row: Any, now: float) -> list[list[Any]]:
+def still_waiting(row: Any, now: float) -> list[list[Any]]:
     return [each for each in row["queue"] if each[1] > now] if row is not None else []
 
 
-def _place(queue: list[list[Any]], id: str) -> int:
+def place_of(queue: list[list[Any]], id: str) -> int:
     """The place in the line, from 0: its own, or behind the last."""
     return next((index for index, each in enumerate(queue) if each[0] == id), len(queue))
 
 
-def _without(rows: list[list[Any]], id: str) -> list[list[Any]]:
+def without(rows: list[list[Any]], id: str) -> list[list[Any]]:
     return [each for each in rows if each[0] != id]
-
-
-# -- windows ----------------------------------------------------------------------------------------
-
-
-def decide_windows(row: Any, now: float, arguments: Arguments) -> tuple[Any, Any, float]:
-    """take: (taken, at), (wait, seconds) or (refused, seconds); leave the line; change what was counted at a time."""
-    queue = _line(row, now)
-    windows: Sequence[Sequence[Any]] = arguments["windows"]
-    known = row["windows"] if row is not None else [None] * len(windows)
-    counts = [_slid(each, int(now // window[0])) for each, window in zip(known, windows, strict=True)]
-    reply: list[Any] = ["", 0, 0, []]
-    match arguments["event"]:
-        case "take":
-            queue, reply = _take_windows(queue, counts, now, arguments)
-        case "leave":
-            queue = _without(queue, arguments["id"])
-        case _:
-            _change(counts, windows, arguments["at"], arguments["requests"], arguments["tokens"])
-    return {"queue": queue, "windows": counts}, reply, 2 * max(window[0] for window in windows) + 1
-
-
-def _slid(known: Any, number: int) -> list[Any]:
-    if known is None:
-        return [number, 0, 0]
-    if number <= known[0]:
-        return list(known)
-    return [number, known[2] if number == known[0] + 1 else 0, 0]
-
-
-def _take_windows(
-    queue: list[list[Any]], counts: list[list[Any]], now: float, arguments: Arguments
-) -> tuple[list[list[Any]], list[Any]]:
-    id, tokens = arguments["id"], arguments["tokens"]
-    index = _place(queue, id)
-    ahead, wait = sum(each[2] for each in queue[:index]), 0.0
-    for (number, before, current), (period, limit, counts_tokens) in zip(counts, arguments["windows"], strict=True):
-        left = period - (now - number * period)
-        others, own = (ahead, tokens) if counts_tokens else (index, 1)
-        wait = max(wait, window_wait((before, left, current, left + period), limit, period, others, own))
-    if wait == 0:
-        _change(counts, arguments["windows"], now, 1, tokens)
-        return _without(queue, id), ["taken", now, 0, _lefts(counts, arguments["windows"], now)]
-    lefts = _lefts(counts, arguments["windows"], now)
-    if wait > arguments["patience"] + DUST:
-        return _without(queue, id), ["refused", 0, wait, lefts]
-    queue[index : index + 1] = [[id, now + wait + arguments["hold"], tokens]]
-    return queue, ["wait", 0, wait, lefts]
-
-
-def _lefts(counts: list[list[Any]], windows: Sequence[Sequence[Any]], now: float) -> list[float]:
-    """What each window has room for."""
-    return [
-        limit - current - before * (period - (now - number * period)) / period
-        for (number, before, current), (period, limit, _) in zip(counts, windows, strict=True)
-    ]
-
-
-def _change(counts: list[list[Any]], windows: Sequence[Sequence[Any]], at: float, requests: int, tokens: int) -> None:
-    for count, (period, _, counts_tokens) in zip(counts, windows, strict=True):
-        amount, taken = tokens if counts_tokens else requests, int(at // period)
-        if taken == count[0]:
-            count[2] = max(0, count[2] + amount)
-        elif taken == count[0] - 1:
-            count[1] = max(0, count[1] + amount)
-
-
-WINDOWS: Final = Decision("windows", _LUA / "windows.lua", decide_windows, library=_LUA / "queue.lua")
 
 
 # -- places -----------------------------------------------------------------------------------------
@@ -131,26 +60,26 @@ WINDOWS: Final = Decision("windows", _LUA / "windows.lua", decide_windows, libra
 
 def decide_places(row: Any, now: float, arguments: Arguments) -> tuple[Any, Any, float]:
     """take, with the same replies; give back a place, or one's place in the line; renew leases, lost ones too."""
-    queue = _line(row, now)
+    queue = still_waiting(row, now)
     leases = [each for each in row["leases"] if each[1] > now] if row is not None else []
     reply: list[Any] = ["", 0, 0, []]
     match arguments["event"]:
         case "take":
             id = arguments["id"]
-            index = _place(queue, id)
+            index = place_of(queue, id)
             if index < arguments["limit"] - len(leases):
                 leases.append([id, now + arguments["hold"]])
-                queue, reply = _without(queue, id), ["taken", now, 0, [arguments["limit"] - len(leases)]]
+                queue, reply = without(queue, id), ["taken", now, 0, [arguments["limit"] - len(leases)]]
             elif arguments["patience"] <= 0:
-                queue, reply = _without(queue, id), ["refused", 0, -1, [arguments["limit"] - len(leases)]]
+                queue, reply = without(queue, id), ["refused", 0, -1, [arguments["limit"] - len(leases)]]
             else:
                 queue[index : index + 1] = [[id, now + arguments["kept"], 0]]
                 reply = ["wait", 0, -1, [arguments["limit"] - len(leases)]]
         case "give":
-            queue, leases = _without(queue, arguments["id"]), _without(leases, arguments["id"])
+            queue, leases = without(queue, arguments["id"]), without(leases, arguments["id"])
         case _:
             for id in arguments["ids"]:
-                leases = [*_without(leases, id), [id, now + arguments["hold"]]]
+                leases = [*without(leases, id), [id, now + arguments["hold"]]]
     return {"queue": queue, "leases": leases}, reply, arguments["hold"] + arguments["kept"]
 
 
@@ -160,7 +89,7 @@ PLACES: Final = Decision("places", _LUA / "places.lua", decide_places, library=_
 # -- the lines --------------------------------------------------------------------------------------
 
 
-class _SharedQueue(ABC):
+class SharedQueue(ABC):
     """What both have in common: a call stands in the line until it is told to go."""
 
     def __init__(
@@ -231,18 +160,22 @@ class _SharedQueue(ABC):
         arguments = self._takes(id, tokens, patience)
 
         def lost(decided: Decided) -> None:
+            self._told(decided, arguments)
             if decided.reply[0] == "taken":
                 self.give(self._taken(id, decided.reply[1], tokens))
 
         try:
             decided = await self._state.decide(self._decision, self._key, arguments, until=deadline, lost=lost)
         except StateUnavailable:
+            self._untold(arguments)
             return self._alone(id, tokens, patience)
+        except BaseException:
+            self._untold(arguments)
+            raise
         self._members = decided.members
-        self._told()
-        what, at, wait, lefts = decided.reply
-        left = zip(self._levels, lefts, strict=True)
+        left = zip(self._levels, self._told(decided, arguments), strict=True)
         self._levels = tuple(msgspec.structs.replace(level, available=available) for level, available in left)
+        what, at, wait, _ = decided.reply
         return what, at, wait
 
     async def _tell(self, arguments: Arguments) -> None:
@@ -256,8 +189,12 @@ class _SharedQueue(ABC):
         """Give back what was taken; nobody waits for that."""
 
     @abstractmethod
-    def _told(self) -> None:
-        """The keeper answered: the local form is over."""
+    def _told(self, decided: Decided, arguments: Arguments) -> Sequence[float]:
+        """The keeper answered; what each level has left."""
+
+    @abstractmethod
+    def _untold(self, arguments: Arguments) -> None:
+        """Whether the keeper got these is not known."""
 
     @abstractmethod
     def _taken(self, id: str, at: float, tokens: int) -> Taken:
@@ -281,60 +218,7 @@ def id_of(it: object) -> str:
     return f"{id(it):x}"
 
 
-class SharedWindows(_SharedQueue):
-    """Windows of all processes. Alone, each counts from nothing against its share of them."""
-
-    def __init__(
-        self, rates: Sequence[Rate], key: str, state: State, context: BuildContext, *, name: str, of: str
-    ) -> None:
-        full = [
-            Level("tokens" if rate.tokens else "requests", show_rate(rate), int(rate.amount), int(rate.amount))
-            for rate in rates
-        ]
-        super().__init__(WINDOWS, full, key, state, context, name=name, of=of)
-        self._windows = [[int(rate.period), max(1, int(rate.amount)), rate.tokens] for rate in rates]
-        self._row: Any = None  # of the local form
-
-    def _taken(self, id: str, at: float, tokens: int) -> Taken:
-        return Taken(at, tokens)
-
-    def _takes(self, id: str, tokens: int, patience: float) -> Arguments:
-        return {
-            "event": "take", "id": id, "tokens": tokens, "patience": patience, "hold": _LATE, "windows": self._windows,
-        }  # fmt: skip
-
-    def _leaves(self, id: str) -> Arguments:
-        return {"event": "leave", "id": id, "windows": self._windows}
-
-    def give(self, taken: Taken) -> None:
-        """Take a call out of the windows it still counts in; nobody waits for that."""
-        self._changed(taken.at, -1, -taken.tokens)
-
-    def settle(self, taken: Taken, used: int) -> None:
-        """Count what was used in place of what was taken."""
-        if used != taken.tokens:
-            self._changed(taken.at, 0, used - taken.tokens)
-
-    def _changed(self, at: float, requests: int, tokens: int) -> None:
-        change = {"event": "change", "at": at, "requests": requests, "tokens": tokens, "windows": self._windows}
-        if self._row is not None:
-            self._row = WINDOWS.apply(self._row, self._clock.wall(), change)[0]
-        self._spawn(self._tell(change))
-
-    def _told(self) -> None:
-        self._row = None
-
-    def _alone(self, id: str, tokens: int, patience: float) -> tuple[str, float, float]:
-        share = [
-            [period, max(ceil(limit / self._members), tokens if counts_tokens else 1), counts_tokens]
-            for period, limit, counts_tokens in self._windows
-        ]
-        arguments = {**self._takes(id, tokens, patience), "windows": share}
-        self._row, (what, at, wait, _), _ = WINDOWS.apply(self._row, self._clock.wall(), arguments)
-        return what, at, wait
-
-
-class SharedPlaces(_SharedQueue):
+class SharedPlaces(SharedQueue):
     """Places of all processes. Alone, each has its share of them; those it holds are told at the return."""
 
     def __init__(self, limit: int, key: str, state: State, context: BuildContext, *, name: str, of: str) -> None:
@@ -358,7 +242,7 @@ class SharedPlaces(_SharedQueue):
         return {"event": "give", "id": id, **self._times()}
 
     def _times(self) -> dict[str, float]:
-        return {"hold": LEASE, "kept": _SELDOM + _LATE}
+        return {"hold": LEASE, "kept": _SELDOM + LATE}
 
     def give(self, taken: Taken) -> None:
         """Free the place; nobody waits for that."""
@@ -369,8 +253,13 @@ class SharedPlaces(_SharedQueue):
     def settle(self, taken: Taken, used: int) -> None:
         """A place is a place, whatever was used."""
 
-    def _told(self) -> None:
-        """What is held alone is told with the next renewal."""
+    def _told(self, decided: Decided, arguments: Arguments) -> Sequence[float]:
+        """See SharedQueue; what is held alone is told with the next renewal."""
+        left: Sequence[float] = decided.reply[3]
+        return left
+
+    def _untold(self, arguments: Arguments) -> None:
+        """A place that was taken, and nobody knows of, is free when its lease expires."""
 
     def _alone(self, id: str, tokens: int, patience: float) -> tuple[str, float, float]:
         if len(self._held) < max(1, self._limit // self._members):

@@ -1,7 +1,8 @@
--- Sliding windows, see _shared_queue.py. row.windows: {number, count before, count now} in the order of
+-- Sliding windows, see _shared_windows.py. row.windows: {number, count before, count now} in the order of
 -- arguments.windows, each {seconds, limit, whether it counts LLM tokens}.
+if not row and arguments.event ~= 'take' then return nil, {'unknown', 0, 0, {}}, 0 end
 local queue = waiting()
-local counts = row and row.windows or {}
+local counts = row and row.windows or arguments.known
 local longest = 0
 
 local function number_of(time, period)
@@ -19,12 +20,20 @@ for index, window in ipairs(arguments.windows) do
   counts[index] = known
 end
 
+local function add(count, number, amount)
+  if number >= count[1] then count[3] = count[3] + amount
+  elseif number == count[1] - 1 then count[2] = count[2] + amount end
+end
+
 local function change(at, requests, tokens)
   for index, window in ipairs(arguments.windows) do
-    local amount = window[3] and tokens or requests
-    local count, taken = counts[index], number_of(at, window[1])
-    if taken == count[1] then count[3] = math.max(0, count[3] + amount)
-    elseif taken == count[1] - 1 then count[2] = math.max(0, count[2] + amount) end
+    add(counts[index], number_of(at, window[1]), window[3] and tokens or requests)
+  end
+end
+
+local function floor()
+  for _, count in ipairs(counts) do
+    count[2], count[3] = math.max(0, count[2]), math.max(0, count[3])
   end
 end
 
@@ -42,17 +51,13 @@ local function wait_of(count, period, limit, ahead, own)
   return waited + left - room * period / before + 1e-5
 end
 
-local function lefts()
-  local all = {}
-  for index, window in ipairs(arguments.windows) do
-    local count, period = counts[index], window[1]
-    all[index] = window[2] - count[3] - count[2] * (period - (now - count[1] * period)) / period
-  end
-  return all
-end
-
 local reply = {'', 0, 0, {}}
 if arguments.event == 'take' then
+  for index, each in ipairs(arguments.carry) do
+    add(counts[index], each[1] - 1, each[2])
+    add(counts[index], each[1], each[3])
+  end
+  floor()
   local index, ahead, wait = place(queue), 0, 0
   for before = 1, index - 1 do ahead = ahead + queue[before][3] end
   for which, window in ipairs(arguments.windows) do
@@ -63,17 +68,19 @@ if arguments.event == 'take' then
   if wait == 0 then
     change(now, 1, arguments.tokens)
     queue = without(queue, arguments.id)
-    reply = {'taken', now, 0, lefts()}
+    reply = {'taken', now, 0, counts}
   elseif wait > arguments.patience + 1e-9 then
     queue = without(queue, arguments.id)
-    reply = {'refused', 0, wait, lefts()}
+    reply = {'refused', 0, wait, counts}
   else
     queue[index] = {arguments.id, now + wait + arguments.hold, arguments.tokens}
-    reply = {'wait', 0, wait, lefts()}
+    reply = {'wait', 0, wait, counts}
   end
 elseif arguments.event == 'leave' then
   queue = without(queue, arguments.id)
 else
   change(arguments.at, arguments.requests, arguments.tokens)
+  floor()
+  reply = {'changed', 0, 0, counts}
 end
 return {queue = queue, windows = counts}, reply, 2 * longest + 1

@@ -1,0 +1,231 @@
+"""Sliding windows that many processes share, with the line before them.
+
+Alone a process goes on from the counts that it was told last: of those, and of each window, it has its share, so many
+of it as there were processes. What it counted alone it hands in with its first decision at the return, and to a
+keeper that has forgotten it tells what was known before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from wizard_dsl.core.state import Arguments, Decided, Decision, State, StateUnavailable
+from wizard_dsl.core.units import show_rate
+from wizard_dsl.policies._line import DUST, Level, Taken
+from wizard_dsl.policies._shared_queue import LATE, SharedQueue, place_of, still_waiting, without
+from wizard_dsl.policies._windows import window_wait
+
+if TYPE_CHECKING:
+    from wizard_dsl.core.node import BuildContext
+    from wizard_dsl.core.units import Rate
+
+_LUA: Final = Path(__file__).parent / "lua"
+
+#: [number of the window since the epoch, count before it, count in it], in the order of the windows.
+Counts = list[list[Any]]
+#: [seconds, limit, whether LLM tokens are counted].
+Windows = Sequence[Sequence[Any]]
+
+
+def decide_windows(row: Any, now: float, arguments: Arguments) -> tuple[Any, Any, float]:
+    """take: (taken, at), (wait, seconds) or (refused, seconds); leave the line; change what was counted at a time:
+    (changed), or (unknown) where nothing was. The counts are told, too. One that takes may carry what was counted
+    alone and, for a keeper that has forgotten it, what was known before."""
+    windows: Windows = arguments["windows"]
+    if row is None and arguments["event"] != "take":
+        return None, ["unknown", 0, 0, []], 0.0
+    queue = still_waiting(row, now)
+    counts = slid(row["windows"] if row is not None else arguments["known"], windows, now)
+    reply: list[Any] = ["", 0, 0, []]
+    match arguments["event"]:
+        case "take":
+            add(counts, arguments["carry"])
+            _floor(counts)
+            queue, reply = _take(queue, counts, now, arguments)
+        case "leave":
+            queue = without(queue, arguments["id"])
+        case _:
+            change(counts, windows, arguments["at"], arguments["requests"], arguments["tokens"])
+            _floor(counts)
+            reply = ["changed", 0, 0, counts]
+    return {"queue": queue, "windows": counts}, reply, 2 * max(window[0] for window in windows) + 1
+
+
+def slid(known: Counts, windows: Windows, now: float) -> Counts:
+    """The counts at `now`; where nothing is known, nothing was counted."""
+    numbers = [int(now // window[0]) for window in windows]
+    if not known:
+        return [[number, 0, 0] for number in numbers]
+    return [_slid(each, number) for each, number in zip(known, numbers, strict=True)]
+
+
+def _slid(known: list[Any], number: int) -> list[Any]:
+    if number <= known[0]:
+        return list(known)
+    return [number, known[2] if number == known[0] + 1 else 0, 0]
+
+
+def change(counts: Counts, windows: Windows, at: float, requests: int, tokens: int) -> None:
+    """Count so many more in the windows of `at`, where they still count."""
+    for count, (period, _, counts_tokens) in zip(counts, windows, strict=True):
+        _add(count, int(at // period), tokens if counts_tokens else requests)
+
+
+def add(counts: Counts, more: Counts, sign: int = 1) -> None:
+    """Add what was counted elsewhere."""
+    for count, (number, before, current) in zip(counts, more, strict=False):
+        _add(count, number - 1, sign * before)
+        _add(count, number, sign * current)
+
+
+def _add(count: list[Any], number: int, amount: int) -> None:
+    if number >= count[0]:
+        count[2] += amount
+    elif number == count[0] - 1:
+        count[1] += amount
+
+
+def _floor(counts: Counts) -> None:
+    counts[:] = [[number, max(0, before), max(0, current)] for number, before, current in counts]
+
+
+def _take(
+    queue: list[list[Any]], counts: Counts, now: float, arguments: Arguments
+) -> tuple[list[list[Any]], list[Any]]:
+    id, tokens = arguments["id"], arguments["tokens"]
+    index = place_of(queue, id)
+    ahead, wait = sum(each[2] for each in queue[:index]), 0.0
+    for (number, before, current), (period, limit, counts_tokens) in zip(counts, arguments["windows"], strict=True):
+        left = period - (now - number * period)
+        others, own = (ahead, tokens) if counts_tokens else (index, 1)
+        wait = max(wait, window_wait((before, left, current, left + period), limit, period, others, own))
+    if wait == 0:
+        change(counts, arguments["windows"], now, 1, tokens)
+        return without(queue, id), ["taken", now, 0, counts]
+    if wait > arguments["patience"] + DUST:
+        return without(queue, id), ["refused", 0, wait, counts]
+    queue[index : index + 1] = [[id, now + wait + arguments["hold"], tokens]]
+    return queue, ["wait", 0, wait, counts]
+
+
+WINDOWS: Final = Decision("windows", _LUA / "windows.lua", decide_windows, library=_LUA / "queue.lua")
+
+
+def share_of(counts: Counts, own: Counts, members: int) -> Counts:
+    """What one of so many processes counts alone: its part of what was known, and its own."""
+    shared = [[number, -(-before // members), -(-current // members)] for number, before, current in counts]
+    add(shared, own)
+    _floor(shared)
+    return shared
+
+
+class SharedWindows(SharedQueue):
+    """Windows of all processes; see the module. All times are the keeper's."""
+
+    def __init__(
+        self, rates: Sequence[Rate], key: str, state: State, context: BuildContext, *, name: str, of: str
+    ) -> None:
+        full = [
+            Level("tokens" if rate.tokens else "requests", show_rate(rate), int(rate.amount), int(rate.amount))
+            for rate in rates
+        ]
+        super().__init__(WINDOWS, full, key, state, context, name=name, of=of)
+        self._windows = [[int(rate.period), max(1, int(rate.amount)), rate.tokens] for rate in rates]
+        self._offset = context.clock.wall() - context.clock.now()
+        self._counts: Counts = []  # as told last
+        self._own: Counts = []  # what no decision has handed in yet; empty where there was no outage
+        self._waits: list[list[Any]] = []  # the line of the local form
+        self._carries = False  # whether a decision that hands in is under way
+
+    def is_idle(self, now: float) -> bool:
+        """Its state is elsewhere, unless something is to be handed in."""
+        return not any(before or current for _, before, current in self._owed())
+
+    # -- taking and giving back ---------------------------------------------------------------------
+
+    def give(self, taken: Taken) -> None:
+        """Take a call out of the windows it still counts in; nobody waits for that."""
+        self._spawn(self._changed(taken.at, -1, -taken.tokens))
+
+    def settle(self, taken: Taken, used: int) -> None:
+        """Count what was used in place of what was taken."""
+        if used != taken.tokens:
+            self._spawn(self._changed(taken.at, 0, used - taken.tokens))
+
+    async def _changed(self, at: float, requests: int, tokens: int) -> None:
+        arguments = {"event": "change", "at": at, "requests": requests, "tokens": tokens, "windows": self._windows}
+        try:
+            decided = await self._state.decide(WINDOWS, self._key, arguments)
+        except StateUnavailable:
+            self._owes(at, requests, tokens)
+            return
+        if decided.reply[0] == "unknown":
+            self._owes(at, requests, tokens)
+        else:
+            self._counts = decided.reply[3]
+
+    def _taken(self, id: str, at: float, tokens: int) -> Taken:
+        return Taken(at, tokens)
+
+    def _takes(self, id: str, tokens: int, patience: float) -> Arguments:
+        carry = self._owed() if self._own and not self._carries else []
+        self._carries = self._carries or bool(carry)
+        return {
+            "event": "take", "id": id, "tokens": tokens, "patience": patience, "hold": LATE, "windows": self._windows,
+            "carry": carry, "known": self._counts if carry else [],
+        }  # fmt: skip
+
+    def _leaves(self, id: str) -> Arguments:
+        return {"event": "leave", "id": id, "windows": self._windows}
+
+    # -- told, or alone -----------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self._clock.now() + self._offset
+
+    def _owed(self) -> Counts:
+        return slid(self._own, self._windows, self._now())
+
+    def _owes(self, at: float, requests: int, tokens: int) -> None:
+        self._own = self._owed()
+        change(self._own, self._windows, at, requests, tokens)
+
+    def _told(self, decided: Decided, arguments: Arguments) -> Sequence[float]:
+        """See SharedQueue; what was counted alone while the decision was under way is still owed."""
+        self._offset = decided.now - self._clock.now()
+        self._counts = decided.reply[3]
+        if arguments["carry"]:
+            self._carries = False
+            self._own = self._owed()
+            add(self._own, arguments["carry"], -1)
+            if self.is_idle(0.0):
+                self._own, self._waits = [], []
+        return [
+            limit - current - before * (period - (decided.now - number * period)) / period
+            for (number, before, current), (period, limit, _) in zip(self._counts, self._windows, strict=True)
+        ]
+
+    def _untold(self, arguments: Arguments) -> None:
+        """See SharedQueue; the next one carries it, once more perhaps: rather too much is counted than too little."""
+        if arguments["carry"]:
+            self._carries = False
+
+    def _alone(self, id: str, tokens: int, patience: float) -> tuple[str, float, float]:
+        """A part of a limit is at least one call, however many tokens that has."""
+        share = [
+            [period, max(limit // self._members, tokens if counts_tokens else 1), counts_tokens]
+            for period, limit, counts_tokens in self._windows
+        ]
+        now = self._now()
+        counts = share_of(slid(self._counts, self._windows, now), self._owed(), self._members)
+        arguments = {
+            "event": "take", "id": id, "tokens": tokens, "patience": patience, "hold": LATE, "windows": share,
+            "carry": [], "known": [],
+        }  # fmt: skip
+        row, (what, at, wait, _), _ = WINDOWS.apply({"queue": self._waits, "windows": counts}, now, arguments)
+        self._waits = row["queue"]
+        if what == "taken":
+            self._owes(now, 1, tokens)
+        return what, at, wait
