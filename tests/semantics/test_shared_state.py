@@ -46,6 +46,13 @@ def redis(server: Any) -> Any:
     return server
 
 
+@pytest.fixture
+def workers() -> Iterator[kit.Workers]:
+    made = kit.Workers()
+    yield made
+    made.close()
+
+
 class Process:
     """A runtime with its own way to the shared state; what was told of outages, and how many attempts began."""
 
@@ -120,18 +127,20 @@ def expiry_of_the_lease(redis: Any) -> float:
     return float(expires)
 
 
-def test_w3_a_half_open_lease_of_a_process_that_was_killed_is_free_on_its_expiry(redis: Any, tmp_path: Path) -> None:
+def test_w3_a_half_open_lease_of_a_process_that_was_killed_is_free_on_its_expiry(
+    redis: Any, workers: kit.Workers, tmp_path: Path
+) -> None:
     policies = "{circuit_breaker: {failure_threshold: 1, reset_timeout: 100ms}, retry: off, timeout: {total: 300ms}}"
     url = redis.connection_url
 
     async def main() -> None:
         async with process(tmp_path, url, policies, FAILS) as opens, process(tmp_path, url, policies) as next_one:
-            dies = kit.begin(tmp_path / "1.yaml", url, calls=1, dies=True)
+            dies = workers.begin(tmp_path / "1.yaml", url, calls=1, dies=True)
             kit.ready([dies])
             assert await opens.calls("end") == ["server"]
             await asyncio.sleep(0.15)
             kit.go([dies])
-            dies.communicate()
+            dies.wait()
             expires = expiry_of_the_lease(redis)
             assert expires - time.time() <= 1.3, "the attempt's total, and a second"
             assert await next_one.calls("end") == ["circuit_open"]

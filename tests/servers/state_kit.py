@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -29,38 +30,83 @@ def valkey(port: int | None = None) -> Iterator[Any]:
             server.stop()
 
 
-def begin(file: Path, url: str, **orders: Any) -> subprocess.Popen[str]:
-    """One more process that runs the file as `orders` say, see state_worker."""
-    return subprocess.Popen(
-        [sys.executable, str(WORKER), json.dumps({"file": str(file), "url": url, **orders})],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "WIZARD_PLUGINS": "", "WIZARD_CONFIG": ""},
-    )
+class Workers:
+    """Processes that run files as they are told, see state_worker. They are used again, since starting one takes
+    longer than most of what is asked of them; each order is run by a runtime of its own."""
+
+    def __init__(self) -> None:
+        self._all: list[Worker] = []
+        self._idle: list[Worker] = []
+
+    def begin(self, file: Path, url: str, **orders: Any) -> Worker:
+        """A process that makes itself ready to run the file as `orders` say."""
+        worker = self._idle.pop() if self._idle else self._started()
+        worker.say(json.dumps({"file": str(file), "url": url, **orders}))
+        return worker
+
+    def _started(self) -> Worker:
+        self._all.append(worker := Worker())
+        return worker
+
+    def outcome(self, worker: Worker) -> dict[str, Any]:
+        """What a process tells at its end."""
+        found: dict[str, Any] = json.loads(worker.hear())
+        self._idle.append(worker)
+        return found
+
+    def close(self) -> None:
+        for each in self._all:
+            each.kill()
 
 
-def ready(processes: list[subprocess.Popen[str]]) -> None:
+class Worker:
+    """One process."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={"PYTHONPATH": str(ROOT), "PATH": "", "WIZARD_PLUGINS": "", "WIZARD_CONFIG": ""},
+        )
+
+    def say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> str:
+        """Its next line; one that says nothing for a minute is killed."""
+        assert self._process.stdout is not None
+        timer = threading.Timer(60, self._process.kill)
+        timer.start()
+        try:
+            return self._process.stdout.readline()
+        finally:
+            timer.cancel()
+
+    def wait(self) -> None:
+        """Until it is dead."""
+        self._process.communicate(timeout=60)
+
+    def kill(self) -> None:
+        """With SIGKILL, if it is not dead yet."""
+        self._process.kill()
+        self.wait()
+
+
+def ready(workers: list[Worker]) -> None:
     """Wait until all are ready."""
-    for each in processes:
-        assert each.stdout is not None
-        assert each.stdout.readline() == "ready\n"
+    for each in workers:
+        assert each.hear() == "ready\n"
 
 
-def go(processes: list[subprocess.Popen[str]]) -> None:
+def go(workers: list[Worker]) -> None:
     """Let all that are ready go at once."""
-    for each in processes:
-        assert each.stdin is not None
-        each.stdin.write("go\n")
-        each.stdin.flush()
-
-
-def outcome(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a process tells at its end."""
-    told, _ = process.communicate(timeout=60)
-    found: dict[str, Any] = json.loads(told.splitlines()[-1])
-    return found
+    for each in workers:
+        each.say("go")
 
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

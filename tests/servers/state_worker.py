@@ -1,8 +1,8 @@
-"""One process of a test of shared state: opens a pipeline, runs it as ordered, and tells when what was sent.
+"""One process of a test of shared state: as often as it is told it opens a pipeline, and runs it as ordered.
 
-Orders: file, url, calls (in all), gap (seconds between two calls; 0: all at once), dies (as soon as an attempt
-begins). Says `ready`, waits for a line, and at the end tells as JSON: when attempts began, the kinds calls ended with,
-and what was told of the state.
+Orders, a line of JSON: file, url, calls (in all), gap (seconds between two calls; 0: all at once), through (go on with
+calls until the state is back), dies (as soon as an attempt begins). Says `ready`, waits for a line, and at the end
+tells as JSON: when attempts began, the kinds calls ended with, and what was told of the state.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def main(orders: dict[str, Any]) -> dict[str, Any]:
         await asyncio.to_thread(sys.stdin.readline)
         began.clear()
         tasks = []
-        for _ in range(orders["calls"]):
+        while len(tasks) < orders["calls"] or (orders.get("through") and not told["state_restored"]):
             tasks.append(asyncio.ensure_future(one(pipeline)))
             if orders.get("gap"):
                 await asyncio.sleep(orders["gap"])
@@ -56,4 +56,6 @@ async def main(orders: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(main(json.loads(sys.argv[1])))))
+    while order := sys.stdin.readline():
+        sys.stdout.write(json.dumps(asyncio.run(main(json.loads(order)))) + "\n")
+        sys.stdout.flush()

