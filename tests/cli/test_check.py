@@ -138,3 +138,57 @@ def test_no_policy_stands_between(wizard: Wizard) -> None:
     bare = _live.bare(program)
     assert [chain.ladder() for chain in bare.chains.values()] == ["sequential"] * 3
     assert [chain.targets[0].name for chain in bare.chains.values()] == ["openai/gpt-4o-mini", "local", "openai/gpt-4o"]
+
+
+STATEFUL = """\
+version: 1
+state: STATE
+budgets: {day: $5}
+providers: {local: {type: mock}}
+chains: {default: {targets: [local]}}
+steps: {answer: {prompt: {user: Hello}}}
+"""
+
+
+def stateful(wizard: Wizard, state: str) -> tuple[int, str]:
+    Path("stateful.yaml").write_text(STATEFUL.replace("STATE", state))
+    code, out, _ = wizard("check", "stateful.yaml")
+    return code, out
+
+
+def test_state_and_budgets_that_can_be_kept_are_listed(wizard: Wizard) -> None:
+    code, out = stateful(wizard, ".wizard/state.db")
+    assert code == 0
+    assert "ok  state" in out and "ok  budgets" in out
+    assert not Path(".wizard").exists()  # nothing is made by a look
+
+
+@pytest.mark.parametrize("name", ["state", "budgets"])
+def test_a_database_that_is_none_is_a_finding(wizard: Wizard, name: str) -> None:
+    Path(".wizard").mkdir()
+    Path(f".wizard/{name}.db").write_text("this is no database, and was never one, however often it is read")
+    code, out = stateful(wizard, ".wizard/state.db")
+    assert code == 1
+    assert f"{name}.db cannot be used: file is not a database; mend it, or move it away" in out
+
+
+def test_a_folder_that_cannot_hold_the_budgets_is_a_finding(wizard: Wizard) -> None:
+    Path(".wizard").write_text("")
+    code, out = stateful(wizard, "memory")
+    assert (code, "missing  budgets" in out, "cannot be written" in out) == (1, True, True)
+
+
+def test_a_server_that_does_not_answer_is_a_finding_without_its_password(
+    wizard: Wizard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "do-not-show")
+    code, out = stateful(wizard, '"redis://:${env:PASSWORD}@127.0.0.1:1/0"')
+    assert code == 1
+    assert "missing  state" in out and "redis://127.0.0.1:1/0 does not answer" in out
+    assert "do-not-show" not in out
+
+
+def test_a_folder_is_no_state(wizard: Wizard) -> None:
+    code, out = stateful(wizard, ".wizard/")
+    assert code == 1
+    assert "error[E076] state: '.wizard/' is a folder, and the state is a file; write .wizard/state.db" in out

@@ -1,27 +1,18 @@
-"""What a program needs around it, beyond variables and files: keys, stores' folders, the embedded model."""
+"""What a program needs around it, beyond variables and files: keys, stores' folders, the embedded model, what
+keeps its state."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
+from wizard_dsl.cli._kept import kept, writable
+from wizard_dsl.cli._need import Need
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.program import PolicyPlan, Program, TargetPlan
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.providers.embedded import EMBEDDED, find_weights
-
-
-class Need(msgspec.Struct, frozen=True):
-    """One thing that is needed, and whether it is there."""
-
-    what: str
-    state: Literal["ok", "missing"]
-    detail: str
-    suggestion: str | None = None
 
 
 def needs(compiled: Compiled, program: Program) -> list[Need]:
@@ -31,6 +22,8 @@ def needs(compiled: Compiled, program: Program) -> list[Need]:
         keys = _keys(each, compiled.loaded.data, compiled.loaded.keyless)
         for need in (*keys, *_models(each), *_stores(each, compiled.loaded.root)):
             found.setdefault(need.what, need)
+    for need in kept(program, compiled.loaded.root):
+        found.setdefault(need.what, need)
     return list(found.values())
 
 
@@ -76,15 +69,9 @@ def _models(program: Program) -> Iterator[Need]:
 
 
 def _stores(program: Program, root: Path) -> Iterator[Need]:
-    if not any(getattr(plan.config, "store", None) == "disk" for plan in _policies(program)):
-        return
     folder = root / ".wizard"
-    place = next(each for each in (folder, *folder.parents) if each.exists())
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        yield Need("cache folder", "ok", str(folder))
-    else:
-        hint = f"give this user the right to write {place}, or use store: memory"
-        yield Need("cache folder", "missing", f"{place} cannot be written", hint)
+    if any(getattr(plan.config, "store", None) == "disk" for plan in _policies(program)):
+        yield writable("cache folder", folder, folder, other=", or use store: memory")
 
 
 def _policies(program: Program) -> Iterator[PolicyPlan]:

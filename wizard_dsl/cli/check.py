@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from wizard_dsl.cli._environment import Need, needs
+from wizard_dsl.cli._environment import needs
 from wizard_dsl.cli._live import Asked, ask_all
+from wizard_dsl.cli._need import Need
 from wizard_dsl.cli._output import as_json, columns, format_option, layer_options
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.compiler.compile import Sources, compile_file

@@ -44,6 +44,8 @@ def state_home(text: str) -> StateHome:
     if text == MEMORY:
         return MEMORY_STATE
     scheme, colon, path = text.partition(":")
+    if "://" not in text and text.endswith("/"):
+        raise NoHome(f"{text!r} is a folder, and the state is a file", f"write {text}state.db")
     if scheme == "sqlite" and path.strip("/"):
         return StateHome("sqlite", path)
     if "://" not in text and ("/" in text or text.endswith(_FILES)):
