@@ -98,6 +98,9 @@ def test_w141_no_max_tokens_under_a_limit_of_llm_tokens(
         (["rate_limit: {burst: 5,", ' windows: ["60/minute"]}'], ["W142 4 → 5"]),
         (['rate_limit: {windows: ["60/minute", "9000/hour"]}'], ["W113 4"]),
         (['rate_limit: {windows: ["60/minute", "100/s"]}'], ["W113 4"]),
+        (['rate_limit: {windows: ["60/minute", "30/minute"]}'], ["W113 4"]),
+        (["rate_limit: {rate: 5/s, warn_at: 101%}"], ["W113 4"]),
+        (["rate_limit: {rate: 5/s, warn_at: 100%}"], []),
         (['rate_limit: {windows: ["60/minute", "3000/hour", "9000 tokens/hour"]}'], []),
     ],
 )
@@ -119,6 +122,20 @@ def test_w142_limits_and_keys_without_effect(lines: list[str], warnings: list[st
 )
 def test_w142_a_target_whose_provider_is_as_strict(own: str, outer: str, warnings: list[str], tmp_path: Path) -> None:
     assert found(tmp_path, own, providers=f"a: {{type: mock, model: m, policies: {{{outer}}}}}") == warnings
+
+
+@pytest.mark.parametrize(
+    ("policy", "warnings"),
+    [
+        ("rate_limit: {rate: 10/s, per: chain}", ["W142 2"]),
+        ("rate_limit: {rate: 10/s, per: endpoint}", ["W142 2"]),
+        ("concurrency: {limit: 8, per: chain}", ["W142 2"]),
+        ("circuit_breaker: {failure_threshold: 3, per: chain}", ["W154 2"]),
+        ("rate_limit: {rate: 10/s}", []),
+    ],
+)
+def test_per_has_no_effect_under_a_provider(policy: str, warnings: list[str], tmp_path: Path) -> None:
+    assert found(tmp_path, "retry: 2", providers=f"a: {{type: mock, model: m, policies: {{{policy}}}}}") == warnings
 
 
 def test_what_a_set_says_is_said_once(tmp_path: Path) -> None:

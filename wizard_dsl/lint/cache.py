@@ -73,8 +73,8 @@ def w152_cache_scope_without_owner(subject: Subject) -> Iterator[Diagnostic]:
         for _, config in _caches(subject, name):
             at = _set(subject, name, "scope")
             if config.scope == "session" and at is not None:
-                message = "scope is session, and this file has no `session`: all runs share one set of answers"
-                hint = "add a `session` section, or use scope: principal, or shared"
+                message = "scope is session, and this file has none: runs that are not given one share their answers"
+                hint = "use scope: principal, or shared, unless all your runs are given a session"
                 yield subject.warn("W152", message, at, suggestion=hint)
 
 

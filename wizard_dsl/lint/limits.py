@@ -176,7 +176,13 @@ def _reserves_a_guess(subject: Subject, step: StepPlan, limit: DocPath) -> Diagn
 
 def w142_limit_that_never_applies(subject: Subject) -> Iterator[Diagnostic]:
     """W142: a limit, or a key of one, that another one leaves without effect."""
-    rules: Sequence[Callable[[Subject], Iterator[Diagnostic]]] = (_wider_than_outer, _wider_part, _waits, _no_bucket)
+    rules: Sequence[Callable[[Subject], Iterator[Diagnostic]]] = (
+        _wider_than_outer,
+        _wider_part,
+        _waits,
+        _no_bucket,
+        _per_of_a_provider,
+    )
     yield from _once(each for rule in rules for each in rule(subject))
 
 
@@ -262,6 +268,16 @@ def _no_bucket(subject: Subject) -> Iterator[Diagnostic]:
                     suggestion="write it as a window, or remove it",
                     related=[(windows, "the windows")],
                 )
+
+
+def _per_of_a_provider(subject: Subject) -> Iterator[Diagnostic]:
+    """What stands under a provider has one state for the provider and its key, whatever `per` says."""
+    for place, plan, _, _ in _limits(subject):
+        at = place.of(plan, "per") if _is_providers(plan) else None
+        if at is not None:
+            message = f"{plan.type.name}.per has no effect under a provider: all its targets share one {plan.type.name}"
+            hint = "remove it, or write the policy under the chain or in a set"
+            yield subject.warn("W142", message, at, suggestion=hint)
 
 
 def _limits(subject: Subject) -> Iterator[tuple[_Place, PolicyPlan, Any, DocPath | None]]:

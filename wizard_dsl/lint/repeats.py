@@ -53,7 +53,7 @@ def _places(subject: Subject, kind: str) -> Iterator[_Place]:
 
 def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
     """W154: a ratio of slow attempts is set where nothing can be slow, in none of the chains that share the setting; or
-    minimum_calls, and no ratio can open it; or a probe of what has no breaker."""
+    minimum_calls, and no ratio can open it; a probe of what has no breaker; or `per` under a provider."""
     able: set[DocPath] = set()
     idle: dict[DocPath, tuple[str, _Place]] = {}
     for place in _places(subject, "circuit_breaker"):
@@ -68,6 +68,7 @@ def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
         if at not in able:
             yield _never_slow(subject, at, key, place)
     yield from _nothing_to_probe(subject)
+    yield from _per_of_a_provider(subject)
 
 
 def _nothing_to_probe(subject: Subject) -> Iterator[Diagnostic]:
@@ -80,6 +81,17 @@ def _nothing_to_probe(subject: Subject) -> Iterator[Diagnostic]:
             others = subject.places_of(subject.document.chains[name], None)
             off = [(*path, "circuit_breaker") for path, own in others if own.get("circuit_breaker") == "off"]
             yield subject.warn("W154", message, at, suggestion="remove it", related=[(each, "off") for each in off])
+
+
+def _per_of_a_provider(subject: Subject) -> Iterator[Diagnostic]:
+    """What stands under a provider has one state for the provider and its key, whatever `per` says."""
+    places = [
+        place.at("per") for place in _places(subject, "circuit_breaker") if place.plan.origin[:1] == ("providers",)
+    ]
+    for at in dict.fromkeys(each for each in places if each is not None):
+        message = "per has no effect under a provider: all its targets share one circuit_breaker"
+        hint = "remove it, or write the policy under the chain or in a set"
+        yield subject.warn("W154", message, at, suggestion=hint)
 
 
 def _never_slow(subject: Subject, at: DocPath, key: str, place: _Place) -> Diagnostic:

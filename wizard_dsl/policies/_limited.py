@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from wizard_dsl.core.component import Duration, PolicyConfig, RateText, Ratio
 from wizard_dsl.core.node import BuildContext
-from wizard_dsl.core.units import Rate, parse_duration, parse_rate
+from wizard_dsl.core.units import Rate, parse_duration, parse_rate, parse_ratio
 from wizard_dsl.policies._bucket import Bucket
 from wizard_dsl.policies._line import Gate
 from wizard_dsl.policies._reservation import Reservation
@@ -72,6 +72,8 @@ def contradictions(config: LimitConfig) -> list[str]:
     found = [f"window {text} does not count whole requests or tokens; write a longer period" for text in parts]
     if config.token_estimate != 1000 and not any(rate.tokens for rate in rates.values()):
         found.append("token_estimate has no effect without a window that counts tokens")
+    if parse_ratio(config.warn_at) > 1:
+        found.append(f"warn_at ({config.warn_at}) is above 100%, which is never reached")
     return found + list(_outdone(list(rates.items())))
 
 
@@ -79,5 +81,7 @@ def _outdone(rates: list[tuple[str, Rate]]) -> Iterator[str]:
     """Windows that another one of the same kind always fills first."""
     for (own, rate), (text, other) in permutations(rates, 2):
         spans = 1.0 if rate.period <= other.period else rate.period / other.period + 1
-        if rate.tokens == other.tokens and rate.period != other.period and rate.amount >= other.amount * spans:
+        same = rate.period == other.period
+        above = rate.amount > other.amount if same else rate.amount >= other.amount * spans
+        if rate.tokens == other.tokens and above:
             yield f"window {own} never applies beside {text}"

@@ -161,7 +161,8 @@ WARNING_CODES: Final = (
     Code(
         "W142", "a limit that never applies",
         "Another limit, which the same calls meet, is as strict, or the deadline comes first, or windows replace the "
-        "bucket: the setting is right by itself and has no effect. Both places are named.",
+        "bucket: the setting is right by itself and has no effect. Both places are named. Under a provider `per` has "
+        "none either: all its targets share the limit.",
         "policies: {default: {admission: {global: {rate: 5/s, burst: 5}, session: {rate: 10/s, burst: 10}}}}",
         "policies: {default: {admission: {global: {rate: 50/s, burst: 50}, session: {rate: 1/s, burst: 5}}}}",
     ),
@@ -206,8 +207,8 @@ WARNING_CODES: Final = (
     ),
     Code(
         "W152", "a cache by session where there are no sessions",
-        "The cache keeps the answers of each session apart, and the file has no section `session`: all runs count as "
-        "one and share their answers.",
+        "The cache keeps the answers of each session apart, and the file says nothing of sessions: runs that are not "
+        "given one share their answers.",
         "policies: {default: {cache: {ttl: 1h, scope: session}}}",
         "policies: {default: {cache: {ttl: 1h, scope: principal}}}",
     ),
@@ -215,7 +216,8 @@ WARNING_CODES: Final = (
         "W154", "a setting of the breaker that never acts",
         "Slow attempts are those that a hedge overtook, and those whose first content came later than `slow_after`. "
         "Where there is neither, `slow_ratio` decides about nothing, and `minimum_calls` does not without a ratio. "
-        "Without a breaker there is nothing for `when_all_open: probe_first` to probe.",
+        "Without a breaker there is nothing for `when_all_open: probe_first` to probe, and "
+        "under a provider `per` decides nothing: all its targets share the breaker.",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%}}}",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%, slow_after: 20s}}}",
     ),
