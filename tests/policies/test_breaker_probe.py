@@ -174,6 +174,35 @@ def test_a_breaker_that_a_person_holds_is_not_probed(control: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("kind", ["rate_limited", "quota_exhausted"])
+def test_a_target_that_a_refusal_blocks_is_not_probed_before_its_time(kind: str) -> None:
+    async def main() -> None:
+        chain = build([503, "ok"])
+        await opened(chain)
+        chain.targets["a"].state.block(chain.clock.now() + 3600, kind)
+        await asyncio.sleep(3590)
+        assert calls(chain) == 1
+        await asyncio.sleep(40)
+        assert calls(chain) == 2 and breaker_of(chain).state.state == "closed"
+
+    run(main())
+
+
+def test_a_target_that_is_switched_off_is_not_probed_until_it_is_on_again() -> None:
+    async def main() -> None:
+        chain = build([503, "ok"])
+        await opened(chain)
+        state = chain.targets["a"].state
+        state.disabled = True
+        await asyncio.sleep(3600)
+        assert calls(chain) == 1
+        state.disabled = False
+        await asyncio.sleep(30)
+        assert calls(chain) == 2 and breaker_of(chain).state.state == "closed"
+
+    run(main())
+
+
 def test_it_is_not_probed_without_being_asked_to() -> None:
     async def main() -> None:
         chain = build([503], probe=False)

@@ -110,6 +110,10 @@ class TargetState:
         if self.blocked is None or until > self.blocked.until:
             self.blocked = Blocked(until, kind)
 
+    def is_barred(self, now: float) -> bool:
+        """Whether it may not be asked, whatever its breaker says: it was switched off, or a refusal blocks it."""
+        return self.disabled or (self.blocked is not None and self.blocked.until > now)
+
 
 @dataclass(slots=True)
 class Target:

@@ -4,7 +4,8 @@ The first probe is due when the breaker may be half-open, later ones every 30 s 
 has grown to stay open: while it does, users do not pay for the question. A probe goes through the breaker's own node as
 a half-open lease, so its attempt has the target's timeouts and its verdict counts as any other; it asks for one token,
 takes none of a limit (limits stand above the breaker), has a run and a ledger row of its own, and deposits nothing in a
-retry budget. Between two probes there is a timer, no task; closing the runtime cancels both.
+retry budget. A target that is switched off, or that a 429 or an exhausted quota blocks, is not asked. Between two
+probes there is a timer, no task; closing the runtime cancels both.
 """
 
 from __future__ import annotations
@@ -61,8 +62,7 @@ class Prober:
     @idle
     def _due(self) -> None:
         self._breaker.timer = None
-        blocked = self._target.blocked_for(self._clock.now())
-        if blocked is not None:
+        if self._target.state.is_barred(self._clock.now()):
             self._after(INTERVAL)
         elif self._is_open():
             self._breaker.probing = True
