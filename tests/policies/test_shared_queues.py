@@ -13,6 +13,7 @@ from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.component import PolicyType
 from wizard_dsl.core.errors import RateLimitExceeded, WizardError
 from wizard_dsl.core.messages import Request, message
+from wizard_dsl.policies._shared_queue import PLACES
 from wizard_dsl.policies.admission import ADMISSION
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.rate_limit import RATE_LIMIT
@@ -169,6 +170,39 @@ def test_what_a_call_used_in_the_end_is_handed_in_after_an_outage(forgotten: boo
         await asyncio.sleep(0.1)
         assert 0 <= 1000 - line.levels(0.0)[0].available < 900, "no reservation is left behind"
         assert line.is_idle(0.0)
+
+    run(main())
+
+
+def test_what_was_counted_alone_is_handed_in_once_also_by_calls_that_come_together_and_after_each_outage() -> None:
+    async def main() -> None:
+        keeper = MemoryKeeper(LoopClock())
+        state = keeper.member()
+        mine = build_chain({"a": [ALWAYS]}, [(RATE_LIMIT, {"windows": ["20/minute"], "max_wait": "0s"})], state=state)
+        for _ in range(2):
+            keeper.away = True
+            await began(mine, 4)
+            await asyncio.sleep(3)
+            keeper.away = False
+            await state.decide(PLACES, "other", {"event": "renew", "ids": [], "hold": 1.0, "kept": 1.0})
+            await began(mine, 6)
+            (line,) = mine.shared.of("rate_limit").values()
+            assert line.is_idle(0.0)
+        assert line.levels(0.0)[0].available == 0
+        with pytest.raises(RateLimitExceeded):
+            await mine.answer()
+
+    run(main())
+
+
+def test_alone_a_process_goes_by_what_its_calls_used_in_the_end() -> None:
+    async def main() -> None:
+        limit = {"windows": ["1000 tokens/minute"], "token_estimate": 600, "max_wait": "0s"}
+        keeper, (mine,) = processes(1, [(RATE_LIMIT, limit)])
+        await mine.answer()
+        await asyncio.sleep(1)
+        keeper.away = True
+        await mine.answer()
 
     run(main())
 
