@@ -14,7 +14,7 @@ run: $(RUN_STAMP)
 	$(BIN)/wizard run pipelines/answer.yaml --stream -i question="$(QUESTION)"
 
 test: install check
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-fast: install
 	$(BIN)/python -m pytest -q -x -m "not server and not embedded"
