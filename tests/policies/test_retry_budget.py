@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wizard_dsl.core.errors import WizardError
+from wizard_dsl.core.errors import BudgetExceeded, WizardError
 from wizard_dsl.core.messages import Request, message
+from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import RateLimitRule
 from wizard_dsl.policies.contract import CONTRACT
 from wizard_dsl.policies.retry import RETRY
@@ -131,3 +132,25 @@ def test_without_the_policy_repeats_are_not_rationed() -> None:
 def test_a_window_of_no_length_is_pointed_out() -> None:
     assert RETRY_BUDGET.check(RetryBudgetConfig()) == []
     assert "window" in RETRY_BUDGET.check(RetryBudgetConfig(window="0s"))[0]
+
+
+class Broke:
+    """A purse that has nothing."""
+
+    async def hold(self, request: Request, run: Run) -> BudgetExceeded:
+        return BudgetExceeded("spent", scope="run", limit=1.0, left=0.0, needed=1.0)
+
+    def drop(self, run: Run) -> None:
+        pass
+
+
+def test_a_wait_that_cannot_be_paid_for_takes_no_repeat_from_the_budget() -> None:
+    async def main() -> None:
+        policies = [(RETRY, {"jitter": "none"}), (RETRY_BUDGET, {"ratio": "0%", "floor": "0.1/s"})]
+        chain = build_chain({"a": [{"status": 429, "retry_after": "20s"}]}, policies)
+        chain.targets["a"].purse = Broke()
+        await fail(chain)
+        assert chain.story() == "a 429"
+        assert await chain.chain.allowance.withdraw(chain.clock.now())
+
+    run(main())

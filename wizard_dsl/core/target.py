@@ -159,6 +159,11 @@ class Target:
                 wait = closed
         return wait
 
+    def drop_held(self, run: Run) -> None:
+        """Give back what is reserved for an attempt that is not made."""
+        if self.purse is not None:
+            self.purse.drop(run)
+
     def blocked_for(self, now: float) -> float | None:
         """Seconds of a 429's block that are left; None where no 429 blocks it."""
         blocked = self.state.blocked

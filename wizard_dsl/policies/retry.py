@@ -156,8 +156,7 @@ class Retry:
                     error = self._last_real(error, again, run, used)
         finally:
             del error
-            if self._target.purse is not None:
-                self._target.purse.drop(run)
+            self._target.drop_held(run)
 
     def _last_real(self, error: WizardError, again: WizardError, run: Run, used: int) -> WizardError:
         """The repeat's error; where the repeat was refused before it was sent, the end with the one before."""

@@ -50,7 +50,6 @@ RAISES = (AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowToo
 #: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
 DUST = 1e-9
 
-
 #: The branches in the order in which one call tries them; asked once for each logical call.
 Order = Callable[[Request, Run], Sequence[Branch]]
 
@@ -274,14 +273,12 @@ class Walk:
         With `only`, that target alone is waited for, and not longer than `wait_up_to`.
         """
         while (branch := await self._free_first(visit, only)) is not None:
-            target = branch.target
-            waiting = visit.waiting[target.position]
+            target, waiting = branch.target, visit.waiting[branch.target.position]
             try:
                 free = await self._is_free(target, visit, waiting)
                 response = await self._again(branch, visit, waiting) if free else None
             finally:
-                if target.purse is not None:
-                    target.purse.drop(visit.run)
+                target.drop_held(visit.run)
             if response is not None:
                 return response
             if free and visit.failures[-1].position == target.position and not self._moves_on(visit.failures[-1].error):
@@ -334,16 +331,19 @@ class Walk:
             return None
         free_at, position = min(candidates)
         if max(now, free_at) + visit.run.min_attempt > visit.run.deadline + DUST:
-            left = visit.run.deadline - now
-            self._emit(visit.run, DeadlineCut(path=self._path, what="wait", needed=free_at - now, left=left))
+            left, needed = visit.run.deadline - now, free_at - now
+            self._emit(visit.run, DeadlineCut(path=self._path, what="wait", needed=needed, left=left))
             visit.marks = ("deadline",) if visit.called and visit.run.only is None else ()
             return None
-        waiting = visit.waiting[position]
+        waiting, branch = visit.waiting[position], self._branches[position]
+        if not await self._pays(position, visit):
+            return await self._free_first(visit, only)
         if waiting.used and not waiting.paid and not await self._chain.allowance.withdraw(now):
             visit.marks = ("retry_budget_exhausted",)
+            branch.target.drop_held(visit.run)
             return None
         waiting.paid = True
-        return self._branches[position] if await self._pays(position, visit) else await self._free_first(visit, only)
+        return branch
 
     async def _pays(self, position: int, visit: Visit) -> bool:
         """Reserve the attempt before it is slept for. One that cannot be paid ends its target."""
