@@ -11,6 +11,7 @@ from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
 
 RESTART = "{targets: [local], on_mid_stream_error: restart}"
+RESTART_OF_TWO = "{targets: [local, local/b], on_mid_stream_error: restart"
 
 
 def file(chain: str = "{targets: [local]}", steps: str = "answer: {prompt: {user: Hello}}", more: str = "") -> str:
@@ -55,7 +56,7 @@ TWO = "a: {prompt: {user: x}}\n  b: {prompt: {user: '{{ steps.a.text }}'}, chain
         (file("{targets: [local], on_mid_stream_error: fail, fallback_on: {mid_stream: false}}"), [(3, "W135", [3])]),
         (file("{targets: [local], policies: {retry: {retry_on: {mid_stream: false}}}}"), [(3, "W135", [])]),
         (file("{targets: [{provider: local, policies: {retry: {backoff: {mid_stream: none}}}}]}"), [(3, "W135", [])]),
-        (file(RESTART[:-1] + ", policies: {retry: {retry_on: {mid_stream: false}}}}"), []),
+        (file(RESTART_OF_TWO + ", policies: {retry: {retry_on: {mid_stream: false}}}}"), []),
     ],
 )  # fmt: skip
 def test_warnings_name_both_lines(text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import ChainEntry
 
 
-class _Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True):
     """One policy before one target of a chain."""
 
     subject: Subject
@@ -43,20 +43,20 @@ class _Place(msgspec.Struct, frozen=True):
         return self.subject.setting(self.entry, self.target.index, self.plan.type.name, key)
 
 
-def _places(subject: Subject, kind: str) -> Iterator[_Place]:
+def places(subject: Subject, kind: str) -> Iterator[Place]:
     for name, chain in subject.program.chains.items():
         entry = subject.document.chains[name]
         for target in chain.targets:
             for plan in (each for each in target.ladder if each.type.name == kind):
-                yield _Place(subject, entry, chain, target, plan)
+                yield Place(subject, entry, chain, target, plan)
 
 
 def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
     """W154: a ratio of slow attempts is set where nothing can be slow, in none of the chains that share the setting; or
     minimum_calls, and no ratio can open it; a probe of what has no breaker; or `per` under a provider."""
     able: set[DocPath] = set()
-    idle: dict[DocPath, tuple[str, _Place]] = {}
-    for place in _places(subject, "circuit_breaker"):
+    idle: dict[DocPath, tuple[str, Place]] = {}
+    for place in places(subject, "circuit_breaker"):
         slow = place.config.slow_after != "off" or place.chain.strategy.name == "hedged"
         for key, acts in (("slow_ratio", slow), ("minimum_calls", slow or place.config.failure_ratio != "off")):
             at = place.at(key)
@@ -73,7 +73,7 @@ def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
 
 def _nothing_to_probe(subject: Subject) -> Iterator[Diagnostic]:
     """`probe_first` where no target has a breaker that could be open."""
-    breakers = {place.entry.name for place in _places(subject, "circuit_breaker")}
+    breakers = {place.entry.name for place in places(subject, "circuit_breaker")}
     for name, chain in subject.program.chains.items():
         if chain.when_all_open == "probe_first" and name not in breakers:
             message = "when_all_open: probe_first never acts: no target of the chain has a circuit_breaker"
@@ -85,16 +85,14 @@ def _nothing_to_probe(subject: Subject) -> Iterator[Diagnostic]:
 
 def _per_of_a_provider(subject: Subject) -> Iterator[Diagnostic]:
     """What stands under a provider has one state for the provider and its key, whatever `per` says."""
-    places = [
-        place.at("per") for place in _places(subject, "circuit_breaker") if place.plan.origin[:1] == ("providers",)
-    ]
-    for at in dict.fromkeys(each for each in places if each is not None):
+    found = [place.at("per") for place in places(subject, "circuit_breaker") if place.plan.origin[:1] == ("providers",)]
+    for at in dict.fromkeys(each for each in found if each is not None):
         message = "per has no effect under a provider: all its targets share one circuit_breaker"
         hint = "remove it, or write the policy under the chain or in a set"
         yield subject.warn("W154", message, at, suggestion=hint)
 
 
-def _never_slow(subject: Subject, at: DocPath, key: str, place: _Place) -> Diagnostic:
+def _never_slow(subject: Subject, at: DocPath, key: str, place: Place) -> Diagnostic:
     what = "nothing is ever slow" if key == "slow_ratio" else "no ratio can open the breaker"
     message = f"{key} of circuit_breaker never acts: {what} without slow_after or a hedged strategy"
     chain: DocPath = ("chains", place.entry.name)
@@ -114,7 +112,7 @@ def _never_slow(subject: Subject, at: DocPath, key: str, place: _Place) -> Diagn
 def w155_predicate_of_retry(subject: Subject) -> Iterator[Diagnostic]:
     """W155: `retry.when` is always true or never, or excludes what `retry_on` asks to repeat."""
     seen: set[DocPath] = set()
-    for place in _places(subject, "retry"):
+    for place in places(subject, "retry"):
         at = place.at("when")
         if at is None or at in seen or place.config.when is None:
             continue
@@ -125,7 +123,7 @@ def w155_predicate_of_retry(subject: Subject) -> Iterator[Diagnostic]:
             continue  # fails with some values: that is told at run time
 
 
-def _judged(subject: Subject, place: _Place, at: DocPath) -> Iterator[Diagnostic]:
+def _judged(subject: Subject, place: Place, at: DocPath) -> Iterator[Diagnostic]:
     made = compile_expression(place.config.when)
     if isinstance(made, list):
         return
@@ -212,7 +210,7 @@ def w159_ladder_longer_than_deadline(subject: Subject) -> Iterator[Diagnostic]:
     for name, plan in subject.program.chains.items():
         entry = subject.document.chains[name]
         deadline = deadline_of(subject, plan, entry)
-        spent = [each for each in map(_spent, _places(subject, "retry")) if each.chain == name]
+        spent = [each for each in map(_spent, places(subject, "retry")) if each.chain == name]
         longest = max(spent, key=lambda each: each.seconds, default=None)
         total = sum(each.seconds for each in spent)
         if longest is not None and longest.at is not None and total > deadline.seconds:
@@ -228,7 +226,7 @@ class _Spent(msgspec.Struct, frozen=True):
     words: str
 
 
-def _spent(place: _Place) -> _Spent:
+def _spent(place: Place) -> _Spent:
     """Nothing where the file says nothing of retry; else the delays, and the waits for a first chunk that it sets."""
     set_here = [at for at in map(place.at, ("max_attempts", "max_delay", "base", "multiplier", "backoff")) if at]
     if not set_here:
@@ -241,7 +239,7 @@ def _spent(place: _Place) -> _Spent:
     return _Spent(place.entry.name, times * wait + pause, set_here[0], words)
 
 
-def _first_chunk(place: _Place) -> float:
+def _first_chunk(place: Place) -> float:
     """The seconds that the file gives an attempt for its first content; 0 where it says nothing."""
     if place.subject.setting(place.entry, place.target.index, "timeout", "first_chunk") is None:
         return 0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.lint import cache, limits, load, order, params, repeats, settings, streams, time, usage
+from wizard_dsl.lint import cache, choice, clashes, limits, load, order, params, repeats, settings, streams, time, usage
 from wizard_dsl.lint.budgets import BUDGET_RULES
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
@@ -34,6 +34,10 @@ RULES: Final[tuple[Rule, ...]] = (
     load.w133_hedge_without_limit,
     streams.w134_dropped_output,
     streams.w135_stream_setting_without_effect,
+    choice.w136_nothing_to_choose_from,
+    clashes.w137_rate_limit_settings,
+    clashes.w138_time_that_never_applies,
+    clashes.w139_nothing_to_act_on,
     repeats.w154_breaker_never_acts,
     repeats.w155_predicate_of_retry,
     repeats.w156_wait_above_deadline,

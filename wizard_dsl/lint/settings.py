@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from wizard_dsl.compiler.program import PolicyPlan
+from wizard_dsl.core.units import parse_ratio
 from wizard_dsl.lint.subject import Subject
-from wizard_dsl.spec.diagnostics import Diagnostic
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+from wizard_dsl.spec.document import ChainEntry
 
 
 def w113_contradicting_settings(subject: Subject) -> Iterator[Diagnostic]:
-    """W113: what a policy kind says about its own keys. Built-in settings are not the file's fault."""
-    for plan in _plans(subject):
-        if plan.origin:
-            for sentence in plan.type.check(plan.config):
-                yield subject.warn("W113", f"{plan.type.name}: {sentence}", plan.origin)
+    """W113: what a policy kind says about its own keys, and the like of budgets. Built-in settings are not the file's
+    fault."""
+    for entry, index, plan in _plans(subject):
+        for sentence in plan.type.check(plan.config) if plan.origin else ():
+            others = _elsewhere(subject, entry, index, plan, sentence)
+            yield subject.warn("W113", f"{plan.type.name}: {sentence}", plan.origin, related=others)
+    yield from _of_budgets(subject)
 
 
-def _plans(subject: Subject) -> Iterator[PolicyPlan]:
-    for chain in subject.program.chains.values():
-        yield from chain.outer
-        yield from chain.shared
+def _plans(subject: Subject) -> Iterator[tuple[ChainEntry, int | None, PolicyPlan]]:
+    for name, chain in subject.program.chains.items():
+        entry = subject.document.chains[name]
+        for plan in (*chain.outer, *chain.shared):
+            yield entry, None, plan
         for target in chain.targets:
-            yield from target.ladder
+            for plan in target.ladder:
+                yield entry, target.index, plan
+
+
+def _elsewhere(
+    subject: Subject, entry: ChainEntry, index: int | None, plan: PolicyPlan, sentence: str
+) -> list[tuple[DocPath, str]]:
+    """The keys that a sentence names and another place sets: a set, or the chain of a target."""
+    if plan.origin[:1] == ("providers",):
+        return []
+    words = sentence.replace(":", " ").split()
+    found = [(subject.setting(entry, index, plan.type.name, key), key) for key in plan.config.__struct_fields__]
+    size = len(plan.origin)
+    return [(at, key) for at, key in found if at is not None and key in words and at[:size] != plan.origin]
+
+
+def _of_budgets(subject: Subject) -> Iterator[Diagnostic]:
+    """A warning above a limit that stops. One that degrades lets the cheapest target pass, and so may be passed."""
+    budgets: Any = subject.document.file.budgets
+    for name in budgets.__struct_fields__:
+        limit = getattr(budgets, name)
+        if limit is None or isinstance(limit, str) or limit.then != "stop" or parse_ratio(limit.warn_at) <= 1:
+            continue
+        message = f"budgets: warn_at ({limit.warn_at}) is above 100% of a limit that stops: it is never reached"
+        others: list[tuple[DocPath, str]] = [(("budgets", name, "limit"), "the limit")]
+        yield subject.warn("W113", message, ("budgets", name, "warn_at"), suggestion="lower it", related=others)

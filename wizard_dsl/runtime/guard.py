@@ -58,7 +58,7 @@ class InputGuard:
         if self._spec.injection != "off":
             for finding in find_injection(text):
                 if self._spec.injection == "block":
-                    raise _refused(name, finding, "injection: warn lets it pass and tells")
+                    raise _refused(name, finding, "set safety.input.injection to warn, and it passes and is told")
                 note("told", finding)
         return text
 

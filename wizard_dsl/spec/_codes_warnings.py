@@ -142,6 +142,37 @@ WARNING_CODES: Final = (
         "chains: {default: {targets: [local], on_mid_stream_error: restart}}\nsteps: {answer: {prompt: {user: Hello}}}",
     ),
     Code(
+        "W136", "nothing to choose from",
+        "A strategy other than sequential, a rule of fallback, a broken stream that goes on elsewhere and a budget "
+        "that degrades need another target, and the chain has one that is enabled. `parallel` with an n of 1, or above "
+        "the number of targets, is the same mistake. The message names both places.",
+        "chains: {default: {targets: [local], strategy: cheapest}}",
+        "chains: {default: {targets: [local, openai/gpt-4o], strategy: cheapest}}",
+    ),
+    Code(
+        "W137", "settings of on_rate_limit that contradict each other",
+        "Nothing is waited for beyond `max_retry_after`, so `wait_up_to` should not be longer; and where `fallback_on` "
+        "says what a 429 does, it decides, and `then` has no effect.",
+        "chains:\n  default:\n    targets: [openai/gpt-4o, groq/llama-3.3-70b]\n"
+        "    on_rate_limit: {then: fail}\n    fallback_on: {rate_limited: true}",
+        "chains:\n  default:\n    targets: [openai/gpt-4o, groq/llama-3.3-70b]\n    on_rate_limit: {then: fail}",
+    ),
+    Code(
+        "W138", "a time that never applies",
+        "`timeout.total` ends an attempt before the other time has passed: a wait for the first content or for a "
+        "connection, a silence, or what the breaker calls slow. Lower it, or raise the total.",
+        "policies: {default: {timeout: {total: 20s}, circuit_breaker: {slow_after: 30s}}}",
+        "policies: {default: {timeout: {total: 20s}, circuit_breaker: {slow_after: 10s}}}",
+    ),
+    Code(
+        "W139", "a setting that has nothing to act on",
+        "Repairs are asked for where an answer does not fit its schema; without one nothing is checked. An empty "
+        "answer fits no schema, so allowing it leads to a violation. And a back-off is the delay before a repeat: for "
+        "a kind that the error table does not repeat, and `retry_on` does not ask for, there is none.",
+        "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2}}}",
+        "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2, schema: {type: object}}}}",
+    ),
+    Code(
         "W140", "a breaker that can never open",
         "The limit lets fewer attempts through in the window of the breaker than it has to see before it opens. "
         "A dead target is then called as long as it is dead.",

@@ -1,0 +1,153 @@
+"""W136 to W139, and W113 across places: settings that leave one another without effect, told with both lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.lint.rules import lint
+from wizard_dsl.registry import Registry
+
+#: The codes these tests are about; other rules have their own.
+CODES = {"W113", "W136", "W137", "W138", "W139"}
+
+
+def file(chain: str = "targets: [local]", step: str = "prompt: {user: Hello}", more: str = "") -> str:
+    """A file whose chain begins in line 4, and whose step and further sections follow it."""
+    body = "\n    ".join(chain.split("\n"))
+    providers = "providers: {local: {type: mock}, other: {type: mock, model: b}}"
+    return f"version: 1\n{providers}\nchains: {{default: {{\n    {body}}}}}\nsteps: {{answer: {{{step}}}}}\n{more}"
+
+
+def found(text: str, folder: Path) -> list[tuple[int, str, list[int]]]:
+    """Line, code and the other lines of each warning."""
+    path = folder / "a.yaml"
+    path.write_text(text)
+    made = compile_file(path, Registry(plugins=False), Sources(env={}))
+    assert made.program is not None, made.diagnostics
+    return [(each.line, each.code, [other.line for other in each.related]) for each in lint(made) if each.code in CODES]
+
+
+TWO = "targets: [local, other],\n"
+ONE = "targets: [local],\n"
+OFF = "targets: [local, {provider: other, enabled: false}],\n"
+RESTART = "on_mid_stream_error: restart"
+DEGRADE = "budgets:\n  day:\n    limit: $20\n    then: degrade\n"
+
+
+@pytest.mark.parametrize("strategy", ["hedged", "parallel", "fastest", "adaptive", "weighted", "cheapest"])
+def test_a_strategy_that_chooses_needs_two_targets(strategy: str, tmp_path: Path) -> None:
+    said = f"strategy: {strategy}"
+    assert found(file(ONE + said), tmp_path) == [(5, "W136", [4])]
+    assert found(file(OFF + said), tmp_path) == [(5, "W136", [4])]
+    assert found(file(TWO + said), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(ONE + "strategy: sequential"), []),
+        (file(TWO + "strategy: {type: parallel, n: 1}"), [(5, "W136", [])]),
+        (file(TWO + "strategy: {type: parallel, n: 2}"), []),
+        (file(TWO + "strategy: {type: parallel, n: 3}"), [(5, "W136", [4])]),
+        (file(ONE + "strategy: {type: parallel, n: 3}"), [(5, "W136", [4])]),
+        (file(ONE + "fallback_on: {auth: true}"), [(5, "W136", [4])]),
+        (file(ONE + "fallback_on: {'404': true}"), [(5, "W136", [4])]),
+        (file(ONE + "fallback_on: {rate_limited: false, server: false, '503': false}"), []),
+        (file(TWO + "fallback_on: {auth: true}"), []),
+        (file(ONE + RESTART), []),
+        (file(TWO + RESTART + ",\npolicies: {retry: off}"), []),
+        (file(ONE + RESTART + ",\npolicies: {retry: off}"), [(5, "W136", [4, 6])]),
+        (file(ONE + RESTART + ",\npolicies: {retry: {max_attempts: 1}}"), [(5, "W136", [4, 6])]),
+        (file(ONE + RESTART + ",\npolicies: {retry: {retry_on: {mid_stream: false}}}"), [(5, "W136", [4, 6])]),
+        (file(ONE + RESTART + ",\npolicies: {use: none}"), [(5, "W136", [4])]),
+        (file(ONE + "on_mid_stream_error: buffer,\npolicies: {retry: off}"), []),
+        (file(more=DEGRADE), [(9, "W136", [4])]),
+        (file(TWO[:-2], more=DEGRADE), []),
+        (file(more=DEGRADE.replace("degrade", "stop")), []),
+    ],
+)  # fmt: skip
+def test_what_needs_another_target_says_where_they_are(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(ONE + "on_rate_limit: {wait_up_to: 20s,\nmax_retry_after: 10s}"), [(5, "W137", [6])]),
+        (file(ONE + "on_rate_limit: {wait_up_to: 10s,\nmax_retry_after: 10s}"), []),
+        (file(ONE + "on_rate_limit: 6m"), [(5, "W137", [])]),
+        (file(ONE + "on_rate_limit: {\nmax_retry_after: 1s}"), [(6, "W137", [])]),
+        (file(TWO + "on_rate_limit: {then: fail},\nfallback_on: {rate_limited: true}"), [(5, "W137", [6])]),
+        (file(TWO + "on_rate_limit: {then: fail},\nfallback_on: {'429': true}"), [(5, "W137", [6])]),
+        (file(TWO + "on_rate_limit: {then: fallback},\nfallback_on: {'429': false}"), [(5, "W137", [6])]),
+        (file(TWO + "on_rate_limit: {then: fail},\nfallback_on: {rate_limited: false}"), []),
+        (file(TWO + "fallback_on: {rate_limited: false}"), []),
+    ],
+)  # fmt: skip
+def test_settings_after_a_429_that_contradict_are_told(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
+SET = "policies:\n  default: {timeout: {first_chunk: 60s}}\n"
+TOTAL = "policies: {timeout: {total: 20s}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(ONE + "policies: {timeout: {total: 20s},\ncircuit_breaker: {slow_after: 30s}}"), [(6, "W138", [5])]),
+        (file(ONE + "policies: {timeout: {total: 20s},\ncircuit_breaker: {slow_after: 20s}}"), []),
+        (file(ONE + "policies: {circuit_breaker: {slow_after: 6m}}"), [(5, "W138", [])]),
+        (file(ONE + "policies: {timeout: off,\ncircuit_breaker: {slow_after: 6m}}"), []),
+        (file(ONE + TOTAL), []),
+        (file(ONE + TOTAL, more=SET), [(8, "W138", [5])]),
+        (file(ONE + TOTAL, more=SET.replace("60s", "50s")), [(5, "W113", [8])]),
+        (file(ONE + "policies: {timeout: {total: 20s, first_chunk: 60s}}"), [(5, "W138", [5])]),
+        (file(ONE + "policies: {timeout: {total: 20s, idle: 40s}}"), [(5, "W113", [])]),
+        (file("targets: [local,\n{provider: other, policies: {timeout: {total: 20s}}}]", more=SET), []),
+    ],
+)  # fmt: skip
+def test_a_time_above_the_total_is_told_once(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
+PROMPT = "prompt: {user: Hello},\n"
+RETRY = "policies:\n  default:\n    retry:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(step=PROMPT + "output: {repairs: 2}"), [(6, "W139", [5])]),
+        (file(step=PROMPT + "output: {repairs: 0}"), []),
+        (file(step=PROMPT + "output: {allow_empty: true}"), []),
+        (file(step=PROMPT + "output: {schema: {type: object}, repairs: 2}"), []),
+        (file(step=PROMPT + "output: {schema: {type: object},\nallow_empty: true}"), [(7, "W139", [6])]),
+        (file(more=RETRY + "      backoff: {not_found: none}\n"), [(9, "W139", [])]),
+        (file(more=RETRY + "      backoff: {server: none, rate_limited: none}\n"), []),
+        (file(more=RETRY + "      backoff: {not_found: none}\n      retry_on: {not_found: true}\n"), []),
+        (file(more=RETRY + "      backoff: {not_found: none}\n      retry_on: {'404': true}\n"), []),
+        (file(more=RETRY + "      backoff: {server: none}\n      retry_on: {server: false}\n"), [(9, "W139", [10])]),
+        (file("targets: [{provider: local,\npolicies: {retry: {backoff: {auth: none}}}}]"), [(5, "W139", [])]),
+    ],
+)  # fmt: skip
+def test_a_setting_with_nothing_to_act_on_is_told(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
+def test_a_warning_above_a_budget_that_stops_is_told(tmp_path: Path) -> None:
+    budget = "budgets:\n  day:\n    limit: $20\n    warn_at: 120%\n"
+    assert found(file(more=budget), tmp_path) == [(9, "W113", [8])]
+    assert found(file(more=budget.replace("120%", "100%")), tmp_path) == []
+    assert found(file(TWO[:-2], more=budget + "    then: degrade\n"), tmp_path) == []

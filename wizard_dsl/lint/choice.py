@@ -1,0 +1,103 @@
+"""What a chain says of choosing among targets, where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from wizard_dsl.compiler.program import ChainPlan
+from wizard_dsl.lint.subject import Subject
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+
+_CHOOSE: Final = frozenset({"hedged", "parallel", "fastest", "adaptive", "weighted", "cheapest"})
+#: With one target these still say whether it is waited for, a stream resumed, or an open breaker probed.
+_NOT_OF_ORDER: Final = frozenset({"rate_limited", "server", "mid_stream", "circuit_open"})
+
+
+def w136_nothing_to_choose_from(subject: Subject) -> Iterator[Diagnostic]:
+    """W136: a strategy, a rule of fallback, of broken streams, or of budgets that needs another target than there is.
+    Only where the file says it."""
+    for plan in subject.program.chains.values():
+        yield from _of_the_strategy(subject, plan)
+        yield from _of_parallel(subject, plan)
+        if len(plan.targets) == 1:
+            yield from _of_fallback(subject, plan)
+            yield from _of_resuming(subject, plan)
+    yield from _of_degrading(subject)
+
+
+def _of_the_strategy(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
+    at: DocPath = ("chains", plan.name, "strategy")
+    if len(plan.targets) == 1 and plan.strategy.name in _CHOOSE and subject.written(at):
+        message = (
+            f"strategy {plan.strategy.name} has nothing to choose from: chain '{plan.name}' has one enabled target"
+        )
+        yield subject.warn("W136", message, at, suggestion="add a target, or remove it", related=[_targets(plan)])
+
+
+def _of_parallel(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
+    at: DocPath = ("chains", plan.name, "strategy", "n")
+    there = len(plan.targets)
+    n = getattr(plan.strategy_config, "n", None)
+    if plan.strategy.name != "parallel" or n is None or there == 1 or not subject.written(at):
+        return
+    if n == 1:
+        message = "n: 1 asks one target at a time, as sequential does: nothing is parallel"
+        yield subject.warn("W136", message, at, suggestion="raise n, or write strategy: sequential")
+    elif n > there:
+        message = f"n: {n} is more than the {there} enabled targets of chain '{plan.name}'"
+        yield subject.warn("W136", message, at, suggestion=f"lower it to {there}", related=[_targets(plan)])
+
+
+def _of_fallback(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
+    for key in plan.fallback_on:
+        if key in _NOT_OF_ORDER or key == "429" or key.startswith("5"):
+            continue
+        message = f"fallback_on.{key} decides nothing: chain '{plan.name}' has one enabled target"
+        at: DocPath = ("chains", plan.name, "fallback_on", key)
+        hint = "add a target, or remove it; to ask the same again, write it in retry_on"
+        yield subject.warn("W136", message, at, suggestion=hint, related=[_targets(plan)])
+
+
+def _of_resuming(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
+    """A broken stream goes on with a repeat on its target, or with another target."""
+    at: DocPath = ("chains", plan.name, "on_mid_stream_error")
+    if plan.mid_stream not in {"restart", "continue"} or not subject.written(at):
+        return
+    retry: Any = next((each.config for each in plan.targets[0].ladder if each.type.name == "retry"), None)
+    if retry is not None and retry.max_attempts > 1 and retry.retry_on.get("mid_stream", True):
+        return
+    why = "no retry" if retry is None else "a retry of one attempt"
+    if retry is not None and retry.max_attempts > 1:
+        why = "a retry that leaves mid_stream out"
+    message = f"on_mid_stream_error: {plan.mid_stream} has nobody to go on with: one enabled target, and {why}"
+    related = [_targets(plan), *_retry(subject, plan)]
+    yield subject.warn("W136", message, at, suggestion="add a target, or raise retry.max_attempts", related=related)
+
+
+def _retry(subject: Subject, plan: ChainPlan) -> Iterator[tuple[DocPath, str]]:
+    for path, policies in subject.places_of(subject.document.chains[plan.name], plan.targets[0].index):
+        if "retry" in policies:
+            yield (*path, "retry"), "the retry"
+            return
+
+
+def _of_degrading(subject: Subject) -> Iterator[Diagnostic]:
+    """A budget that degrades, where no chain that is asked, here or in a file that a step runs, has a cheaper one."""
+    program = subject.program
+    used = [program.chains[name] for name in subject.compiled.used.chains if name in program.chains]
+    if not used or any(len(plan.targets) > 1 for plan in used) or any(step.subprogram for step in program.steps):
+        return
+    limits: Mapping[str, Any] = subject.compiled.loaded.data.get("budgets") or {}
+    for name, limit in limits.items():
+        at: DocPath = ("budgets", name, "then")
+        if isinstance(limit, dict) and limit.get("then") == "degrade":
+            message = (
+                "then: degrade has nothing cheaper to turn to: every chain has one enabled target, always let pass"
+            )
+            related = [_targets(plan) for plan in used]
+            yield subject.warn("W136", message, at, suggestion="add a cheaper target, or write stop", related=related)
+
+
+def _targets(plan: ChainPlan) -> tuple[DocPath, str]:
+    return ("chains", plan.name, "targets"), f"the targets of '{plan.name}'"

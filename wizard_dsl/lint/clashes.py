@@ -1,0 +1,155 @@
+"""Settings that leave one another without effect: after a 429, of times, and of what is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from wizard_dsl.compiler.program import ChainPlan
+from wizard_dsl.core import units
+from wizard_dsl.core.component import seconds
+from wizard_dsl.core.errors import TABLE
+from wizard_dsl.lint.repeats import Place, places
+from wizard_dsl.lint.subject import Subject
+from wizard_dsl.policies.timeout import TimeoutConfig
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+
+_Other = tuple[DocPath, str]
+
+
+def w137_rate_limit_settings(subject: Subject) -> Iterator[Diagnostic]:
+    """W137: `on_rate_limit` waits for what it never waits for, or says other than `fallback_on` what a 429 does."""
+    for name, plan in subject.program.chains.items():
+        yield from _waits(subject, plan, ("chains", name, "on_rate_limit"))
+        yield from _moves(subject, plan, ("chains", name))
+
+
+def _waits(subject: Subject, plan: ChainPlan, section: DocPath) -> Iterator[Diagnostic]:
+    rule = plan.rate_limit
+    if rule.wait_up_to <= rule.max_retry_after:
+        return
+    short = not isinstance(subject.document.chains[plan.name].spec.on_rate_limit, dict)
+    wait: DocPath = section if short else (*section, "wait_up_to")
+    most: DocPath = (*section, "max_retry_after")
+    texts = [units.show_duration(each) for each in (rule.wait_up_to, rule.max_retry_after)]
+    here, other = (wait, most) if subject.written(wait) else (most, wait)
+    message = f"on_rate_limit.wait_up_to {texts[0]} is above max_retry_after {texts[1]}, the longest that is waited for"
+    related = [(other, "the other time")] if subject.written(other) else []
+    hint = "lower wait_up_to, or raise max_retry_after"
+    yield subject.warn("W137", message, here, suggestion=hint, related=related)
+
+
+def _moves(subject: Subject, plan: ChainPlan, chain: DocPath) -> Iterator[Diagnostic]:
+    at: DocPath = (*chain, "on_rate_limit", "then")
+    if not subject.written(at):
+        return
+    for key in ("rate_limited", "429"):
+        asked = plan.fallback_on.get(key)
+        if asked is not None and asked is not (plan.rate_limit.then == "fallback"):
+            message = f"then: {plan.rate_limit.then} has no effect: fallback_on says {key}: {str(asked).lower()}"
+            other: DocPath = (*chain, "fallback_on", key)
+            yield subject.warn("W137", message, at, suggestion="remove one", related=[(other, "what decides")])
+            return
+
+
+def w138_time_that_never_applies(subject: Subject) -> Iterator[Diagnostic]:
+    """W138: `timeout.total` ends an attempt before another time that the file sets could act, in every chain that
+    shares the setting. What W113 tells of `timeout` alone is left to it."""
+    able: set[DocPath] = set()
+    idle: dict[DocPath, tuple[str, str, Place]] = {}
+    for at, words, text, place in _times(subject):
+        total = _total(place)
+        if total is None or (seconds(text) or 0.0) <= (seconds(total.config.total) or 0.0):
+            able.add(at)
+        else:
+            idle.setdefault(at, (f"{words} ({text})", total.config.total, total))
+    for at, (words, limit, total) in idle.items():
+        if at not in able:
+            other = total.at("total")
+            built_in = "" if other is not None else " (built-in)"
+            message = f"{words} is above timeout.total ({limit}){built_in}: it never applies"
+            related = [(other, "the total")] if other is not None else []
+            yield subject.warn("W138", message, at, suggestion="lower it, or raise timeout.total", related=related)
+
+
+def _times(subject: Subject) -> Iterator[tuple[DocPath, str, str, Place]]:
+    usual = TimeoutConfig()
+    for place in places(subject, "timeout"):
+        for key in ("first_chunk", "connect", "idle"):
+            at, text = place.at(key), getattr(place.config, key)
+            if at is not None and text == getattr(usual, key):
+                yield at, f"timeout.{key}", text, place
+    for place in places(subject, "circuit_breaker"):
+        at = place.at("slow_after")
+        if at is not None:
+            yield at, "circuit_breaker.slow_after", place.config.slow_after, place
+
+
+def _total(place: Place) -> Place | None:
+    """The timeout of the same target that has a total; the innermost counts."""
+    own = [each for each in place.target.ladder if each.type.name == "timeout"]
+    if not own or seconds(getattr(own[-1].config, "total", "off")) is None:
+        return None
+    return Place(place.subject, place.entry, place.chain, place.target, own[-1])
+
+
+def w139_nothing_to_act_on(subject: Subject) -> Iterator[Diagnostic]:
+    """W139: `output.repairs` without a schema, `output.allow_empty` with one, or a back-off for a kind that nothing
+    repeats."""
+    for name, step in subject.document.steps.items():
+        yield from _of_the_output(subject, ("steps", name, "output"), getattr(step.config, "output", None))
+    yield from _of_backoff(subject)
+
+
+def _of_the_output(subject: Subject, at: DocPath, output: Any) -> Iterator[Diagnostic]:
+    if output is None:
+        return
+    schema: DocPath = (*at, "schema")
+    repairs: DocPath = (*at, "repairs")
+    if output.schema is None and output.repairs and subject.written(repairs):
+        message = f"output.repairs: {output.repairs} has no effect: without a schema nothing is checked"
+        related = [(("steps", at[1]), "the step")]
+        yield subject.warn("W139", message, repairs, suggestion="add output.schema, or remove it", related=related)
+    if output.schema is not None and output.allow_empty:
+        message = "output.allow_empty lets an empty answer through, and the schema refuses it"
+        hint = "remove it; let the schema admit an answer that says nothing, such as null"
+        yield subject.warn("W139", message, (*at, "allow_empty"), suggestion=hint, related=[(schema, "the schema")])
+
+
+def _of_backoff(subject: Subject) -> Iterator[Diagnostic]:
+    """Only what no target that shares the setting repeats; that of mid_stream is W135's."""
+    able: set[DocPath] = set()
+    idle: dict[DocPath, tuple[str, Place]] = {}
+    for place in places(subject, "retry"):
+        for path in _backoffs(subject, place):
+            kind = str(path[-1])
+            if kind == "mid_stream" or _repeated(kind, place.config.retry_on):
+                able.add(path)
+            else:
+                idle.setdefault(path, (kind, place))
+    for path, (kind, place) in idle.items():
+        if path not in able:
+            yield _unrepeated(subject, path, kind, place)
+
+
+def _backoffs(subject: Subject, place: Place) -> Iterator[DocPath]:
+    """Where the back-off of single kinds is written, for one target."""
+    for path, policies in subject.places_of(place.entry, place.target.index):
+        retry = policies.get("retry")
+        for kind in retry.get("backoff", {}) if isinstance(retry, dict) else ():
+            yield (*path, "retry", "backoff", kind)
+
+
+def _repeated(kind: str, retry_on: dict[str, bool]) -> bool:
+    """Whether an error of the kind may be repeated; a status that is asked for may stand for any kind."""
+    if any(yes and key.isdigit() for key, yes in retry_on.items()):
+        return True
+    return retry_on.get(kind, TABLE[kind].retry == "yes" or kind == "rate_limited")
+
+
+def _unrepeated(subject: Subject, path: DocPath, kind: str, place: Place) -> Diagnostic:
+    on = place.at("retry_on")
+    related: list[_Other] = [] if on is None else [(on, "what is repeated")]
+    message = f"retry.backoff.{kind} has no effect: an error of kind {kind} is not repeated"
+    hint = f"add {kind}: true to retry_on, or remove it"
+    return subject.warn("W139", message, path, suggestion=hint, related=related)
