@@ -96,14 +96,14 @@ async def caller(pipeline: Pipeline, who: dict[str, Any]) -> None:
 
 def check_told(watch: Watch, shares_flights: bool) -> None:
     """Each attempt is closed and within its run, and no observer raised. An answer that several read may outlive the
-    run that began it."""
+    run that began it; a probe, or a refresh, is of no caller's run."""
     for key, transcript in watch.transcripts.items():
         events = [event for _, _, event in transcript.events]
         assert not [event for event in events if isinstance(event, ObserverFailed)], "an observer raised"
         begun = sum(isinstance(event, AttemptStarted) for event in events)
         ended = sum(isinstance(event, AttemptEnded) for event in events)
         assert begun == ended == len(transcript.attempts), f"{begun} attempts began, {ended} ended"
-        last = watch.last_end if shares_flights else watch.deadlines.get(key, inf)
+        last = watch.last_end if shares_flights and key in watch.deadlines else watch.deadlines.get(key, inf)
         for row in transcript.attempts:
             assert row.kind is not None and row.elapsed is not None, f"an open row: {row}"
             assert transcript.started + row.started + row.elapsed <= last + DUST, f"later than the deadline: {row}"
