@@ -55,7 +55,7 @@ def test_a_strategy_that_chooses_needs_two_targets(strategy: str, tmp_path: Path
         (file(ONE + "strategy: {type: parallel, n: 3}"), [(5, "W136", [4])]),
         (file(ONE + "fallback_on: {auth: true}"), [(5, "W136", [4])]),
         (file(ONE + "fallback_on: {'404': true}"), [(5, "W136", [4])]),
-        (file(ONE + "fallback_on: {rate_limited: false, server: false, '503': false}"), []),
+        (file(ONE + "fallback_on: {rate_limited: false, quota_exhausted: false, server: false, '503': false}"), []),
         (file(TWO + "fallback_on: {auth: true}"), []),
         (file(ONE + RESTART), []),
         (file(TWO + RESTART + ",\npolicies: {retry: off}"), []),
@@ -151,3 +151,9 @@ def test_a_warning_above_a_budget_that_stops_is_told(tmp_path: Path) -> None:
     assert found(file(more=budget), tmp_path) == [(9, "W113", [8])]
     assert found(file(more=budget.replace("120%", "100%")), tmp_path) == []
     assert found(file(TWO[:-2], more=budget + "    then: degrade\n"), tmp_path) == []
+
+
+def test_keys_of_one_policy_on_several_lines_are_all_named(tmp_path: Path) -> None:
+    policies = "policies:\n  default:\n    retry:\n      max_attempts: 2\n      base: 40s\n      max_delay: 10s\n"
+    assert found(file(more=policies), tmp_path) == [(9, "W113", [10, 11])]
+    assert found(file(more=policies.replace("40s", "4s")), tmp_path) == []

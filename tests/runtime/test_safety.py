@@ -86,7 +86,9 @@ def test_signs_of_injection_are_told_or_block(tmp_path: Path) -> None:
     assert asked(FILE, tmp_path, q=bad)[1] == []
     text, told = asked(FILE + "safety: {input: {injection: warn}}\n", tmp_path, q=bad)
     assert text.startswith(bad) and [each.action for each in told] == ["told"]
-    assert "drop its instructions" in refused(FILE + "safety: {input: {injection: block}}\n", tmp_path, q=bad).message
+    blocked = refused(FILE + "safety: {input: {injection: block}}\n", tmp_path, q=bad)
+    assert "drop its instructions" in blocked.message
+    assert str(blocked.suggestion).startswith("set safety.input.injection to warn")
     assert asked(FILE + "safety: {input: {injection: block}}\n", tmp_path, ours=bad)[1] == []
 
 

@@ -11,7 +11,7 @@ from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 
 _CHOOSE: Final = frozenset({"hedged", "parallel", "fastest", "adaptive", "weighted", "cheapest"})
 #: With one target these still say whether it is waited for, a stream resumed, or an open breaker probed.
-_NOT_OF_ORDER: Final = frozenset({"rate_limited", "server", "mid_stream", "circuit_open"})
+_NOT_OF_ORDER: Final = frozenset({"rate_limited", "server", "quota_exhausted", "mid_stream", "circuit_open"})
 
 
 def w136_nothing_to_choose_from(subject: Subject) -> Iterator[Diagnostic]:
@@ -93,7 +93,7 @@ def _of_degrading(subject: Subject) -> Iterator[Diagnostic]:
         at: DocPath = ("budgets", name, "then")
         if isinstance(limit, dict) and limit.get("then") == "degrade":
             message = (
-                "then: degrade has nothing cheaper to turn to: every chain has one enabled target, always let pass"
+                "then: degrade stops nothing here: every chain has one enabled target, and the cheapest is always asked"
             )
             related = [_targets(plan) for plan in used]
             yield subject.warn("W136", message, at, suggestion="add a cheaper target, or write stop", related=related)

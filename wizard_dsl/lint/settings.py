@@ -35,13 +35,17 @@ def _plans(subject: Subject) -> Iterator[tuple[ChainEntry, int | None, PolicyPla
 def _elsewhere(
     subject: Subject, entry: ChainEntry, index: int | None, plan: PolicyPlan, sentence: str
 ) -> list[tuple[DocPath, str]]:
-    """The keys that a sentence names and another place sets: a set, or the chain of a target."""
-    if plan.origin[:1] == ("providers",):
-        return []
+    """The keys that a sentence names, where they are set on another line than the policy: by a set, for example."""
     words = sentence.replace(":", " ").split()
-    found = [(subject.setting(entry, index, plan.type.name, key), key) for key in plan.config.__struct_fields__]
-    size = len(plan.origin)
-    return [(at, key) for at, key in found if at is not None and key in words and at[:size] != plan.origin]
+    places = subject.compiled.loaded.places
+    here = places.value_at(plan.origin)
+    found = []
+    for key in (each for each in plan.config.__struct_fields__ if each in words):
+        own: DocPath = (*plan.origin, key)
+        at = own if plan.origin[:1] == ("providers",) else subject.setting(entry, index, plan.type.name, key)
+        if at is not None and places.value_at(at)[:2] != here[:2]:
+            found.append((at, key))
+    return found
 
 
 def _of_budgets(subject: Subject) -> Iterator[Diagnostic]:
