@@ -6,7 +6,7 @@ that are not `trusted`, because those may come from anybody. Findings name the i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wizard_dsl.core.errors import SafetyBlocked
@@ -24,19 +24,15 @@ class InputGuard:
 
     def __init__(self, spec: InputGuardSpec, declared: Mapping[str, InputSpec]) -> None:
         self._spec = spec
+        self._passes = spec.injection == "off"
         self._trusted = frozenset(name for name, each in declared.items() if each.trusted)
 
-    def check(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[InputGuarded]]:
+    def check(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[InputGuarded]]:
         """The values that go into the prompts, and what is to be told. Raises SafetyBlocked."""
+        if self._passes and all(map(_is_plain, values.values())):
+            return values, ()
         told: list[InputGuarded] = []
-        return {
-            name: value if self._is_plain(value) else self._value(name, value, told) for name, value in values.items()
-        }, told
-
-    def _is_plain(self, value: Any) -> bool:
-        """Whether a look is enough to see that nothing can be found in it."""
-        plain = type(value) is str and value.isascii() and value.isprintable() and self._spec.injection == "off"
-        return plain and "<" not in value and "[" not in value
+        return {name: self._value(name, value, told) for name, value in values.items()}, told
 
     def _value(self, name: str, value: Any, told: list[InputGuarded]) -> Any:
         if isinstance(value, str):
@@ -81,6 +77,11 @@ class InputGuard:
             raise _refused(name, finding, "clean the input, or set safety.input.roles to escape")
         note("escaped", finding)
         return escape_roles(text)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a look is enough to see that neither a control character nor a role marker is in it."""
+    return type(value) is str and value.isascii() and value.isprintable() and "<" not in value and "[" not in value
 
 
 def _refused(name: str, finding: str, hint: str) -> SafetyBlocked:
