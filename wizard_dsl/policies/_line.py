@@ -73,6 +73,9 @@ class Crossings:
     def __init__(self) -> None:
         self._above: set[str] = set()
 
+    def __bool__(self) -> bool:
+        return bool(self._above)
+
     def crossed(self, name: str, share: float, threshold: float) -> bool:
         """Whether `share` is at or above `threshold`, and was below it when it was looked at last."""
         if share < threshold - DUST:

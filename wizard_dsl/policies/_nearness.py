@@ -9,7 +9,7 @@ from wizard_dsl.core.events import RateLimitApproaching
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_ratio
-from wizard_dsl.policies._line import Crossings, Level
+from wizard_dsl.policies._line import DUST, Crossings, Level
 
 
 class Watched(Protocol):
@@ -23,18 +23,22 @@ class Watched(Protocol):
 class Nearness:
     """Looks at a limit after something was taken of it, and emits RateLimitApproaching."""
 
-    __slots__ = ("_context", "_name", "_threshold")
+    __slots__ = ("_context", "_name", "_now", "_threshold")
 
     def __init__(self, name: str, warn_at: str, context: BuildContext) -> None:
         self._name = name
         self._threshold = parse_ratio(warn_at)
         self._context = context
+        self._now = context.clock.now
 
     def look(self, line: Watched, run: Run) -> None:
         """At our own limit. One that a single call uses up to the threshold is always near, which is no news."""
-        for level in line.levels(self._context.clock.now()):
+        crossings, threshold = line.crossings, self._threshold
+        for level in line.levels(self._now()):
             share = 1 - (level.available if level.ours is None else level.ours) / level.capacity
-            if level.capacity * self._threshold > 1 and line.crossings.crossed(level.rule, share, self._threshold):
+            if share < threshold - DUST and not crossings:
+                continue
+            if level.capacity * threshold > 1 and crossings.crossed(level.rule, share, threshold):
                 self._tell(run, level.rule, "own", share)
 
     def heard(self, line: Watched, run: Run, rule: str, share: float) -> None:

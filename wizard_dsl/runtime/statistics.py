@@ -120,10 +120,16 @@ class Statistics:
         return msgspec.convert(msgspec.to_builtins(now, str_keys=False), Counted)
 
     def _of(self, target: str) -> RetryFigures:
-        return self._retry.setdefault(target, RetryFigures())
+        figures = self._retry.get(target)
+        if figures is None:
+            figures = self._retry[target] = RetryFigures()
+        return figures
 
     def _target(self, target: str) -> TargetFigures:
-        return self._targets.setdefault(target, TargetFigures())
+        figures = self._targets.get(target)
+        if figures is None:
+            figures = self._targets[target] = TargetFigures()
+        return figures
 
     def _run_started(self, run: Run, event: e.RunStarted) -> None:
         if not run.scope.step:  # a file that a step runs is part of its run
