@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.component import PolicyType
 from wizard_dsl.core.errors import RateLimitExceeded, WizardError
 from wizard_dsl.core.messages import Request, message
 from wizard_dsl.policies._shared_queue import PLACES
+from wizard_dsl.policies._shared_windows import WINDOWS
 from wizard_dsl.policies.admission import ADMISSION
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.rate_limit import RATE_LIMIT
@@ -21,7 +24,7 @@ from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.policies.retry_budget import RETRY_BUDGET
 from wizard_dsl.testing.chains import ScriptedChain, build_chain
 from wizard_dsl.testing.shared import MemoryKeeper
-from wizard_dsl.testing.virtual import run
+from wizard_dsl.testing.virtual import EPOCH, run
 
 Policies = Sequence[tuple[PolicyType, dict[str, Any]]]
 ALWAYS = {"reply": "hello", "times": "forever"}
@@ -102,14 +105,15 @@ def test_a_cancelled_wait_leaves_the_line() -> None:
     run(main())
 
 
-def test_alone_each_has_its_share_of_a_window_and_of_what_was_counted() -> None:
+@pytest.mark.parametrize("limit", [10, 110])
+def test_alone_each_has_its_share_of_a_window_and_of_what_was_counted(limit: int) -> None:
     async def main() -> None:
-        keeper, chains = processes(2, [(RATE_LIMIT, {"windows": ["10/minute"]})])
+        keeper, chains = processes(2, [(RATE_LIMIT, {"windows": [f"{limit}/minute"]})])
         await all_began(chains, 1)
         await all_began(chains, 1)
         keeper.away = True
-        times = await all_began(chains, 8)
-        assert sum(at < 60 for at in times) == 10 - 4
+        times = await all_began(chains, limit // 2 + 3)
+        assert sum(at < 60 for at in times) == limit - 4
 
     run(main())
 
@@ -134,9 +138,10 @@ def test_at_the_return_what_was_counted_alone_is_handed_in(forgotten: bool) -> N
     run(main())
 
 
-def test_no_window_is_exceeded_through_an_outage_and_little_is_lost() -> None:
+@pytest.mark.parametrize("limit", [100, 101])
+def test_no_window_is_exceeded_through_an_outage_and_little_is_lost(limit: int) -> None:
     async def main() -> None:
-        keeper, chains = processes(4, [(RATE_LIMIT, {"windows": ["100/minute"]})])
+        keeper, chains = processes(4, [(RATE_LIMIT, {"windows": [f"{limit}/minute"]})])
         calls = asyncio.ensure_future(all_began(chains, 100))
         await all_began(chains, 1)
         for away, until in [(True, 70.0), (False, 130.0), (True, 170.0), (False, 190.0)]:
@@ -207,6 +212,35 @@ def test_alone_a_process_goes_by_what_its_calls_used_in_the_end() -> None:
     run(main())
 
 
+@given(
+    st.integers(1, 6),
+    st.lists(st.tuples(st.floats(0, 0.4), st.sampled_from(["take", "take", "again", "leave", "give"])), max_size=80),
+)
+def test_no_stretch_of_the_length_of_a_small_shared_window_holds_more_than_its_limit(
+    limit: int, steps: list[tuple[float, str]]
+) -> None:
+    windows = [[60, limit, False, True]]
+    row, now, due = None, EPOCH, dict[int, float]()
+    admitted: list[float] = []
+    for id, (gap, what) in enumerate(steps):
+        now += gap * 60
+        if what == "again" and due:
+            id, when = due.popitem()
+            now = max(now, when)
+        event: dict[str, Any] = {"event": what, "id": id, "at": 0.0, "requests": -1, "tokens": 0}
+        if what in ("take", "again"):
+            event |= {"event": "take", "patience": 1e9, "hold": 1.0, "carry": [], "known": []}
+        elif what == "give":
+            event |= {"event": "change", "at": admitted.pop() if admitted else 0.0}
+        row, (said, at, wait, _), _ = WINDOWS.apply(row, now, {**event, "windows": windows})
+        if said == "taken":
+            admitted.append(at)
+        elif said == "wait":
+            due[id] = now + wait
+            assert wait > 0 and sum(at + 60 > now for at in admitted) + len(row["queue"]) > limit
+    assert all(first + 60 <= last for first, last in zip(admitted, admitted[limit:], strict=False))
+
+
 # -- what both hand in ------------------------------------------------------------------------------
 
 
@@ -248,7 +282,7 @@ def test_a_call_that_is_cancelled_while_it_hands_in_leaves_that_to_the_next(limi
         keeper.rows.clear()
         await mine.answer()
         (row,) = (msgspec.msgpack.decode(row) for row, _ in keeper.rows.values())
-        assert row["windows"][0][2] == 4 if "windows" in limit else row[0] < 0
+        assert sum(requests for _, requests in row["windows"][0]) == 4 if "windows" in limit else row[0] < 0
 
     run(main())
 

@@ -10,6 +10,7 @@ import pytest
 from wizard_dsl.core.errors import RateLimitExceeded, WizardError
 from wizard_dsl.core.messages import Request, message
 from wizard_dsl.core.target import Facts
+from wizard_dsl.policies._windows import CountedWindow
 from wizard_dsl.policies.rate_limit import RATE_LIMIT, RateLimitConfig
 from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.testing.chains import ScriptedChain, build_chain
@@ -46,8 +47,8 @@ async def failure(chain: ScriptedChain, request: Request, **options: Any) -> Wiz
 def taken(chain: ScriptedChain) -> int:
     """LLM tokens that count in the only token window."""
     (line,) = chain.shared.of("rate_limit").values()
-    (window,) = [each for each in line._gate._windows if each.tokens]
-    return int(line._gate._counts.look(window.key, window.period)[2])
+    (window,) = [each for each in line._gate._windows if isinstance(each, CountedWindow)]
+    return int(window.counts.look(window.key, window.period)[2])
 
 
 @pytest.mark.parametrize(

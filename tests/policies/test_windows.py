@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from limits.strategies import FixedWindowRateLimiter
 
 from wizard_dsl.core.units import Rate
-from wizard_dsl.policies._windows import Windows
+from wizard_dsl.policies._line import Taken
+from wizard_dsl.policies._windows import CountedWindow, Windows
 from wizard_dsl.testing.virtual import EPOCH
 
 
@@ -42,7 +43,47 @@ def test_it_is_not_aligned_to_the_calendar() -> None:
     gate, wall = windows((60, 60), now=EPOCH + 59)
     assert take(gate, 60) == 60
     wall.now = EPOCH + 61
-    assert take(gate, 60) <= 2
+    assert take(gate, 60) == 0
+
+
+def test_one_a_minute_leaves_a_minute_between_two() -> None:
+    gate, wall = windows((1, 60), now=EPOCH + 59.9)
+    assert take(gate, 2) == 1
+    wall.now = EPOCH + 60.1
+    assert take(gate, 1) == 0 and gate.wait(0.0, 1) == pytest.approx(59.8)
+    wall.now = EPOCH + 119.9
+    assert take(gate, 2) == 1
+
+
+def test_a_window_of_many_is_counted_and_good_to_one_call() -> None:
+    gate, wall = windows((600, 60), now=EPOCH + 59)
+    assert take(gate, 700) == 600
+    wall.now = EPOCH + 61
+    assert 10 <= take(gate, 700) <= 11
+
+
+@given(
+    st.integers(1, 12),
+    st.sampled_from([1, 60]),
+    st.lists(st.tuples(st.floats(0, 0.4), st.sampled_from(["take", "take", "take", "give", "wait"])), max_size=120),
+)
+def test_no_stretch_of_the_length_of_a_small_window_ever_holds_more_than_its_limit(
+    limit: int, period: int, steps: list[tuple[float, str]]
+) -> None:
+    gate, wall = windows((limit, period))
+    admitted: list[Taken] = []
+    for gap, what in steps:
+        wall.now += gap * period
+        if what == "wait":
+            wall.now += gate.wait(0.0, 1)
+        if what == "give" and admitted:
+            gate.give(admitted.pop(), 0.0)
+        elif (taken := gate.take(0.0)) is not None:
+            admitted.append(taken)
+        else:
+            assert sum(each.at + period > wall.now for each in admitted) == limit, "refused where there was room"
+    times = [each.at for each in admitted]
+    assert all(first + period <= last for first, last in zip(times, times[limit:], strict=False))
 
 
 def test_a_request_counts_in_all_windows_or_in_none() -> None:
@@ -54,8 +95,10 @@ def test_a_request_counts_in_all_windows_or_in_none() -> None:
     assert take(gate, 5) == 0
 
 
-def test_one_given_back_makes_room_for_one_in_the_window_it_was_counted_in() -> None:
-    gate, wall = windows((2, 60))
+@pytest.mark.parametrize("limit", [2, 200])
+def test_one_given_back_makes_room_for_one_in_the_window_it_was_counted_in(limit: int) -> None:
+    gate, wall = windows((limit, 60))
+    take(gate, limit - 2)
     first, _ = gate.take(0.0), gate.take(0.0)
     assert first is not None and gate.take(0.0) is None
     gate.give(first, 0.0)
@@ -65,14 +108,14 @@ def test_one_given_back_makes_room_for_one_in_the_window_it_was_counted_in() -> 
     wall.now += 60
     assert late is not None
     gate.give(late, 0.0)
-    assert take(gate, 5) == 2
+    assert take(gate, limit + 5) == limit
     wall.now += 300
     gate.give(late, 0.0)  # long forgotten
-    assert take(gate, 5) == 2
+    assert take(gate, limit + 5) == limit
 
 
 @given(
-    st.integers(1, 20),
+    st.one_of(st.integers(1, 20), st.integers(101, 120)),
     st.sampled_from([1, 60]),
     st.lists(st.floats(0, 2), max_size=30),
     st.integers(1, 45),
@@ -94,7 +137,7 @@ def test_whoever_waits_as_long_as_told_is_admitted_and_not_much_earlier(
     assert gate.take(0.0) is not None
 
 
-@given(st.integers(1, 10), st.lists(st.floats(0, 0.5), max_size=100))
+@given(st.integers(101, 110), st.lists(st.floats(0, 0.05), max_size=250))
 def test_no_calendar_window_ever_admits_more_than_its_limit(limit: int, gaps: list[float]) -> None:
     gate, wall = windows((limit, 1))
     admitted: dict[int, int] = {}
@@ -106,11 +149,13 @@ def test_no_calendar_window_ever_admits_more_than_its_limit(limit: int, gaps: li
 
 
 def test_the_library_can_look_clear_and_is_told_what_is_not_kept() -> None:
-    gate, _ = windows((2, 60))
-    limiter, item = gate._limiter, gate._windows[0].item
-    assert take(gate, 5) == 2 and not limiter.test(item, "requests")
-    limiter.clear(item, "requests")
-    assert limiter.test(item, "requests") and take(gate, 5) == 2
+    gate, _ = windows((200, 60))
+    (window,) = gate._windows
+    assert isinstance(window, CountedWindow)
+    limiter, item = window._limiter, window._item
+    assert take(gate, 250) == 200 and not limiter.test(item)
+    limiter.clear(item)
+    assert limiter.test(item) and take(gate, 250) == 200
     with pytest.raises(NotImplementedError, match="only sliding windows"):
         FixedWindowRateLimiter(limiter.storage).hit(item)
 

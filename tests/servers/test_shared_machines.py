@@ -102,7 +102,7 @@ def test_the_retry_budget(
     same_in_both(url, _shared_budget.DECIDE, [(pause, plain({**each, **settings})[1]) for each, pause in steps])
 
 
-#: What was counted elsewhere: windows from this one, and counts.
+#: What was counted elsewhere: windows from this one, or half the length of an exact one, and counts.
 carried = st.one_of(
     st.just([]),
     st.lists(st.tuples(st.integers(-2, 1), st.integers(-3, 9), st.integers(-3, 9)), min_size=2, max_size=2),
@@ -127,7 +127,11 @@ windows_events = st.one_of(
 
 @settings(max_examples=40)
 @given(
-    st.lists(st.tuples(st.sampled_from([1, 60]), st.integers(10, 30), st.booleans()).map(list), min_size=1, max_size=2),
+    st.lists(
+        st.tuples(st.sampled_from([1, 60]), st.integers(10, 30), st.booleans(), st.booleans()).map(list),
+        min_size=1,
+        max_size=2,
+    ),
     carried,
     st.lists(windows_events, max_size=30),
 )
@@ -137,8 +141,13 @@ def test_windows(url: str, windows: list[list[Any]], known: Any, events: list[di
     events = [change, first, change, *events]
     last = [time.time()]
 
-    def numbered(counts: Any) -> list[list[int]]:
-        return [[int(last[0] // window[0]) + each[0], *each[1:]] for window, each in zip(windows, counts, strict=False)]
+    def numbered(counts: Any) -> list[list[Any]]:
+        return [counted(window, *each) for window, each in zip(windows, counts, strict=False)]
+
+    def counted(window: list[Any], before: int, first: int, second: int) -> list[Any]:
+        if window[3]:
+            return sorted([[last[0] + before * window[0] / 2, first], [last[0] + 0.1, second]])
+        return [int(last[0] // window[0]) + before, first, second]
 
     def step(event: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
         def make(reply: Any) -> dict[str, Any]:

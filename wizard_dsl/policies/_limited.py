@@ -38,7 +38,7 @@ class LimitConfig(PolicyConfig, frozen=True):
 def gate_of(config: LimitConfig, context: BuildContext) -> Gate:
     """The state machine of a limit."""
     if config.windows:
-        return Windows([parse_rate(text) for text in config.windows], context.clock.wall)
+        return Windows([parse_rate(text) for text in config.windows], context.clock.now)
     return Bucket(parse_rate(config.rate).per_second, config.burst, config.rate)
 
 

@@ -1,4 +1,4 @@
-"""Sliding windows that many processes share, with the line before them.
+"""Sliding windows that many processes share, with the line before them. Small ones of requests keep the time of each.
 
 Alone a process goes on from the counts that it was told last: of those, and of each window, it has its share, so many
 of it as there were processes. What it counted alone it hands in with its first decision at the return, and to a
@@ -7,15 +7,19 @@ keeper that has forgotten it tells what was known before.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from wizard_dsl.core.state import Arguments, Decided, Decision, State, StateUnavailable
 from wizard_dsl.core.units import show_rate
 from wizard_dsl.policies._line import DUST, Level, Taken
-from wizard_dsl.policies._shared_queue import LATE, SharedQueue, place_of, still_waiting, without
-from wizard_dsl.policies._windows import window_wait
+from wizard_dsl.policies._shared_queue import LATE as KEPT
+from wizard_dsl.policies._shared_queue import SharedQueue, place_of, still_waiting, without
+from wizard_dsl.policies._window_log import is_exact, log_due
+from wizard_dsl.policies._windows import LATE, window_wait
 
 if TYPE_CHECKING:
     from wizard_dsl.core.node import BuildContext
@@ -23,9 +27,10 @@ if TYPE_CHECKING:
 
 _LUA: Final = Path(__file__).parent / "lua"
 
-#: [number of the window since the epoch, count before it, count in it], in the order of the windows.
+#: In the order of the windows: [number of the window since the epoch, count before it, count in it], or, of an exact
+#: one, [time, requests] for each time, in their order.
 Counts = list[list[Any]]
-#: [seconds, limit, whether LLM tokens are counted].
+#: [seconds, limit, whether LLM tokens are counted, whether it is exact].
 Windows = Sequence[Sequence[Any]]
 
 
@@ -41,27 +46,30 @@ def decide_windows(row: Any, now: float, arguments: Arguments) -> tuple[Any, Any
     reply: list[Any] = ["", 0, 0, []]
     match arguments["event"]:
         case "take":
-            add(counts, arguments["carry"])
-            _floor(counts)
+            add(counts, arguments["carry"], windows)
+            _floor(counts, windows)
             queue, reply = _take(queue, counts, now, arguments)
         case "leave":
             queue = without(queue, arguments["id"])
         case _:
             change(counts, windows, arguments["at"], arguments["requests"], arguments["tokens"])
-            _floor(counts)
+            _floor(counts, windows)
             reply = ["changed", 0, 0, counts]
     return {"queue": queue, "windows": counts}, reply, 2 * max(window[0] for window in windows) + 1
 
 
 def slid(known: Counts, windows: Windows, now: float) -> Counts:
     """The counts at `now`; where nothing is known, nothing was counted."""
-    numbers = [int(now // window[0]) for window in windows]
-    if not known:
-        return [[number, 0, 0] for number in numbers]
-    return [_slid(each, number) for each, number in zip(known, numbers, strict=True)]
+    known = known or [[] for _ in windows]
+    return [
+        [each for each in count if each[0] + period > now] if exact else _slid(count, int(now // period))
+        for count, (period, _, _, exact) in zip(known, windows, strict=True)
+    ]
 
 
 def _slid(known: list[Any], number: int) -> list[Any]:
+    if not known:
+        return [number, 0, 0]
     if number <= known[0]:
         return list(known)
     return [number, known[2] if number == known[0] + 1 else 0, 0]
@@ -69,15 +77,23 @@ def _slid(known: list[Any], number: int) -> list[Any]:
 
 def change(counts: Counts, windows: Windows, at: float, requests: int, tokens: int) -> None:
     """Count so many more in the windows of `at`, where they still count."""
-    for count, (period, _, counts_tokens) in zip(counts, windows, strict=True):
-        _add(count, int(at // period), tokens if counts_tokens else requests)
+    for count, (period, _, counts_tokens, exact) in zip(counts, windows, strict=True):
+        if exact:
+            _note(count, at, requests)
+        else:
+            _add(count, int(at // period), tokens if counts_tokens else requests)
 
 
-def add(counts: Counts, more: Counts, sign: int = 1) -> None:
+def add(counts: Counts, more: Counts, windows: Windows, sign: int = 1) -> None:
     """Add what was counted elsewhere."""
-    for count, (number, before, current) in zip(counts, more, strict=False):
-        _add(count, number - 1, sign * before)
-        _add(count, number, sign * current)
+    for count, others, (_, _, _, exact) in zip(counts, more, windows, strict=False):
+        if exact:
+            for at, amount in others:
+                _note(count, at, sign * amount)
+        else:
+            number, before, current = others
+            _add(count, number - 1, sign * before)
+            _add(count, number, sign * current)
 
 
 def _add(count: list[Any], number: int, amount: int) -> None:
@@ -87,8 +103,23 @@ def _add(count: list[Any], number: int, amount: int) -> None:
         count[1] += amount
 
 
-def _floor(counts: Counts) -> None:
-    counts[:] = [[number, max(0, before), max(0, current)] for number, before, current in counts]
+def _note(log: list[Any], at: float, amount: int) -> None:
+    """So many more requests at that time; below zero some are owed, which another log has."""
+    index = bisect_left(log, at, key=itemgetter(0))
+    known = log[index][1] if index < len(log) and log[index][0] == at else None
+    amount += known or 0
+    log[index : index + (known is not None)] = [[at, amount]] if amount else []
+
+
+def _floor(counts: Counts, windows: Windows) -> None:
+    counts[:] = [
+        [each for each in count if each[1] > 0] if exact else [count[0], max(0, count[1]), max(0, count[2])]
+        for count, (_, _, _, exact) in zip(counts, windows, strict=True)
+    ]
+
+
+def _times(log: list[Any]) -> list[float]:
+    return [at for at, amount in log for _ in range(amount)]
 
 
 def _take(
@@ -97,27 +128,49 @@ def _take(
     id, tokens = arguments["id"], arguments["tokens"]
     index = place_of(queue, id)
     ahead, wait = sum(each[2] for each in queue[:index]), 0.0
-    for (number, before, current), (period, limit, counts_tokens) in zip(counts, arguments["windows"], strict=True):
-        left = period - (now - number * period)
-        others, own = (ahead, tokens) if counts_tokens else (index, 1)
-        wait = max(wait, window_wait((before, left, current, left + period), limit, period, others, own))
+    for count, window in zip(counts, arguments["windows"], strict=True):
+        others, own = (ahead, tokens) if window[2] else (index, 1)
+        wait = max(wait, _wait(count, window, now, others, own))
     if wait == 0:
         change(counts, arguments["windows"], now, 1, tokens)
         return without(queue, id), ["taken", now, 0, counts]
     if wait > arguments["patience"] + DUST:
         return without(queue, id), ["refused", 0, wait, counts]
     queue[index : index + 1] = [[id, now + wait + arguments["hold"], tokens]]
-    return queue, ["wait", 0, wait, counts]
+    return queue, ["wait", 0, wait + LATE, counts]
+
+
+def _wait(count: list[Any], window: Sequence[Any], now: float, ahead: int, own: int) -> float:
+    period, limit, _, exact = window
+    if exact:
+        return log_due(_times(count), limit, period, now, ahead + 1) - now
+    number, before, current = count
+    left = period - (now - number * period)
+    return window_wait((before, left, current, left + period), limit, period, ahead, own)
+
+
+def _left(count: list[Any], window: Sequence[Any], now: float) -> float:
+    """How many more there is room for."""
+    period, limit, _, exact = window
+    if exact:
+        return int(limit) - len(_times(count))
+    number, before, current = count
+    return float(limit - current - before * (period - (now - number * period)) / period)
 
 
 WINDOWS: Final = Decision("windows", _LUA / "windows.lua", decide_windows, library=_LUA / "queue.lua")
 
 
-def share_of(counts: Counts, own: Counts, members: int) -> Counts:
+def share_of(counts: Counts, own: Counts, windows: Windows, members: int) -> Counts:
     """What one of so many processes counts alone: its part of what was known, and its own."""
-    shared = [[number, -(-before // members), -(-current // members)] for number, before, current in counts]
-    add(shared, own)
-    _floor(shared)
+    shared = [
+        [[at, 1] for at in sorted(_times(count)[::-1][::members])]
+        if exact
+        else [count[0], -(-count[1] // members), -(-count[2] // members)]
+        for count, (_, _, _, exact) in zip(counts, windows, strict=True)
+    ]
+    add(shared, own, windows)
+    _floor(shared, windows)
     return shared
 
 
@@ -132,7 +185,10 @@ class SharedWindows(SharedQueue):
             for rate in rates
         ]
         super().__init__(WINDOWS, full, key, state, context, name=name, of=of)
-        self._windows = [[int(rate.period), max(1, int(rate.amount)), rate.tokens] for rate in rates]
+        self._windows = [
+            [int(rate.period), limit, rate.tokens, is_exact(limit, rate.tokens)]
+            for rate, limit in zip(rates, [max(1, int(rate.amount)) for rate in rates], strict=True)
+        ]
         self._offset = context.clock.wall() - context.clock.now()
         self._counts: Counts = []  # as told last
         self._own: Counts = []  # what no decision has handed in yet; empty where there was no outage
@@ -141,7 +197,8 @@ class SharedWindows(SharedQueue):
 
     def is_idle(self, now: float) -> bool:
         """Its state is elsewhere, unless something is to be handed in."""
-        return not any(before or current for _, before, current in self._owed())
+        owed = zip(self._owed(), self._windows, strict=True)
+        return not any(count if exact else count[1] or count[2] for count, (_, _, _, exact) in owed)
 
     # -- taking and giving back ---------------------------------------------------------------------
 
@@ -173,7 +230,7 @@ class SharedWindows(SharedQueue):
         carry = self._owed() if self._own and not self._carries else []
         self._carries = self._carries or bool(carry)
         return {
-            "event": "take", "id": id, "tokens": tokens, "patience": patience, "hold": LATE, "windows": self._windows,
+            "event": "take", "id": id, "tokens": tokens, "patience": patience, "hold": KEPT, "windows": self._windows,
             "carry": carry, "known": self._counts if carry else [],
         }  # fmt: skip
 
@@ -199,13 +256,10 @@ class SharedWindows(SharedQueue):
         if arguments["carry"]:
             self._carries = False
             self._own = self._owed()
-            add(self._own, arguments["carry"], -1)
+            add(self._own, arguments["carry"], self._windows, -1)
             if self.is_idle(0.0):
                 self._own, self._waits = [], []
-        return [
-            limit - current - before * (period - (decided.now - number * period)) / period
-            for (number, before, current), (period, limit, _) in zip(self._counts, self._windows, strict=True)
-        ]
+        return [_left(count, window, decided.now) for count, window in zip(self._counts, self._windows, strict=True)]
 
     def _untold(self, arguments: Arguments) -> None:
         """See SharedQueue; the next one carries it, once more perhaps: rather too much is counted than too little."""
@@ -215,13 +269,13 @@ class SharedWindows(SharedQueue):
     def _alone(self, id: str, tokens: int, patience: float) -> tuple[str, float, float]:
         """A part of a limit is at least one call, however many tokens that has."""
         share = [
-            [period, max(limit // self._members, tokens if counts_tokens else 1), counts_tokens]
-            for period, limit, counts_tokens in self._windows
+            [period, max(limit // self._members, tokens if counts_tokens else 1), counts_tokens, exact]
+            for period, limit, counts_tokens, exact in self._windows
         ]
         now = self._now()
-        counts = share_of(slid(self._counts, self._windows, now), self._owed(), self._members)
+        counts = share_of(slid(self._counts, self._windows, now), self._owed(), share, self._members)
         arguments = {
-            "event": "take", "id": id, "tokens": tokens, "patience": patience, "hold": LATE, "windows": share,
+            "event": "take", "id": id, "tokens": tokens, "patience": patience, "hold": KEPT, "windows": share,
             "carry": [], "known": [],
         }  # fmt: skip
         row, (what, at, wait, _), _ = WINDOWS.apply({"queue": self._waits, "windows": counts}, now, arguments)
