@@ -7,7 +7,6 @@ import sys
 
 import msgspec
 import pytest
-import yaml
 from provider_kit import Bench
 
 from wizard_dsl.core.messages import Usage
@@ -22,6 +21,7 @@ from wizard_dsl.providers.ollama import OLLAMA
 from wizard_dsl.providers.openai_compatible import OPENAI_COMPATIBLE
 from wizard_dsl.providers.openai_responses import OPENAI_RESPONSES
 from wizard_dsl.providers.presets import PRESETS
+from wizard_dsl.spec.source import load_text
 from wizard_dsl.testing import virtual
 
 TYPES = (ANTHROPIC, COHERE, EMBEDDED, GEMINI, MOCK, OLLAMA, OPENAI_COMPATIBLE, OPENAI_RESPONSES, *PRESETS)
@@ -30,7 +30,7 @@ CASES = [(type, example) for type in TYPES for example in type.examples]
 
 @pytest.mark.parametrize(("type", "example"), CASES, ids=lambda value: getattr(value, "name", None) or value.title)
 def test_each_example_is_a_config_of_its_type(type, example):
-    section = yaml.safe_load(example.yaml)
+    section = load_text(example.yaml, "example").data
     assert section.pop("type") == type.name
     section.pop("model", None)
     config = msgspec.convert(section, type.config)

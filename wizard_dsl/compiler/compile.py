@@ -13,6 +13,7 @@ from wizard_dsl.compiler import graph
 from wizard_dsl.compiler.chains import Agreed, ChainPlanner
 from wizard_dsl.compiler.expressions import check_expressions
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan, StreamRule
+from wizard_dsl.compiler.providers import check_providers
 from wizard_dsl.compiler.report import Report
 from wizard_dsl.compiler.steps import StepPlanner
 from wizard_dsl.core import units
@@ -121,6 +122,7 @@ class _Compiler:
             agreed=self._agreed,
             budgets=self._budgets,
         ).plan()
+        check_providers(document, self._report)
         check_expressions(document, self._registry, self._report)
         planner = StepPlanner(document, chains, self._loaded.files, self._report, self._other, self._sources.chain)
         steps = planner.plan()

@@ -171,7 +171,8 @@ class ProviderType:
     `key_variable` is the conventional environment variable of its key, None where it takes none. `endpoint`
     tells the base URL a config leads to, which, with provider, model and key, makes a target's identity.
     `prices` names the list of the price library, `facts(config)` tells what is known of every model of the type.
-    `ignores` are common parameters that the protocol does not have; they are left out, and lint says so.
+    `ignores` are common parameters that the protocol does not have; they are left out, and lint says so. `refuse`
+    says what in a config cannot be built, each with its path below the provider, a sentence and a suggestion.
     """
 
     name: str
@@ -184,6 +185,7 @@ class ProviderType:
     prices: str | None = None
     facts: Callable[[Any], Facts] | None = None
     ignores: frozenset[str] = frozenset()
+    refuse: Callable[[Any], Sequence[tuple[tuple[str | int, ...], str, str]]] = field(default=lambda config: ())
     emits: tuple[type[Event], ...] = ()
     examples: tuple[Example, ...] = ()
 

@@ -3,6 +3,7 @@ another's draws, and the same seed gives the same bytes."""
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -34,3 +35,15 @@ class Chance:
 def uniform(key: str) -> float:
     """A number in [0, 1) derived from `key`: 53 bits of its SHA-256."""
     return (int.from_bytes(sha256(key.encode()).digest()[:8], "big") >> 11) / (1 << 53)
+
+
+#: Of the standard normal distribution: 99 % of all draws are below it.
+_Z99 = 2.3263478740408408
+
+
+def lognormal(median: float, p99: float, draws: tuple[float, float]) -> float:
+    """A draw of the lognormal distribution with this median and 99th percentile, both above 0, made of two uniform
+    draws (Box and Muller, 1958). It is the usual shape of latencies: never negative, with a long tail."""
+    first, second = draws
+    normal = math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)
+    return median * math.exp(math.log(p99 / median) / _Z99 * normal)

@@ -219,4 +219,11 @@ PROGRAM_CODES: Final = (
         "state: redsi://cache.internal:6379/0",
         "state: redis://cache.internal:6379/0",
     ),
+    Code(
+        "E078", "a provider's settings make no sense together",
+        "Each of them is of the right type, and no provider can be made of them: a pattern that is no regular "
+        "expression, error rates of more than 100% in all, a 99th percentile below the median.",
+        "providers: {local: {type: mock, latency: {median: 2s, p99: 1s}}}",
+        "providers: {local: {type: mock, latency: {median: 1s, p99: 2s}}}",
+    ),
 )  # fmt: skip
