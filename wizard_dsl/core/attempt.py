@@ -49,19 +49,20 @@ class AttemptFrame:
             request = msgspec.structs.replace(request, params={**request.params, **self._params})
         started = self._clock.now()
         row = self._begin(run, started)
-        at, late = self._limit(run, started)
+        at, phase, allowed = self._limit(run, started)
         guard = Guard(self._clock, at)
         try:
             response = await self._next(request, run)
         except BaseException as error:
-            failure = late if guard.disarm() and not isinstance(error, Exception) else error
+            cut = guard.disarm() and not isinstance(error, Exception)
+            failure = self._late(phase, allowed) if cut else error
             try:
                 self._failed(row, request, run, failure)
                 if failure is error:
                     raise
                 raise failure from None
             finally:
-                del failure, late  # an exception left in a frame it passed through is a cycle
+                del failure  # an exception left in a frame it passed through is a cycle
         guard.disarm()
         self._refuse_empty(row, request, run, response)
         self._watch(row, request, run, response)
@@ -71,10 +72,11 @@ class AttemptFrame:
         call, transcript = run.call, run.transcript
         if not call.deposited and call.begin():
             self._chain.allowance.deposit(started)
+        scope = run.scope
         row = Attempt(
             target=self._target,
-            step=run.scope.step,
-            item=run.scope.item,
+            step=scope.step,
+            item=scope.item,
             started=started - transcript.started,
             waited=call.waited,
             hedge=run.hedge,
@@ -87,16 +89,22 @@ class AttemptFrame:
         self._emit(run, AttemptStarted(path=self._path, target=self._target))
         return row
 
-    def _limit(self, run: Run, now: float) -> tuple[float, WizardError]:
-        """When this attempt is cut, and by what. The deadline wins a tie with the attempt's own limits."""
+    def _limit(self, run: Run, now: float) -> tuple[float, str, float]:
+        """When this attempt is cut, and by what, as `_late` takes it. The deadline wins a tie with its own limits."""
         phase, allowed = "total", run.total
         first = run.first_chunk if run.commit == "content" else None
         if first is not None and (allowed is None or first < allowed):
             phase, allowed = "first_chunk", first
         if allowed is None or now + allowed >= run.deadline:
-            return run.deadline, DeadlineExceeded("the deadline cut the attempt", where=self._target)
+            return run.deadline, "", 0.0
+        return now + allowed, phase, allowed
+
+    def _late(self, phase: str, allowed: float) -> WizardError:
+        """What cut the attempt: the timeout of a phase, after `allowed` seconds; without one, the deadline."""
+        if not phase:
+            return DeadlineExceeded("the deadline cut the attempt", where=self._target)
         sentence = f"{self._target} did not answer within {allowed:g} s (timeout.{phase})"
-        return now + allowed, AttemptTimeout(sentence, phase=phase, where=self._target)
+        return AttemptTimeout(sentence, phase=phase, where=self._target)
 
     def _failed(
         self, row: Attempt, request: Request, run: Run, error: BaseException, seen: Completion | None = None
@@ -127,7 +135,7 @@ class AttemptFrame:
     def _refuse_empty(self, row: Attempt, request: Request, run: Run, response: Response) -> None:
         """An answer that claims to have stopped and says nothing is garbage, unless the step allows it."""
         outcome = response.outcome
-        if outcome is None or run.allow_empty or outcome.kind != "completed":
+        if outcome is None or outcome.completion.text or run.allow_empty or outcome.kind != "completed":
             return
         if outcome.completion.finish_reason == "stop" and not outcome.completion.is_answer:
             error = MalformedResponse("the answer is empty, though it claims to be complete", where=self._target)
@@ -135,10 +143,11 @@ class AttemptFrame:
             raise error
 
     def _watch(self, row: Attempt, request: Request, run: Run, response: Response) -> None:
-        now = self._clock.now()
         row.status = row.status or 200
         response.on_raise(lambda error: self._emit(run, ObserverFailed(path=self._path, error=repr(error))))
-        if response.outcome is None:
+        streamed = response.outcome is None
+        if streamed:
+            now = self._clock.now()
             row.first_chunk = now - run.transcript.started
             self._emit(run, StreamCommitted(path=self._path, target=self._target))
             response.due(run.deadline, DeadlineExceeded("the deadline cut the stream", where=self._target))
@@ -146,7 +155,6 @@ class AttemptFrame:
                 response.idle(run.idle)
             if run.total is not None:
                 response.within(run.total - (now - run.transcript.started - row.started))
-        streamed = response.outcome is None
         sample = self._observe(row, run, True)
         response.on_end(lambda outcome: self._ended(row, request, run, outcome, sample, streamed))
 
@@ -190,21 +198,24 @@ class AttemptFrame:
 
 def _usage(request: Request, kind: str, seen: Completion | None) -> Usage | None:
     """The provider's usage, else an estimate of what was seen; None where nothing was."""
-    if seen is None or (seen.usage is None and kind != "ok" and not seen.is_answer):
+    if seen is None:
         return None
-    return usage_seen(request, seen)
+    if seen.usage is not None:
+        return seen.usage
+    return usage_seen(request, seen) if kind == "ok" or seen.is_answer else None
 
 
 def _cost(row: Attempt, kind: str, sent: bool | None, prices: Prices | None) -> tuple[float | None, Any]:
     """What the attempt cost in US dollars and how sure that is: what was not sent and 4xx cost nothing, a 5xx nothing
     as an estimate; what was cut, lost without a status, or garbage costs what was seen, or an unknown sum; without
     prices a sum is unknown. An answer that was read and refused costs what its provider says it used."""
-    refused = kind == "malformed_response" and row.usage is not None and row.usage.confidence == "reported"
+    usage = row.usage
+    refused = kind == "malformed_response" and usage is not None and usage.confidence == "reported"
     if kind == "ok" or refused:
-        assert row.usage is not None
-        return (prices.cost(row.usage), row.usage.confidence) if prices else (None, "unknown")
+        assert usage is not None
+        return (prices.cost(usage), usage.confidence) if prices else (None, "unknown")
     if sent is False or (row.status is not None and 400 <= row.status < 500):
         return 0.0, "reported"
     if kind in _UNCERTAIN or sent is None or row.status is None or (kind == "malformed_response" and row.status < 500):
-        return (prices.cost(row.usage) if prices and row.usage else None), "unknown"
+        return (prices.cost(usage) if prices and usage else None), "unknown"
     return 0.0, "estimated"

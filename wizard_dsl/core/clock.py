@@ -55,7 +55,8 @@ class LoopClock:
 
         loop = asyncio.get_running_loop()
         self._loop = loop
-        self.now: Callable[[], float] = loop.time
+        usual = type(loop).time is asyncio.BaseEventLoop.time  # which only calls time.monotonic
+        self.now: Callable[[], float] = time.monotonic if usual else loop.time
         self.wall: Callable[[], float] = getattr(loop, "wall", time.time)
         self.sleep = asyncio.sleep
         self.call_at = loop.call_at

@@ -61,7 +61,11 @@ class Message(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """The text parts joined; images are left out."""
-        return "".join(part.text for part in self.parts if type(part) is Text)
+        parts = self.parts
+        if len(parts) == 1:
+            only = parts[0]
+            return only.text if type(only) is Text else ""
+        return "".join([part.text for part in parts if type(part) is Text])
 
     @property
     def has_image(self) -> bool:
@@ -90,15 +94,22 @@ class Request(msgspec.Struct, frozen=True):
 
     def size(self) -> int:
         """UTF-8 bytes of all text that is sent; images are not counted."""
-        total = sum(len(text.encode("utf-8", "surrogatepass")) for text in self.texts)
+        total = 0
+        for text in self.texts:
+            total += _utf8(text)
         for each in self.messages:
-            total += len(each.text.encode("utf-8", "surrogatepass"))
-            total += sum(len(call.arguments) + len(call.name) for call in each.tool_calls)
+            total += _utf8(each.text)
+            for call in each.tool_calls:
+                total += len(call.arguments) + len(call.name)
         return total
 
     @property
     def has_images(self) -> bool:
         return any(each.has_image for each in self.messages)
+
+
+def _utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -123,6 +134,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 def weakest(first: Confidence, second: Confidence) -> Confidence:
     """The confidence of a sum: that of its least certain term."""
+    if first == second:
+        return first
     order: tuple[Confidence, ...] = ("reported", "estimated", "unknown")
     return order[max(order.index(first), order.index(second))]
 

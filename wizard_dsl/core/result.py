@@ -184,11 +184,15 @@ def usage_row(usage: Usage) -> UsageRow:
 
 def total_usage(attempts: list[AttemptRow]) -> UsageRow:
     """The sum over attempts; its confidence is that of the least certain one that used anything."""
-    rows = [attempt.usage for attempt in attempts if attempt.usage is not None]
     confidence: Confidence = "reported"
-    for row in rows:
-        confidence = weakest(confidence, row.confidence)
-    return UsageRow(sum(r.input_tokens for r in rows), sum(r.output_tokens for r in rows), confidence)
+    input_tokens = output_tokens = 0
+    for attempt in attempts:
+        row = attempt.usage
+        if row is not None:
+            confidence = weakest(confidence, row.confidence)
+            input_tokens += row.input_tokens
+            output_tokens += row.output_tokens
+    return UsageRow(input_tokens, output_tokens, confidence)
 
 
 def total_cost(attempts: list[AttemptRow]) -> Cost:

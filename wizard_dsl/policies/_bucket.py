@@ -27,16 +27,20 @@ class Bucket:
 
     def level(self, now: float) -> float:
         """Tokens at `now`."""
-        if self._at is not None and now > self._at:
-            self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now if self._at is None else max(now, self._at)
+        at = self._at
+        if at is None:
+            self._at = now
+        elif now > at:
+            self._level = min(self._burst, self._level + (now - at) * self._rate)
+            self._at = now
         return self._level
 
     def take(self, now: float, tokens: int = 0) -> Taken | None:
         """Take one token, if there is one. It counts requests: LLM tokens are none of its business."""
-        if self.level(now) < 1.0 - _DUST:
+        level = self.level(now)
+        if level < 1.0 - _DUST:
             return None
-        self._level = max(0.0, self._level - 1.0)
+        self._level = max(0.0, level - 1.0)
         return Taken(now, tokens)
 
     def give(self, taken: Taken, now: float) -> None:

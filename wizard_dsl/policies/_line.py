@@ -66,24 +66,21 @@ class Gate(Protocol):
 
 
 class Crossings:
-    """Which shares are at or above a threshold now."""
+    """Which shares are at or above a threshold now; `above` names them."""
 
-    __slots__ = ("_above",)
+    __slots__ = ("above",)
 
     def __init__(self) -> None:
-        self._above: set[str] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._above)
+        self.above: set[str] = set()
 
     def crossed(self, name: str, share: float, threshold: float) -> bool:
         """Whether `share` is at or above `threshold`, and was below it when it was looked at last."""
         if share < threshold - DUST:
-            self._above.discard(name)
+            self.above.discard(name)
             return False
-        if name in self._above:
+        if name in self.above:
             return False
-        self._above.add(name)
+        self.above.add(name)
         return True
 
 

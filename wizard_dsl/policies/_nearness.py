@@ -23,20 +23,20 @@ class Watched(Protocol):
 class Nearness:
     """Looks at a limit after something was taken of it, and emits RateLimitApproaching."""
 
-    __slots__ = ("_context", "_name", "_now", "_threshold")
+    __slots__ = ("_context", "_far", "_name", "_threshold")
 
     def __init__(self, name: str, warn_at: str, context: BuildContext) -> None:
         self._name = name
         self._threshold = parse_ratio(warn_at)
+        self._far = self._threshold - DUST
         self._context = context
-        self._now = context.clock.now
 
-    def look(self, line: Watched, run: Run) -> None:
+    def look(self, line: Watched, run: Run, now: float) -> None:
         """At our own limit. One that a single call uses up to the threshold is always near, which is no news."""
         crossings, threshold = line.crossings, self._threshold
-        for level in line.levels(self._now()):
+        for level in line.levels(now):
             share = 1 - (level.available if level.ours is None else level.ours) / level.capacity
-            if share < threshold - DUST and not crossings:
+            if share < self._far and not crossings.above:
                 continue
             if level.capacity * threshold > 1 and crossings.crossed(level.rule, share, threshold):
                 self._tell(run, level.rule, "own", share)

@@ -132,10 +132,10 @@ class Shelf:
         self._clock = clock
         self._added = clock.now()
 
-    def keeps(self, entry: Entry, now: float) -> float:
-        """Seconds for which anybody may be given it."""
-        after_its_time = 0.0 if entry.refusal is not None else max(0.0, self._keeps)
-        return entry.expires - now + after_its_time
+    def keeps(self, entry: Entry) -> float:
+        """Seconds for which anybody may be given it, from when it is stored."""
+        life = entry.expires - entry.stored
+        return life if entry.refusal is not None or self._keeps < 0.0 else life + self._keeps
 
     def add_up(self) -> None:
         """Add to the store's counters, where that was not done just now."""

@@ -90,7 +90,7 @@ class Part:
         taken = line.take(now, tokens)
         if taken is None:
             taken = await self._waiting.turn(line, run, now, tokens)
-        self._near.look(line, run)
+        self._near.look(line, run, self._now())
         return line, taken
 
 

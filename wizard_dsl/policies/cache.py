@@ -94,6 +94,7 @@ class CacheConfig(PolicyConfig, frozen=True, kw_only=True):
 
 
 _FINISHED = ("stop", "tool_calls")
+_NOTHING = Usage()
 #: How often a call follows a flight that may end without an answer, before it goes alone.
 _ROUNDS = 2
 
@@ -187,22 +188,21 @@ class Cache:
 
     async def _answer(self, key: str, request: Request, run: Run) -> Response:
         entry = await self._lookup(key, run)
-        if entry is None:
-            return await self._ask_for_all(key, request, run, None)
-        now = self._clock.wall()
-        if now < entry.expires:
-            return self._hit(key, entry, now, run)
-        if entry.completion is not None and now - entry.expires <= self._revalidate:
-            self._refresh_behind(key, request, run)
-            self._count_hit(entry, entry.age(now))
-            return self._stale(key, entry, "revalidate", run)
-        return await self._ask_for_all(key, request, run, entry)
-
-    async def _ask_for_all(self, key: str, request: Request, run: Run, old: Entry | None) -> Response:
-        """A live answer, of which equal calls in other processes get theirs; or the one that such a call gets."""
+        if entry is not None:
+            now = self._clock.wall()
+            if now < entry.expires:
+                return self._hit(key, entry, now, run)
+            if entry.completion is not None and now - entry.expires <= self._revalidate:
+                self._refresh_behind(key, request, run)
+                self._count_hit(entry, entry.age(now))
+                return self._stale(key, entry, "revalidate", run)
         if self._leases is None:
-            return await self._ask(key, request, run, old)
-        found = await self._leases.seek(key, run.deadline, partial(self._follows, key, run))
+            return await self._ask(key, request, run, entry)
+        return await self._ask_for_all(key, request, run, self._leases, entry)
+
+    async def _ask_for_all(self, key: str, request: Request, run: Run, leases: Leases, old: Entry | None) -> Response:
+        """A live answer, of which equal calls in other processes get theirs; or the one that such a call gets."""
+        found = await leases.seek(key, run.deadline, partial(self._follows, key, run))
         lease = found if isinstance(found, Lease) else None
         entry = decode(found) if isinstance(found, bytes) and found else None
         if entry is not None and entry.completion is not None:
@@ -334,11 +334,11 @@ class Cache:
         if ttl <= 0:
             return
         now = self._clock.wall()
-        bare = msgspec.structs.replace(completion, usage=Usage(), headers={})
+        bare = msgspec.structs.replace(completion, usage=_NOTHING, headers={})
         self._put(key, Entry(VERSION, now + ttl, now, name, position, served.losses, completion.usage, bare), run)
 
     def _put(self, key: str, entry: Entry, run: Run) -> None:
-        self._store.put(key, encode(entry), self._shelf.keeps(entry, self._clock.wall()))
+        self._store.put(key, encode(entry), self._shelf.keeps(entry))
         self._counted.insertions += 1
         self._shelf.add_up()
         self._emit(run, CacheStored(path=self._path, key=key, ttl=entry.expires - entry.stored))

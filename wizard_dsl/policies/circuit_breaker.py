@@ -115,10 +115,12 @@ class CircuitBreaker:
     async def call(self, request: Request, run: Run) -> Response:
         """Raises CircuitOpen (or TargetBlocked) where the gate is closed; then what comes from below."""
         now = self._now()
-        ticket = self._state.admit(now, (self._target.total or _UNLIMITED) + 1.0, forced=run.probe)
-        self._tell(run)
+        state, breaker = self._state, self._breaker
+        ticket = state.admit(now, (self._target.total or _UNLIMITED) + 1.0, forced=run.probe)
+        if breaker.told != state.generation:
+            self._tell(run)
         if ticket is None:
-            raise self._target.refusal(self._state.closed_for(now) or 0.0, now)
+            raise self._target.refusal(state.closed_for(now) or 0.0, now)
         try:
             response = await self._next(request, run)
         except WizardError as error:
@@ -128,8 +130,9 @@ class CircuitBreaker:
             self._cancelled(ticket, run)
             raise
         after = self._now()
-        self._state.success(ticket, after, late=self._slow_after is not None and after - now > self._slow_after)
-        self._tell(run)
+        state.success(ticket, after, late=self._slow_after is not None and after - now > self._slow_after)
+        if breaker.told != state.generation:
+            self._tell(run)
         if response.outcome is None:
             response.on_end(lambda outcome: self._ended(ticket, outcome, run))
         return response
@@ -156,8 +159,6 @@ class CircuitBreaker:
             self._state.neutral(ticket)
 
     def _tell(self, run: Run) -> None:
-        if self._breaker.told == self._state.generation:
-            return
         if self._breaker.tell(run, self._path, self._target.name) and self._prober is not None:
             self._prober.watch()
 

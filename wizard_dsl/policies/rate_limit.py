@@ -71,16 +71,18 @@ class RateLimit:
         taken = self._line.take(now, tokens)
         if taken is None:
             taken = await self._waiting.turn(self._line, run, now, tokens)
-        self._near.look(self._line, run)
+            now = self._now()
+        self._near.look(self._line, run, now)
         before = run.call.last
         try:
             response = await self._next(request, run)
         except BaseException as error:
             self._failed(taken, error, request, run, before)
             raise
-        if self._ear is not None:
-            self._ear.answered(response, taken, run)
-        if tokens or self._ear is not None:
+        ear = self._ear
+        if ear is not None:
+            ear.answered(response, taken, run)
+        if tokens or ear is not None:
             response.on_end(lambda outcome: self._over(taken, request, outcome))
         return response
 

@@ -61,14 +61,14 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 class _Turn(msgspec.Struct, frozen=True):
-    """One message; `fixed` is it, ready, where nothing in it depends on values."""
+    """One message; `fixed` is it, ready, where nothing in it depends on values: then it is not rendered."""
 
     role: Speaker
     parts: tuple[_Part, ...]
     fixed: Message | None
 
     def render(self, scope: Scope) -> Message:
-        return self.fixed or Message(self.role, tuple([part.render(scope) for part in self.parts]))
+        return Message(self.role, tuple([part.render(scope) for part in self.parts]))
 
 
 class Prompt:
@@ -112,8 +112,8 @@ class Prompt:
 
     def render(self, scope: Scope) -> tuple[Message, ...]:
         """The messages. Raises StepFailed with the place where the values do not fit."""
-        made = [turn.render(scope) for turn in self._turns]
-        return tuple([each for each in made if each.role != "system" or each.has_image or each.text.strip()])
+        made = [turn.fixed or turn.render(scope) for turn in self._turns]
+        return tuple([each for each in made if each.role != "system" or each.text.strip() or each.has_image])
 
 
 def inline_messages(definition: Mapping[str, Any]) -> tuple[list[MessageSource], list[Problem]]:

@@ -171,8 +171,9 @@ class Execution:
 
     def _not_wanted(self, plan: StepPlan) -> bool:
         """A needed step did not run, or the condition is false."""
-        if any(how == "ran" and self.states[name].skipped for name, how in plan.needs.items()):
-            return True
+        for name, how in plan.needs.items():
+            if how == "ran" and self.states[name].skipped:
+                return True
         return plan.when is not None and not plan.when_each and not plan.when.evaluate(self._scope)
 
     async def _each(self, plan: StepPlan, state: StepState) -> None:
@@ -234,7 +235,7 @@ class Execution:
         scope = msgspec.structs.replace(
             self.run.scope, step=self._step_name(plan.name), item=item, streams=streams, sticky=None
         )
-        return self.run.child(scope=scope, commit="content" if streams else "end", call=Call())
+        return msgspec.structs.replace(self.run, scope=scope, commit="content" if streams else "end", call=Call())
 
     def _is_the_end(self, error: WizardError) -> bool:
         """Whether `error` says that the whole run is over: `on_error` has no time, or no reader, for anything else."""

@@ -73,12 +73,12 @@ def _as_json(value: Any, spec: InputSpec) -> Any:
     a cache key or the result."""
     what = ""
     match value:
-        case None | bool() | int():
-            return value
         case str():
             if value.isascii() or not _SURROGATE.search(value):
                 return value
             what = "text that is not valid Unicode (a lone surrogate, as bytes in another encoding become)"
+        case None | bool() | int():
+            return value
         case float():
             if isfinite(value):
                 return value

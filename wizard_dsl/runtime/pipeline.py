@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +75,11 @@ class Pipeline:
         between = None if sink is None or self._rule.when_full == "block" else self._between()
         given = _inputs(inputs, named)
         whose = principal, session
-        begin = partial(self._begin, given, deadline, reasoning=reasoning, whose=whose, repeat=repeat, wait=wait)
+        listener = sink if between is None else between.put
+        execution = self._begin(given, deadline, listener, reasoning=reasoning, whose=whose, repeat=repeat, wait=wait)
         if sink is None or between is None:
-            execution = begin(sink)
             await self._execute(execution)
         else:
-            execution = begin(between.put)
             await self._apart(execution, between, sink)
         return execution.result()
 
@@ -183,12 +181,11 @@ class Pipeline:
             raise InputInvalid(f"a repeat index is 0 or more, not {repeat}", where="repeat")
         number = self._runs
         self._runs += 1
-        clock = self._runtime.services.clock
-        now = clock.now()
-        program = self._live.program
+        runtime, program = self._runtime, self._live.program
+        now = runtime.services.clock.now()
         limit = program.deadline if deadline is None else min(program.deadline, _seconds(deadline))
         scope = Scope(
-            run_id=self._runtime.run_id(number),
+            run_id=runtime.run_id(number),
             number=number,
             pipeline=program.name,
             principal=whose[0],

@@ -86,11 +86,14 @@ def emitter(
     to all `sinks`. A sink that raises stands in the transcript, and changes nothing else: events are emitted where
     leases and places are held."""
 
+    now, counter_of = clock.now, counters.get
+
     def emit(run: Run, event: Event) -> None:
-        entries, place = run.transcript.events, run.scope.place
-        at = clock.now() - run.transcript.started
+        transcript, scope = run.transcript, run.scope
+        entries, place = transcript.events, scope.step if scope.item is None else scope.place
+        at = now() - transcript.started
         entries.append((at, place, event))
-        counter = counters.get(type(event))
+        counter = counter_of(type(event))
         if counter is not None:
             counter(run, event)
         for sink in sinks:

@@ -95,7 +95,6 @@ class Statistics:
         self._targets: dict[str, TargetFigures] = {}
         self._chains: dict[str, dict[int, int]] = {}
         self._delays: dict[str, float] = {}
-        self._verdicts: dict[str, list[int]] = {}
         #: What is called with each event of a type; types that are not here do not count.
         self.counters: dict[type[e.Event], Callable[[Run, Any], None]] = {
             e.RunStarted: self._run_started,
@@ -113,8 +112,9 @@ class Statistics:
         for name, delay in self._delays.items():
             figures = self._retry[name]
             figures.average_delay = round(delay / figures.repeats, 6)
-        for name, (good, bad) in self._verdicts.items():
-            self._target(name).reliability = round(good / (good + bad), 6) if good + bad else None
+        for name, figures in self._retry.items():
+            self._target(name).reliability = _reliability(figures)
+        self._runs.active = self._runs.started - self._runs.ok - sum(self._runs.failed.values())
         fallback = {chain: _fallback(places) for chain, places in self._chains.items()}
         now = Counted(self._runs, self._retry, self._targets, fallback)
         return msgspec.convert(msgspec.to_builtins(now, str_keys=False), Counted)
@@ -134,33 +134,31 @@ class Statistics:
     def _run_started(self, run: Run, event: e.RunStarted) -> None:
         if not run.scope.step:  # a file that a step runs is part of its run
             self._runs.started += 1
-            self._runs.active += 1
 
     def _run_ended(self, run: Run, event: e.RunEnded) -> None:
         if run.scope.step:
             return
-        self._runs.active -= 1
         if event.kind == "ok":
             self._runs.ok += 1
         else:
             _count(self._runs.failed, event.kind)
 
     def _step_ended(self, run: Run, event: e.StepEnded) -> None:
-        if event.chain is not None and event.position is not None:
-            _count(self._chains.setdefault(event.chain, {}), event.position)
+        if event.chain is None or event.position is None:
+            return
+        places = self._chains.get(event.chain)
+        if places is None:
+            places = self._chains[event.chain] = {}
+        _count(places, event.position)
 
     def _attempt_ended(self, run: Run, event: e.AttemptEnded) -> None:
         figures = self._of(event.target)
         figures.attempts += 1
-        verdicts = self._verdicts.setdefault(event.target, [0, 0])
         if event.kind == "ok":
             figures.successes += 1
             figures.successes_after_retry += event.repeat
-            verdicts[0] += 1
-            return
-        _count(figures.errors, event.kind)
-        row = TABLE.get(event.kind)
-        verdicts[1] += row is not None and row.verdict == "failure"
+        else:
+            _count(figures.errors, event.kind)
 
     def _retry_scheduled(self, run: Run, event: e.RetryScheduled) -> None:
         self._of(event.target).repeats += 1
@@ -178,6 +176,12 @@ class Statistics:
 
 def _count(counts: dict[Any, int], key: Any) -> None:
     counts[key] = counts.get(key, 0) + 1
+
+
+def _reliability(figures: RetryFigures) -> float | None:
+    good = figures.successes
+    bad = sum(times for kind, times in figures.errors.items() if kind in TABLE and TABLE[kind].verdict == "failure")
+    return round(good / (good + bad), 6) if good + bad else None
 
 
 def _fallback(places: dict[int, int]) -> FallbackFigures:

@@ -131,7 +131,8 @@ class Walk:
                 visit.waiting[target.position] = Waiting(now + blocked)
             self._skip(target, visit, target.refusal(closed, now))
             return None
-        self._announce(target, visit, lost)
+        if lost or visit.failures:
+            self._announce(target, visit, lost)
         return lost
 
     def _incapable(self, target: Target, visit: Visit, lost: tuple[str, ...]) -> WizardError | None:
@@ -170,15 +171,14 @@ class Walk:
 
     def _serve(self, response: Response, target: Target, visit: Visit, lost: tuple[str, ...]) -> Response:
         """Say on the answer who gave it, and what happened before."""
-        served = response.served
-        served.target = target.name
-        served.position = target.position
-        served.fallback = target.position not in visit.first
-        served.failures = tuple(each for each in visit.failures if each.position != target.position)
-        served.losses = lost
-        recovered = note(self._chain.primary, target, visit.failures, self._clock.now(), self._path)
-        if recovered is not None:
-            self._emit(visit.run, recovered)
+        served, position, failures = response.served, target.position, visit.failures
+        served.target, served.position, served.losses = target.name, position, lost
+        served.fallback = position not in visit.first
+        served.failures = tuple([each for each in failures if each.position != position]) if failures else ()
+        if failures or self._chain.primary.since is not None:
+            recovered = note(self._chain.primary, target, failures, self._clock.now(), self._path)
+            if recovered is not None:
+                self._emit(visit.run, recovered)
         return response
 
     def _book(self, target: Target, visit: Visit, error: WizardError, used: int) -> None:
