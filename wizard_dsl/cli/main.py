@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "validate": ("validate", "Every diagnostic of files and folders, offline."),
     "check": ("check", "Validate, and look at the environment the file refers to."),
     "echo": ("echo", "Print the resolved file with the origin of every value."),
+    "compare": ("compare", "Two chains side by side: outputs, cost, latency."),
     "graph": ("graph", "Draw the executor graph."),
     "schema": ("schema", "Print the JSON Schema of pipeline files."),
     "explain": ("explain", "Explain a diagnostic, an error kind, a policy or a strategy."),

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.compiler.link import Provide, Services, provide_own
@@ -137,8 +137,15 @@ async def open(
 
 
 @asynccontextmanager
-async def running(
-    compiled: Compiled,
+async def running(compiled: Compiled, registry: Registry, **options: Any) -> AsyncIterator[Pipeline]:
+    """A compiled file as a running pipeline; closes everything at the end. Options are those of `running_all`."""
+    async with running_all([compiled], registry, **options) as (pipeline,):
+        yield pipeline
+
+
+@asynccontextmanager
+async def running_all(
+    files: Sequence[Compiled],
     registry: Registry,
     *,
     seed: int | None = None,
@@ -147,23 +154,24 @@ async def running(
     sinks: Sequence[EventSink] = (),
     provide: Provide | None = None,
     assess: Assess | None = None,
-) -> AsyncIterator[Pipeline]:
-    """A compiled file as a running pipeline; closes everything at the end."""
-    program = require(compiled)
+) -> AsyncIterator[list[Pipeline]]:
+    """Compiled variants of one file, with one runtime for all: they share limits, breakers, caches and connections."""
+    programs = [require(each) for each in files]
+    first, loaded = programs[0], files[0].loaded
     chosen = int.from_bytes(os.urandom(6), "big") if seed is None else seed
     runtime = Runtime(
         seed=chosen,
-        folder=None if mock else compiled.loaded.root / ".wizard" / "cache",
-        book=None if mock else compiled.loaded.root / BOOK,
+        folder=None if mock else loaded.root / ".wizard" / "cache",
+        book=None if mock else loaded.root / BOOK,
         transport=transport,
         sinks=sinks,
-        state=MEMORY_STATE if mock else state_home(program.state).below(compiled.loaded.root),
-        family=program.name,
-        provide=provide or (provide_mocks if mock else provide_missing(compiled.loaded.keyless)),
+        state=MEMORY_STATE if mock else state_home(first.state).below(loaded.root),
+        family=first.name,
+        provide=provide or (provide_mocks if mock else provide_missing(loaded.keyless)),
         assess=assess,
     )
     try:
-        yield Pipeline(Live(program, runtime.services, registry), runtime)
+        yield [Pipeline(Live(each, runtime.services, registry), runtime) for each in programs]
     finally:
         await runtime.close()
 

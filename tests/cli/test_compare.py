@@ -1,0 +1,118 @@
+"""wizard compare: the same rows through two chains, next to each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_kit import Wizard
+from syrupy.assertion import SnapshotAssertion
+
+FILE = """\
+version: 1
+inputs: {question: {type: string}}
+providers:
+  near: {type: mock, model: tiny, latency: 300ms, reply: [{match: sky, reply: It is air.}, {reply: A short answer.}]}
+  far: {type: mock, model: big, latency: 2s, reply: [{match: fish, status: 503}, {match: sky, reply: It is air.}, {}]}
+chains:
+  small: {targets: [near]}
+  large: {targets: [far], policies: {retry: {max_attempts: 2}}}
+steps: {answer: {chain: small, prompt: {user: "{{ question }}"}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def files(wizard: Wizard) -> None:
+    Path("chains.yaml").write_text(FILE)
+    questions = ["Why is the sky blue?", "What is a fish?", "Who are you?"]
+    Path("rows.jsonl").write_text("".join(f"{json.dumps({'question': each})}\n" for each in questions))
+
+
+def compared(wizard: Wizard, *more: str):
+    return wizard("compare", "chains.yaml", "--chain", "small,large", "--rows", "rows.jsonl", "--mock", *more)
+
+
+def test_answers_stand_next_to_each_other_and_figures_below(
+    wizard: Wizard, approved: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, err = compared(wizard)
+    assert (code, err) == (0, "")
+    assert out == approved
+
+
+def test_on_a_narrow_terminal_they_stand_below_each_other(
+    wizard: Wizard, approved: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    assert compared(wizard).out == approved
+
+
+def test_as_json_each_result_is_whole_and_the_totals_add_up(wizard: Wizard) -> None:
+    code, out, _ = compared(wizard, "--format", "json")
+    found = json.loads(out)
+    assert code == 0 and found["chains"] == ["small", "large"] and found["same"] == 1
+    assert [row["number"] for row in found["rows"]] == [1, 2, 3]
+    fish = found["rows"][1]["results"]
+    assert fish["small"]["ok"] and fish["large"]["error"]["kind"] == "server" and len(fish["large"]["attempts"]) == 2
+    small, large = found["totals"]
+    assert (small["runs"], small["ok"], small["p50"], small["attempts"]) == (3, 3, 0.3, 3)
+    assert (large["runs"], large["ok"], large["p50"], large["attempts"]) == (3, 2, 2.0, 4)
+
+
+def test_the_same_seed_gives_the_same_bytes_however_many_run_at_once(wizard: Wizard) -> None:
+    texts = {compared(wizard, "--seed", "7", "--format", "json", "--concurrency", str(n)).out for n in (1, 1)}
+    assert len(texts) == 1
+    one, many = (json.loads(compared(wizard, "--format", "json", "--concurrency", n).out)["rows"] for n in ("1", "8"))
+    assert [row["results"]["large"]["text"] for row in one] == [row["results"]["large"]["text"] for row in many]
+
+
+def test_a_single_row_comes_from_the_flags(wizard: Wizard) -> None:
+    code, out, _ = wizard(
+        "compare", "chains.yaml", "--chain", "small,large", "-i", "question=Why is the sky?", "--mock"
+    )
+    assert code == 0 and "row 1 (the same)" in out and "the same output in 1 of 1 rows" in out
+
+
+def test_where_nothing_went_well_the_code_is_that_of_the_error(wizard: Wizard) -> None:
+    Path("chains.yaml").write_text(FILE.replace("match: sky, reply: It is air.", "match: sky, status: 401"))
+    code, out, _ = wizard("compare", "chains.yaml", "--chain", "small,large", "-i", "question=sky", "--mock")
+    assert code == 4 and "auth:" in out and "0/1" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--chain", "small", "-i", "question=x"], 2, "two or more different chains"),
+        (["--chain", "small,small", "-i", "question=x"], 2, "two or more different chains"),
+        (["--chain", "small,lagre", "-i", "question=x"], 2, "there is no chain 'lagre' in chains.yaml; known there:"),
+        (["--chain", "small,large", "-i", "question=x", "--rows", "rows.jsonl"], 2, "not both"),
+        (["--chain", "small,large", "--rows", "none.jsonl"], 2, "cannot read none.jsonl"),
+        (["--chain", "small,large", "--rows", "empty.jsonl"], 2, "empty.jsonl has no rows"),
+        (["--chain", "small,large", "--rows", "wrong.jsonl"], 2, "wrong.jsonl: row 2: there is no input 'qestion'"),
+        (["--chain", "small,large", "--rows", "broken.jsonl"], 2, "broken.jsonl:2: not JSON"),
+    ],
+)
+def test_wrong_use_is_told(wizard: Wizard, arguments: list[str], code: int, says: str) -> None:
+    Path("empty.jsonl").write_text("\n")
+    Path("wrong.jsonl").write_text('{"question": "x"}\n{"qestion": "x"}\n')
+    Path("broken.jsonl").write_text('{"question": "x"}\n{"question: "x"}\n')
+    ran = wizard("compare", "chains.yaml", *arguments, "--mock")
+    assert ran.code == code and says in ran.err and not ran.out
+
+
+def test_chains_share_the_limit_of_their_provider(wizard: Wizard) -> None:
+    limited = FILE.replace(
+        "latency: 300ms,", "latency: 0s, policies: {concurrency: 1, rate_limit: {rate: 1/s, burst: 1}},"
+    )
+    Path("chains.yaml").write_text(limited.replace("[far]", "[near]"))
+    found = json.loads(compared(wizard, "--format", "json").out)
+    started = sorted(
+        attempt["started"]
+        for row in found["rows"]
+        for result in row["results"].values()
+        for attempt in result["attempts"]
+    )
+    waited = [result["elapsed"] for row in found["rows"] for result in row["results"].values()]
+    assert len(started) == 6 and max(waited) > 2, "six calls at one a second, four of them at once"

@@ -1,0 +1,1 @@
+"""What can be said about a pipeline: it reads compiled programs, or drives them."""
