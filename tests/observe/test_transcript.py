@@ -39,6 +39,13 @@ EXAMPLES: list[tuple[e.Event, str]] = [
     (e.AttemptEnded(target="openai/gpt", kind="ok", status=200, elapsed=3.1), "openai/gpt: ok after 3.100 s"),
     (e.AttemptEnded(target="a", kind="server", status=503, elapsed=0.12), "a: 503 server after 0.120 s"),
     (e.AttemptEnded(target="a", kind="connect", elapsed=0.0), "a: connect after 0.000 s"),
+    (
+        e.AttemptEnded(target="a", kind="timeout", elapsed=60.0, cut="first_chunk"),
+        "a: timeout after 60.000 s, cut by timeout.first_chunk",
+    ),
+    (e.ContractRepaired(target="a", repairs=1), "a: output is as declared after a repair"),
+    (e.ContractRepaired(target="a", repairs=2), "a: output is as declared after 2 repairs"),
+    (e.OutageProbed(target="a"), "a: every breaker is open, it is asked all the same"),
     (e.StreamCommitted(target="a"), "a: first content"),
     (e.StreamEnded(target="a", ending="cancelled"), "a: stream cancelled"),
     (e.RetryScheduled(target="a", kind="server", retry=1, delay=1.0), "a: retry 1 in 1.000 s (server)"),

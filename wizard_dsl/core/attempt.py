@@ -116,7 +116,7 @@ class AttemptFrame:
             row.request_id = getattr(error, "request_id", None)
             row.message = error.message
             sent = getattr(error, "sent", isinstance(error, Interrupted))
-            self._close(row, request, run, error.kind, seen or error.partial, sent)
+            self._close(row, request, run, error.kind, seen or error.partial, sent, cut=_cut(error))
             if error.row.verdict == "failure":
                 self._observe(row, run, False, at_least=error.kind == "timeout")
         else:
@@ -174,12 +174,20 @@ class AttemptFrame:
         row.request_id = outcome.completion.request_id
         if streamed:
             self._emit(run, StreamEnded(path=self._path, target=self._target, ending=outcome.kind))
-        self._close(row, request, run, kind, outcome.completion, True)
+        self._close(row, request, run, kind, outcome.completion, True, cut="" if error is None else _cut(error))
         if error is not None and error.partial is not None:
             error.partial = msgspec.structs.replace(error.partial, usage=row.usage)
 
     def _close(
-        self, row: Attempt, request: Request, run: Run, kind: str, seen: Completion | None, sent: bool | None
+        self,
+        row: Attempt,
+        request: Request,
+        run: Run,
+        kind: str,
+        seen: Completion | None,
+        sent: bool | None,
+        *,
+        cut: str = "",
     ) -> None:
         row.kind = kind
         row.elapsed = self._clock.now() - run.transcript.started - row.started
@@ -192,8 +200,15 @@ class AttemptFrame:
             status=row.status,
             elapsed=row.elapsed,
             repeat=row.retry_of is not None,
+            cut=cut,
         )
         self._emit(run, ended)
+
+
+def _cut(error: WizardError) -> str:
+    """The phase of `timeout` whose limit ended the attempt, before its commit point or after; empty where none did."""
+    phase: str = getattr(error, "phase", "") or getattr(error.__cause__, "phase", "")
+    return phase
 
 
 def _usage(request: Request, kind: str, seen: Completion | None) -> Usage | None:

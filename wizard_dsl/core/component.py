@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.errors import WizardError
     from wizard_dsl.core.events import Event
     from wizard_dsl.core.node import BuildContext, Node
+    from wizard_dsl.core.outcomes import OutcomeType
     from wizard_dsl.core.target import Branch, Facts
 
 
@@ -102,6 +103,7 @@ class PolicyType:
     that moves its state from the target to the chain. `buffers`: the node reads the whole answer.
     `check` says what makes no sense, `refuse` what cannot be built, as a code and a sentence. `parts` are the
     parts of a config of call scope that keep one state for all chains, which may not set them differently.
+    `outcomes` are what it may do in a run, by which tests are measured.
     """
 
     name: str
@@ -117,6 +119,7 @@ class PolicyType:
     buffers: bool = False
     emits: tuple[type[Event], ...] = ()
     raises: tuple[type[WizardError], ...] = ()
+    outcomes: tuple[OutcomeType, ...] = ()
     examples: tuple[Example, ...] = ()
     check: Callable[[Any], Sequence[str]] = field(default=lambda config: ())
     refuse: Callable[[Any], tuple[str, str] | None] = field(default=lambda config: None)
@@ -132,7 +135,7 @@ class StrategyType:
     `asks` says what is asked for, as far as the cache's key is concerned: the `first` target's model and params,
     those of `all` targets (whoever answers, it is the answer), or of the `chosen` one; then `build` sets
     `context.chain.asked`. `expression` names the config field that is a bare expression over the inputs; its value
-    reaches the strategy as `run.scope.sticky`.
+    reaches the strategy as `run.scope.sticky`. `outcomes` are what it may do in a run, by which tests are measured.
     """
 
     name: str
@@ -146,6 +149,7 @@ class StrategyType:
     expression: str = ""
     emits: tuple[type[Event], ...] = ()
     raises: tuple[type[WizardError], ...] = ()
+    outcomes: tuple[OutcomeType, ...] = ()
     examples: tuple[Example, ...] = ()
 
 

@@ -314,7 +314,7 @@ class ConnectError(AttemptFailed):
 
 
 class AttemptTimeout(AttemptFailed):
-    """`phase` is connect, first_chunk, idle or total."""
+    """`phase` is connect, first_chunk, idle or total: whose limit passed; empty where the provider gave up waiting."""
 
     kind = "timeout"
     suggestion = "raise the timeout of that phase, or add a fallback target"

@@ -8,6 +8,7 @@
     ├─ RetryScheduled, RetriesEnded    back-off of a target; why it was given up
     ├─ TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited     the strategy's moves
     ├─ PrimaryRecovered                the first target of a chain answers again
+    ├─ OutageProbed                    all breakers are open, and the first target is asked all the same
     ├─ HedgeStarted, HedgeWithheld, BranchCancelled     several targets under way at once
     ├─ TargetBlocked                   a 429 or an exhausted quota: nobody calls it until then
     ├─ BreakerChanged, BreakerProbed   closed, open, half_open, forced; an open one asks its target by itself
@@ -15,7 +16,7 @@
     ├─ RateLimitApproaching            a limit, ours or the provider's, is nearly used up
     ├─ CacheHit, CacheMissed, CacheStored, CacheStale, CacheRefreshed, CacheShared, CacheUnavailable
     ├─ StateDegraded, StateRestored    the state shared with other processes went away, and came back
-    ├─ ContractFailed                  the output did not satisfy its schema; a repair may follow
+    ├─ ContractFailed, ContractRepaired    the output did not satisfy its schema; a repair did
     ├─ InputGuarded, AnswerRefused     what the safety section found
     ├─ BudgetApproaching, BudgetUnavailable    most of a budget is spent; its book cannot be used
     ├─ DeadlineCut                     work was not begun because it could not end in time
@@ -77,7 +78,8 @@ class AttemptStarted(Event, frozen=True):
 
 
 class AttemptEnded(Event, frozen=True):
-    """`repeat`: it repeated an attempt of the same call on this target."""
+    """`repeat`: it repeated an attempt of the same call on this target. `cut` is the phase of `timeout` whose limit
+    ended it: connect, first_chunk, idle or total; empty where none did."""
 
     name: ClassVar[str] = "attempt_completed"
     target: str
@@ -85,6 +87,7 @@ class AttemptEnded(Event, frozen=True):
     status: int | None = None
     elapsed: float = 0.0
     repeat: bool = False
+    cut: str = ""
 
 
 class StreamCommitted(Event, frozen=True):
@@ -111,11 +114,8 @@ class RetryScheduled(Event, frozen=True):
 
 
 class RetriesEnded(Event, frozen=True):
-    """The target is given up; `reason` is attempts, deadline, retry_budget_exhausted, breaker_opened,
+    """The target is given up; `reason` is attempts, deadline, budget, retry_budget_exhausted, breaker_opened,
     rate_limit (Retry-After beyond what is waited for) or when (its predicate said no)."""
-
-    """The target is given up; `reason` is attempts, deadline, budget, retry_budget_exhausted, breaker_opened or
-    rate_limit (Retry-After beyond what is waited for)."""
 
     name: ClassVar[str] = "max_retries_exceeded"
     level: ClassVar[str] = "INFO"
@@ -332,6 +332,23 @@ class ContractFailed(Event, frozen=True):
     repair: int
 
 
+class ContractRepaired(Event, frozen=True):
+    """The output of `target` satisfied its schema after so many `repairs`."""
+
+    name: ClassVar[str] = "contract_repaired"
+    level: ClassVar[str] = "INFO"
+    target: str
+    repairs: int
+
+
+class OutageProbed(Event, frozen=True):
+    """The breakers of all targets of a chain are open: `target` is asked before its time (`when_all_open`)."""
+
+    name: ClassVar[str] = "outage_probed"
+    level: ClassVar[str] = "INFO"
+    target: str
+
+
 class InputGuarded(Event, frozen=True):
     """Something in an input was stripped, escaped or told; `finding` never quotes the input's words."""
 
@@ -415,6 +432,8 @@ EVENTS: tuple[type[Event], ...] = (
     CacheShared,
     CacheUnavailable,
     ContractFailed,
+    ContractRepaired,
+    OutageProbed,
     InputGuarded,
     AnswerRefused,
     BudgetApproaching,

@@ -85,7 +85,11 @@ class Transport(Protocol):
 
 
 class ConnectFailed(Exception):
-    """No connection: refused, DNS, TLS, or `connect` passed. Nothing was sent."""
+    """No connection: refused, DNS, TLS, or `connect` passed, which `phase` then says. Nothing was sent."""
+
+    def __init__(self, message: str, *, phase: str = "") -> None:
+        super().__init__(message)
+        self.phase = phase
 
 
 class ConnectionLost(Exception):

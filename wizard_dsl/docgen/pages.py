@@ -19,7 +19,7 @@ import msgspec
 
 from wizard_dsl.core.component import PolicyType, Rung, Scope, StrategyType
 from wizard_dsl.docgen.keys import place_of
-from wizard_dsl.docgen.reference import emitted, example_blocks, raised, table_of
+from wizard_dsl.docgen.reference import emitted, example_blocks, outcomes_of, raised, table_of
 from wizard_dsl.policies.contract import ContractConfig
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import document
@@ -34,6 +34,7 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, tuple[type[msgspec.Struct], ...]]]] = 
         "safety": ("the section `safety`", (document.SafetySpec,)),
     }
 )
+_OUTCOMES: Final = "What it may do in a run, by which [policy coverage](../how-to/coverage.md) measures tests:"
 _OPENED: Final = "<!-- generated: {name} -->"
 _CLOSED: Final = "<!-- end -->"
 
@@ -141,5 +142,7 @@ def _reference(each: PolicyType | StrategyType) -> str:
     if each.raises or each.emits:
         parts.append("## Errors and events")
         parts += [f"{word}: {names}." for word, names in (("Errors", raised(each)), ("Events", emitted(each))) if names]
+    if each.outcomes:
+        parts += ["## Outcomes", _OUTCOMES, outcomes_of(each.outcomes)]
     blocks = [] if elsewhere else example_blocks(each.examples)
     return "\n\n".join([*parts, *(["## Examples"] if blocks else []), *blocks])

@@ -10,6 +10,7 @@ import msgspec
 
 from wizard_dsl.core.component import Example
 from wizard_dsl.core.errors import TABLE
+from wizard_dsl.core.outcomes import OutcomeType
 from wizard_dsl.docgen.keys import NOTHING, REQUIRED, Key, keys_of, place_of
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import document
@@ -171,6 +172,11 @@ def raised(type: Any) -> str:
 def emitted(type: Any) -> str:
     """The names of the events that a component emits."""
     return ", ".join(f"`{each.name}`" for each in dict.fromkeys(type.emits))
+
+
+def outcomes_of(outcomes: Iterable[OutcomeType]) -> str:
+    """A table of what a component may do in a run."""
+    return rows_of(("outcome", "what happened"), [(f"`{each.name}`", each.summary) for each in outcomes])
 
 
 def _description(kind: type) -> str:

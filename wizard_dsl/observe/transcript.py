@@ -91,7 +91,8 @@ def _ended(kind: str) -> str:
 
 def _attempt_ended(event: e.AttemptEnded) -> str:
     status = f"{event.status} " if event.status is not None and event.kind != "ok" else ""
-    return f"{event.target}: {status}{event.kind} after {event.elapsed:.3f} s"
+    cut = f", cut by timeout.{event.cut}" if event.cut else ""
+    return f"{event.target}: {status}{event.kind} after {event.elapsed:.3f} s{cut}"
 
 
 def _contract_failed(event: e.ContractFailed) -> str:
@@ -168,6 +169,10 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.StateDegraded: lambda it: f"going on alone, without {it.keeper}: {it.reason}",
     e.StateRestored: lambda it: f"sharing state again, after {it.seconds:.3f} s",
     e.ContractFailed: _contract_failed,
+    e.ContractRepaired: lambda it: (
+        f"{it.target}: output is as declared after {'a repair' if it.repairs == 1 else f'{it.repairs} repairs'}"
+    ),
+    e.OutageProbed: lambda it: f"{it.target}: every breaker is open, it is asked all the same",
     e.InputGuarded: _input_guarded,
     e.AnswerRefused: _answer_refused,
     e.BudgetApproaching: lambda it: (

@@ -65,6 +65,18 @@ def reservation_of(config: LimitConfig, name: str, context: BuildContext) -> Res
     )
 
 
+def may_wait(config: LimitConfig) -> bool:
+    """Whether a call may stand in the line at all."""
+    return longest_wait(config.max_wait) != 0
+
+
+def can_be_near(config: LimitConfig) -> bool:
+    """Whether it can be told that the limit is nearly used up: where a single call uses it up, that is no news."""
+    sizes = [parse_rate(text).amount for text in config.windows] or [config.burst]
+    share = parse_ratio(config.warn_at)
+    return share <= 1 and any(size * share > 1 for size in sizes)
+
+
 def contradictions(config: LimitConfig) -> list[str]:
     """Sentences about keys that do not fit together."""
     rates = {text: parse_rate(text) for text in config.windows}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -24,9 +25,10 @@ from wizard_dsl.core.errors import DeadlineExceeded, RateLimitExceeded
 from wizard_dsl.core.events import LimitRefused, LimitWaited, RateLimitApproaching
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import OutcomeType, Site, outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Attempt, Run
-from wizard_dsl.policies._limited import LimitConfig, contradictions, reservation_of
+from wizard_dsl.policies._limited import LimitConfig, can_be_near, contradictions, may_wait, reservation_of
 from wizard_dsl.policies._line import Taken
 from wizard_dsl.policies._nearness import Nearness
 from wizard_dsl.policies._queueing import bound_waiting
@@ -188,6 +190,35 @@ def check(config: AdmissionConfig) -> list[str]:
     return found or ([] if parts(config) else ["no limit is set; write global, pipeline or session"])
 
 
+def _outcomes() -> Iterator[OutcomeType]:
+    """Those of each limit that may be set."""
+    for part in ("global", "pipeline", "session"):
+
+        def fits(site: Site, ask: Callable[[LimitConfig], bool], part: str = part) -> bool:
+            own = parts(site.config).get(part)
+            return own is not None and ask(own)
+
+        limit = f"admission.{part}"
+        yield outcome(
+            f"{part}_waited",
+            f"a call waited for its turn in `{part}`",
+            told(LimitWaited, limit=limit),
+            possible=partial(fits, ask=may_wait),
+        )
+        yield outcome(
+            f"{part}_refused",
+            f"no turn in `{part}` came in time: the call was refused",
+            told(LimitRefused, limit=limit),
+            possible=partial(fits, ask=lambda own: True),
+        )
+        yield outcome(
+            f"{part}_near",
+            f"the limit `{part}` was nearly used up, and that was told",
+            told(RateLimitApproaching, limit=limit),
+            possible=partial(fits, ask=can_be_near),
+        )
+
+
 ADMISSION = PolicyType(
     name="admission",
     summary="Limits the calls of everybody, of a pipeline, or of a session; each logical call counts once.",
@@ -198,6 +229,7 @@ ADMISSION = PolicyType(
     bound=bound,
     parts=parts,
     emits=(LimitWaited, LimitRefused, RateLimitApproaching),
+    outcomes=tuple(_outcomes()),
     raises=(RateLimitExceeded, DeadlineExceeded),
     examples=(
         Example("Fifty calls a second, whoever asks", "admission: {global: {rate: 50/s, burst: 100}}"),

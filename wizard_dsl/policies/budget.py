@@ -33,9 +33,10 @@ from wizard_dsl.core.budget import (
 )
 from wizard_dsl.core.component import Money, PolicyConfig, PolicyType, Ratio, Rung, Scope
 from wizard_dsl.core.errors import BudgetExceeded
-from wizard_dsl.core.events import BudgetApproaching, BudgetUnavailable
+from wizard_dsl.core.events import BudgetApproaching, BudgetUnavailable, StepEnded, TargetSkipped
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_money, parse_ratio, show_money
@@ -341,4 +342,23 @@ BUDGET = PolicyType(
     bound=bound,
     emits=(BudgetApproaching, BudgetUnavailable),
     raises=(BudgetExceeded,),
+    outcomes=(
+        outcome(
+            "near",
+            "most of a budget was spent, and that was told",
+            told(BudgetApproaching),
+            possible=lambda site: any(parse_ratio(each.warn_at) <= 1 for each in site.config.limits),
+        ),
+        outcome(
+            "skipped",
+            "a target was not asked: its worst case did not fit",
+            told(TargetSkipped, "target", reason="budget"),
+        ),
+        outcome(
+            "stopped",
+            "nothing fitted, and the call ended",
+            told(StepEnded, "chain", kind="budget"),
+            possible=lambda site: next_stop(site.config.limits) is not None,
+        ),
+    ),
 )

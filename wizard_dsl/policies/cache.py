@@ -45,6 +45,7 @@ from wizard_dsl.core.node import StoreUnavailable
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Call, Run, Transcript
 from wizard_dsl.core.units import parse_duration, parse_ratio
+from wizard_dsl.policies._cache_outcomes import OUTCOMES
 from wizard_dsl.policies._entry import VERSION, Entry, Refusal, cache_key, decode, encode
 from wizard_dsl.policies._flight import Flight, is_private
 from wizard_dsl.policies._leases import Lease, Leases
@@ -384,6 +385,7 @@ CACHE = PolicyType(
         ObserverFailed,
     ),
     raises=(DeadlineExceeded,),
+    outcomes=OUTCOMES,
     examples=(
         Example("Answers are used for an hour", "cache: 1h"),
         Example("A large cache that outlives the process", "cache: {ttl: 1d, store: disk, max_entries: 10000}"),

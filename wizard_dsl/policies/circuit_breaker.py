@@ -33,10 +33,11 @@ from wizard_dsl.core.component import (
     seconds,
 )
 from wizard_dsl.core.errors import CircuitOpen, InvalidRequest, TargetBlocked, Verdict, WizardError
-from wizard_dsl.core.events import BreakerChanged, BreakerProbed, ObserverFailed
+from wizard_dsl.core.events import BreakerChanged, BreakerProbed, ObserverFailed, TargetSkipped
 from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import Site, outcome, told
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.state import state_key
@@ -275,6 +276,12 @@ def check(config: CircuitBreakerConfig) -> list[str]:
     return found
 
 
+def _opens(site: Site) -> bool:
+    """Whether anything can open it."""
+    config = site.config
+    return bool({config.failure_threshold, config.failure_ratio, config.slow_after} != {"off"})
+
+
 CIRCUIT_BREAKER = PolicyType(
     name="circuit_breaker",
     summary="Stops asking a target that fails, and looks again after a while.",
@@ -288,6 +295,38 @@ CIRCUIT_BREAKER = PolicyType(
     shared_state=True,
     emits=(BreakerChanged, BreakerProbed, ObserverFailed),
     raises=(CircuitOpen, TargetBlocked),
+    outcomes=(
+        outcome(
+            "opened",
+            "too many attempts failed: it opened",
+            told(BreakerChanged, before="closed", after="open"),
+            possible=_opens,
+        ),
+        outcome(
+            "refused",
+            "while it was open, a call went past the target",
+            told(TargetSkipped, "target", reason="circuit_open"),
+            possible=_opens,
+        ),
+        outcome(
+            "closed_again",
+            "a half-open call succeeded: it closed",
+            told(BreakerChanged, before="half_open", after="closed"),
+            possible=_opens,
+        ),
+        outcome(
+            "opened_again",
+            "a half-open call failed: it opened again",
+            told(BreakerChanged, before="half_open", after="open"),
+            possible=_opens,
+        ),
+        outcome(
+            "probed",
+            "without traffic, it asked the target by itself",
+            told(BreakerProbed),
+            possible=lambda site: _opens(site) and site.config.probe,
+        ),
+    ),
     examples=(
         Example("Open after three failures in a minute", "circuit_breaker: 3"),
         Example(

@@ -22,6 +22,7 @@ from wizard_dsl.core.errors import AttemptFailed, DeadlineExceeded, RateLimitExc
 from wizard_dsl.core.events import LimitRefused, LimitWaited
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.state import state_key
@@ -198,6 +199,20 @@ CONCURRENCY = PolicyType(
     shared_state=True,
     emits=(LimitWaited, LimitRefused),
     raises=(RateLimitExceeded, DeadlineExceeded),
+    outcomes=(
+        outcome(
+            "waited",
+            "an attempt waited for a place",
+            told(LimitWaited),
+            possible=lambda site: longest_wait(site.config.max_wait) != 0,
+        ),
+        outcome(
+            "refused",
+            "no place was free in time: the attempt was refused",
+            told(LimitRefused),
+            possible=lambda site: longest_wait(site.config.max_wait) is not None,
+        ),
+    ),
     examples=(
         Example("Eight at once, the others wait", "concurrency: 8"),
         Example("As many as the target bears", "concurrency: {adaptive: {min: 2, max: 50}}"),

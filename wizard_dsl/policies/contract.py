@@ -20,9 +20,10 @@ from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import Example, PolicyConfig, PolicyType, Rung, Scope
 from wizard_dsl.core.contract import parse_json
 from wizard_dsl.core.errors import ContractViolated, SpecError, WizardError
-from wizard_dsl.core.events import ContractFailed
+from wizard_dsl.core.events import ContractFailed, ContractRepaired, StepEnded
 from wizard_dsl.core.messages import Completion, Message, Request, message
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Failure, Run
 
@@ -103,6 +104,7 @@ class Contract:
                 called = error.attempt is not None
                 return Failure(served.position, served.target, error if called else violated)
             if repeated is None:
+                self._emit(run, ContractRepaired(path=self._path, target=response.served.target, repairs=count))
                 response.served.failures = served.failures
                 return response
             violated = repeated
@@ -213,7 +215,21 @@ CONTRACT = PolicyType(
     bound=bound,
     scalar="repairs",
     buffers=True,
-    emits=(ContractFailed,),
+    emits=(ContractFailed, ContractRepaired),
     raises=(ContractViolated, SpecError),
+    outcomes=(
+        outcome("kept", "an answer was as declared", told(StepEnded, "step", kind="ok")),
+        outcome(
+            "repaired",
+            "an answer was as declared after a repair",
+            told(ContractRepaired, "step"),
+            possible=lambda site: site.config.repairs > 0,
+        ),
+        outcome(
+            "broken",
+            "no repair helped: the target was given up",
+            told(ContractFailed, "step", when=lambda event, site: event.repair == site.config.repairs),
+        ),
+    ),
     examples=(Example("A violation is shown to the model twice", "contract: {repairs: 2}"),),
 )

@@ -14,8 +14,10 @@ from msgspec import Meta
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope
 from wizard_dsl.core.errors import DeadlineExceeded
+from wizard_dsl.core.events import AttemptEnded, DeadlineCut, StepEnded
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration
@@ -69,6 +71,11 @@ DEADLINE = PolicyType(
     bound=bound,
     scalar="after",
     raises=(DeadlineExceeded,),
+    outcomes=(
+        outcome("kept", "the call answered in time", told(StepEnded, "chain", kind="ok")),
+        outcome("cut", "it passed, and cut an attempt", told(AttemptEnded, "chain", kind="deadline")),
+        outcome("not_begun", "a repeat, a wait or a target was left out: it did not fit", told(DeadlineCut, "chain")),
+    ),
     examples=(
         Example("The whole call ends within 45 seconds", "deadline: 45s"),
         Example("A last try needs at least five seconds", "deadline: {after: 2m, min_attempt: 5s}"),

@@ -14,6 +14,7 @@ from wizard_dsl.core.errors import AttemptFailed, QuotaExhausted, RateLimited
 from wizard_dsl.core.events import TargetBlocked
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.policies._backoff import Backoff, jittered, plain
@@ -67,4 +68,8 @@ ON_RATE_LIMIT = PolicyType(
     build=OnRateLimit,
     bound=bound_unchanged,
     emits=(TargetBlocked,),
+    outcomes=(
+        outcome("blocked", "a 429 blocked the target for a while", told(TargetBlocked, reason="rate_limited")),
+        outcome("no_quota", "an exhausted quota blocked the target", told(TargetBlocked, reason="quota_exhausted")),
+    ),
 )

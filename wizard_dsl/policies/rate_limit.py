@@ -28,9 +28,10 @@ from wizard_dsl.core.errors import AttemptFailed, DeadlineExceeded, RateLimited,
 from wizard_dsl.core.events import LimitRefused, LimitWaited, RateLimitApproaching
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Outcome, Response
 from wizard_dsl.core.run import Attempt, Run
-from wizard_dsl.policies._limited import LimitConfig, contradictions, gate_of, reservation_of
+from wizard_dsl.policies._limited import LimitConfig, can_be_near, contradictions, gate_of, may_wait, reservation_of
 from wizard_dsl.policies._line import Line, Taken, nothing_sent
 from wizard_dsl.policies._nearness import Nearness
 from wizard_dsl.policies._queueing import bound_waiting, whose
@@ -175,6 +176,24 @@ RATE_LIMIT = PolicyType(
     shared_state=True,
     emits=(LimitWaited, LimitRefused, RateLimitApproaching),
     raises=(RateLimitExceeded, DeadlineExceeded),
+    outcomes=(
+        outcome(
+            "waited", "an attempt waited for its turn", told(LimitWaited), possible=lambda site: may_wait(site.config)
+        ),
+        outcome("refused", "no turn came in time: the attempt was refused", told(LimitRefused)),
+        outcome(
+            "near",
+            "the limit was nearly used up, and that was told",
+            told(RateLimitApproaching, whose="own"),
+            possible=lambda site: can_be_near(site.config),
+        ),
+        outcome(
+            "provider_near",
+            "the provider's own limit was nearly used up, and that was told",
+            told(RateLimitApproaching, whose="provider"),
+            possible=lambda site: site.config.follow_headers,
+        ),
+    ),
     examples=(
         Example("Ten requests a second, twenty at once", "rate_limit: 10/s"),
         Example("What the provider's plan allows", 'rate_limit: {windows: ["60/minute", "1000/hour"], max_wait: 5s}'),

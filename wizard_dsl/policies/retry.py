@@ -41,6 +41,7 @@ from wizard_dsl.core.splice import continued
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.policies._backoff import DUST, MODES, Backoff, Mode, jittered, largest, plain
 from wizard_dsl.policies._kinds import Kind, RetryOn
+from wizard_dsl.policies._retry_outcomes import OUTCOMES
 from wizard_dsl.prompts.expression import compile_expression
 from wizard_dsl.prompts.template import bind
 
@@ -371,6 +372,7 @@ RETRY = PolicyType(
     scalar="max_attempts",
     emits=(RetryScheduled, RetriesEnded, DeadlineCut, ObserverFailed),
     raises=(MaxRetriesExceeded,),
+    outcomes=OUTCOMES,
     examples=(
         Example("Three tries, at most 20 seconds apart", "retry: {max_attempts: 3, max_delay: 20s}"),
         Example("Two tries", "retry: 2"),

@@ -14,7 +14,9 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import bound_unchanged
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Ratio, Rung, Scope
+from wizard_dsl.core.events import HedgeStarted, HedgeWithheld, RetriesEnded, RetryScheduled
 from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.outcomes import Site, outcome, told
 from wizard_dsl.core.state import State, state_key
 from wizard_dsl.core.target import RetryAllowance
 from wizard_dsl.core.units import parse_duration, parse_rate, parse_ratio
@@ -85,6 +87,11 @@ def check(config: RetryBudgetConfig) -> list[str]:
     return ["window must be longer than 0s"] if parse_duration(config.window) == 0 else []
 
 
+def _is_asked(site: Site) -> bool:
+    """Whether anything in the chain makes repeats or hedges."""
+    return bool(site.kinds & {"retry", "hedged"})
+
+
 RETRY_BUDGET = PolicyType(
     name="retry_budget",
     summary="Limits the repeats of a whole chain to a share of its first attempts.",
@@ -94,6 +101,22 @@ RETRY_BUDGET = PolicyType(
     build=build,
     bound=bound_unchanged,
     scalar="ratio",
+    outcomes=(
+        outcome(
+            "granted",
+            "a repeat or a hedge was allowed",
+            told(RetryScheduled, "chain"),
+            told(HedgeStarted, "chain"),
+            possible=_is_asked,
+        ),
+        outcome(
+            "exhausted",
+            "it was used up: no repeat, no hedge",
+            told(RetriesEnded, "chain", reason="retry_budget_exhausted"),
+            told(HedgeWithheld, "chain", reason="retry_budget_exhausted"),
+            possible=_is_asked,
+        ),
+    ),
     examples=(
         Example("One repeat for ten calls", "retry_budget: 10%"),
         Example("A quiet chain may still repeat once a second", "retry_budget: {ratio: 10%, floor: 1/s}"),

@@ -19,9 +19,10 @@ from wizard_dsl.core.bound import bound_unchanged
 from wizard_dsl.core.component import Example, PolicyConfig, PolicyType, Rung, Scope
 from wizard_dsl.core.contract import parse_json
 from wizard_dsl.core.errors import SafetyBlocked, SpecError, WizardError
-from wizard_dsl.core.events import AnswerRefused
+from wizard_dsl.core.events import AnswerRefused, StepEnded
 from wizard_dsl.core.messages import Completion, Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.prompts.expression import Expression, compile_expression
@@ -102,5 +103,9 @@ SAFETY = PolicyType(
     buffers=True,
     emits=(AnswerRefused,),
     raises=(SafetyBlocked,),
+    outcomes=(
+        outcome("passed", "an answer was allowed", told(StepEnded, "step", kind="ok")),
+        outcome("refused", "an answer was refused", told(AnswerRefused, "step")),
+    ),
     examples=(Example("No answer may hold a link", "safety: {block_when: \"'http' in text\"}"),),
 )

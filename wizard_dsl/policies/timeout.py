@@ -15,8 +15,10 @@ from msgspec import Meta
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure, unbounded
 from wizard_dsl.core.component import DurationOrOff, Example, PolicyConfig, PolicyType, Rung, Scope, seconds
 from wizard_dsl.core.errors import AttemptTimeout, ConnectError, StreamBroken
+from wizard_dsl.core.events import AttemptEnded
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext, Handler
+from wizard_dsl.core.outcomes import Site, outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 
@@ -72,6 +74,14 @@ def check(config: TimeoutConfig) -> list[str]:
     ]
 
 
+def _cuts(phase: str, site: Site) -> bool:
+    """Whether the limit of a phase can be what cuts an attempt: nothing shorter around it does so before."""
+    limit, total = seconds(getattr(site.config, phase)), seconds(site.config.total)
+    if limit is None or limit >= site.deadline:
+        return False
+    return phase == "total" or total is None or limit < total
+
+
 TIMEOUT = PolicyType(
     name="timeout",
     summary="Limits the phases of one attempt: connect, first content, silence, and the whole.",
@@ -82,6 +92,32 @@ TIMEOUT = PolicyType(
     bound=bound,
     scalar="total",
     raises=(AttemptTimeout, ConnectError, StreamBroken),
+    outcomes=(
+        outcome(
+            "connect",
+            "no connection came about in time",
+            told(AttemptEnded, "target", cut="connect"),
+            possible=lambda site: _cuts("connect", site),
+        ),
+        outcome(
+            "first_chunk",
+            "the first content of a stream came too late",
+            told(AttemptEnded, "target", cut="first_chunk"),
+            possible=lambda site: site.streamed and _cuts("first_chunk", site),
+        ),
+        outcome(
+            "idle",
+            "a stream paused for too long",
+            told(AttemptEnded, "target", cut="idle"),
+            possible=lambda site: site.streamed and _cuts("idle", site),
+        ),
+        outcome(
+            "total",
+            "the attempt as a whole took too long",
+            told(AttemptEnded, "target", cut="total"),
+            possible=lambda site: _cuts("total", site),
+        ),
+    ),
     examples=(
         Example("An attempt takes at most 40 seconds", "timeout: 40s"),
         Example("A stream must begin soon and never pause long", "timeout: {first_chunk: 20s, idle: 10s, total: 2m}"),

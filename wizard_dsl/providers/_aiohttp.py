@@ -159,7 +159,8 @@ class _Pool:
             said = _no_connection(error, request.connect)
             proxy = self._urls[request.url][1] if request.url in self._urls else None
             through = proxy is not None and getattr(error, "host", None) == proxy.host
-            return ConnectFailed(f"the proxy {proxy.host}:{proxy.port}: {said}" if proxy and through else said)
+            told = f"the proxy {proxy.host}:{proxy.port}: {said}" if proxy and through else said
+            return ConnectFailed(told, phase="connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "")
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             return ConnectFailed(f"the request cannot be sent: {error}")
         reused = self._connector.reused.get(asyncio.current_task(), False)

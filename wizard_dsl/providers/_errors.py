@@ -346,7 +346,7 @@ def _build(
     kind: str, sentence: str, status: int, headers: Mapping[str, str], body: str, refusal: Refusal, wall: float
 ) -> AttemptFailed:
     if kind == "timeout":
-        error: AttemptFailed = AttemptTimeout(f"the provider gave up waiting: {sentence}", phase="total")
+        error: AttemptFailed = AttemptTimeout(f"the provider gave up waiting: {sentence}", phase="")
         error.status, error.headers, error.body = status, headers, body[:2000]
     else:
         error = ATTEMPT_ERRORS[kind](sentence, status=status, headers=headers, body=body)

@@ -10,7 +10,7 @@ import msgspec
 from wizard_dsl.core.errors import Unsupported, WindowTooSmall, WizardError
 from wizard_dsl.core.messages import Image, Message, Request, Text, estimate_tokens
 from wizard_dsl.core.run import Run
-from wizard_dsl.core.target import Facts
+from wizard_dsl.core.target import Facts, Target
 
 #: Parameters that mean nothing without tools.
 _TOOL_PARAMS: Final = ("tool_choice", "parallel_tool_calls")
@@ -68,6 +68,15 @@ def adapted(facts: Facts, request: Request, lost: tuple[str, ...]) -> Request:
     if facts.json_schema is False and request.schema is not None:
         request = msgspec.structs.replace(request, schema=None)
     return request
+
+
+def fitted(target: Target, request: Request, run: Run, lost: tuple[str, ...]) -> tuple[Request, Run]:
+    """What this target is asked: without what it lacks."""
+    if lost or (request.schema is not None and target.facts.json_schema is False):
+        request = adapted(target.facts, request, lost)
+        if "streaming" in lost:
+            run = msgspec.structs.replace(run, commit="end")
+    return request, run
 
 
 def _without_images(messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -26,9 +26,9 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Branch as Cell
 from wizard_dsl.core.run import Call, Run
 from wizard_dsl.core.target import Branch, Target
-from wizard_dsl.strategies._losses import losses
+from wizard_dsl.strategies._losses import fitted, losses
 from wizard_dsl.strategies._visit import Visit
-from wizard_dsl.strategies._walk import DUST, Walk, fitted
+from wizard_dsl.strategies._walk import DUST, Walk
 
 if TYPE_CHECKING:
     from asyncio import Future, Task

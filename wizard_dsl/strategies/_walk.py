@@ -28,6 +28,7 @@ from wizard_dsl.core.events import (
     DeadlineCut,
     FallbackTriggered,
     LossAccepted,
+    OutageProbed,
     PrimaryRecovered,
     RateLimitWaited,
     TargetSkipped,
@@ -39,12 +40,12 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.strategies._leaving import leaving
-from wizard_dsl.strategies._losses import adapted, is_open_minded, losses, refused, too_small
+from wizard_dsl.strategies._losses import fitted, is_open_minded, losses, refused, too_small
 from wizard_dsl.strategies._outage import note, to_probe
 from wizard_dsl.strategies._visit import Visit, Waiting
 
 #: What every walk may emit, and how it may fail.
-EMITS = (TargetSkipped, FallbackTriggered, PrimaryRecovered, LossAccepted, RateLimitWaited, DeadlineCut)
+EMITS = (TargetSkipped, FallbackTriggered, PrimaryRecovered, OutageProbed, LossAccepted, RateLimitWaited, DeadlineCut)
 RAISES = (AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded)
 
 #: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
@@ -304,6 +305,7 @@ class Walk:
         branch = to_probe(self._branches, visit.failures, self._clock.now()) if visit.run.only is None else None
         if branch is None or not self._has_time(visit):
             return None
+        self._emit(visit.run, OutageProbed(path=self._path, target=branch.target.name))
         run = msgspec.structs.replace(visit.run, probe=True)
         return await self._enter(branch, visit, run, losses(branch.target.facts, visit.request, run))
 
@@ -365,15 +367,6 @@ class Walk:
         self._emit(visit.run, RateLimitWaited(path=self._path, target=target.name, delay=at - began))
         await self._clock.sleep(at - began)
         visit.run.call.waited += self._clock.now() - began
-
-
-def fitted(target: Target, request: Request, run: Run, lost: tuple[str, ...]) -> tuple[Request, Run]:
-    """What this target is asked: without what it lacks."""
-    if lost or (request.schema is not None and target.facts.json_schema is False):
-        request = adapted(target.facts, request, lost)
-        if "streaming" in lost:
-            run = msgspec.structs.replace(run, commit="end")
-    return request, run
 
 
 def _is_too_narrow(target: Target, visit: Visit) -> bool:

@@ -28,6 +28,7 @@ from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.core.units import parse_duration
+from wizard_dsl.strategies._outcomes import CHOSEN, WALK
 from wizard_dsl.strategies._rank import ranked
 from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
@@ -77,6 +78,7 @@ ADAPTIVE = StrategyType(
     asks="all",
     emits=EMITS,
     raises=RAISES,
+    outcomes=(*CHOSEN, *WALK),
     examples=(
         Example("By the failures of the last ten minutes", "strategy: adaptive"),
         Example("By those of the last minute", "strategy: {type: adaptive, window: 1m}"),

@@ -19,6 +19,7 @@ from wizard_dsl.core.messages import Request, Usage, estimate_tokens
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
+from wizard_dsl.strategies._outcomes import CHOSEN, WALK
 from wizard_dsl.strategies._rank import ranked
 from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
@@ -68,5 +69,6 @@ CHEAPEST = StrategyType(
     asks="all",
     emits=EMITS,
     raises=RAISES,
+    outcomes=(*CHOSEN, *WALK),
     examples=(Example("By the price of each request", "strategy: cheapest"),),
 )

@@ -24,6 +24,7 @@ from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.core.units import parse_duration
+from wizard_dsl.strategies._outcomes import CHOSEN, WALK
 from wizard_dsl.strategies._rank import ranked
 from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
@@ -67,6 +68,7 @@ FASTEST = StrategyType(
     asks="all",
     emits=EMITS,
     raises=RAISES,
+    outcomes=(*CHOSEN, *WALK),
     examples=(
         Example("By the times of the last ten minutes", "strategy: fastest"),
         Example("By those of the last minute", "strategy: {type: fastest, window: 1m}"),

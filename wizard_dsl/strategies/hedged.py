@@ -34,8 +34,10 @@ from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import DurationOrP95, Example, PolicyConfig, StrategyType
 from wizard_dsl.core.events import BranchCancelled, HedgeStarted, HedgeWithheld
 from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.core.units import parse_duration
+from wizard_dsl.strategies._outcomes import IN_ORDER, WALK
 from wizard_dsl.strategies._race import After, Race, in_flight
 from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
@@ -87,6 +89,28 @@ HEDGED = StrategyType(
     repeats=True,
     emits=(*EMITS, HedgeStarted, HedgeWithheld, BranchCancelled),
     raises=RAISES,
+    outcomes=(
+        *IN_ORDER,
+        *WALK,
+        outcome(
+            "hedged",
+            "the target was late, and another was asked besides",
+            told(HedgeStarted),
+            possible=lambda site: site.has_choice,
+        ),
+        outcome(
+            "withheld",
+            "the target was late, and nobody could be asked besides",
+            told(HedgeWithheld),
+            possible=lambda site: site.has_choice,
+        ),
+        outcome(
+            "overtaken",
+            "one answered first, and the other was cancelled",
+            told(BranchCancelled, reason="answered"),
+            possible=lambda site: site.has_choice,
+        ),
+    ),
     examples=(
         Example("After what 95 of 100 calls take", "strategy: hedged"),
         Example("After three seconds", "strategy: {type: hedged, after: 3s}"),

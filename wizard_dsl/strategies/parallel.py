@@ -23,7 +23,9 @@ from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Example, PolicyConfig, StrategyType
 from wizard_dsl.core.events import BranchCancelled
 from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.target import Branch
+from wizard_dsl.strategies._outcomes import CHOSEN, WALK
 from wizard_dsl.strategies._race import Race, in_flight
 from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
@@ -62,6 +64,16 @@ PARALLEL = StrategyType(
     asks="all",
     emits=(*EMITS, BranchCancelled),
     raises=RAISES,
+    outcomes=(
+        *CHOSEN,
+        *WALK,
+        outcome(
+            "cancelled",
+            "one answered first, and the others were cancelled",
+            told(BranchCancelled, reason="answered"),
+            possible=lambda site: site.has_choice and site.config.n > 1,
+        ),
+    ),
     examples=(
         Example("The first two at once", "strategy: parallel"),
         Example("The first three at once", "strategy: {type: parallel, n: 3}"),

@@ -14,6 +14,7 @@ from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import Example, NoConfig, StrategyType
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.target import Branch
+from wizard_dsl.strategies._outcomes import IN_ORDER, WALK
 from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
 
@@ -36,5 +37,6 @@ SEQUENTIAL = StrategyType(
     asks="first",
     emits=EMITS,
     raises=RAISES,
+    outcomes=(*IN_ORDER, *WALK),
     examples=(Example("The usual order", "strategy: sequential"),),
 )

@@ -29,6 +29,7 @@ from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.rng import uniform
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
+from wizard_dsl.strategies._outcomes import CHOSEN, WALK
 from wizard_dsl.strategies._rank import ranked
 from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 
@@ -82,6 +83,7 @@ WEIGHTED = StrategyType(
     expression="sticky",
     emits=EMITS,
     raises=RAISES,
+    outcomes=(*CHOSEN, *WALK),
     examples=(
         Example(
             "One call in ten goes to the new model",

@@ -11,7 +11,7 @@ import msgspec
 #: What every component keeps to.
 DECLARED: Final = MappingProxyType(
     {
-        "declaration": "name, summary and fields are described, the scalar is a field, every example loads as a file",
+        "declaration": "keys and outcomes are described, the scalar is a field, every example loads as a file",
         "round-trip": "a config that is written out and read again is equal to what it was",
     }
 )

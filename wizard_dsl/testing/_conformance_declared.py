@@ -13,6 +13,7 @@ import msgspec
 from wizard_dsl.core.component import Example, PolicyType, ProviderType, StepType, StrategyType
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import Event
+from wizard_dsl.core.outcomes import OutcomeType
 from wizard_dsl.registry import BUILT_INS, Component, Group, Registry
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.spec.load import load
@@ -37,6 +38,7 @@ _BASE: Final[Mapping[str, Any]] = {
     "steps": {"answer": {"prompt": {"user": "{{ question }}"}}},
 }
 _SUMMARY: Final = 120  # characters: it is a cell of a table
+_CLAUSE: Final = 100
 
 
 def declared_cases(component: Declared) -> Iterator[Case]:
@@ -103,11 +105,27 @@ def _described(component: Declared) -> None:
     for name, base in (("emits", Event), ("raises", WizardError)):
         odd = [each for each in getattr(component, name, ()) if not (isinstance(each, type) and issubclass(each, base))]
         expect(not odd, f"{name} holds {odd}, each must be a {base.__name__}")
+    _has_outcomes(component)
     check = getattr(component, "check", lambda config: ())
     for title, raw in settings_of(component):
         said = list(check(msgspec.convert(raw, component.config)))
         expect(all(isinstance(each, str) and each for each in said), f"check of {title!r} says {said}, no sentences")
         expect(not said or title == "defaults", f"check finds fault with the example {title!r}: {said}")
+
+
+def _has_outcomes(component: Declared) -> None:
+    """Each outcome has a name of its own, a clause, and a sign in events; its own events are among those it emits."""
+    outcomes: tuple[OutcomeType, ...] = getattr(component, "outcomes", ())
+    names = [each.name for each in outcomes]
+    expect(len(names) == len(set(names)), f"two outcomes have one name: {names}")
+    for each in outcomes:
+        expect(bool(_NAME.fullmatch(each.name)), f"{each.name!r} is no name of an outcome")
+        fits = each.summary == each.summary.strip() and 0 < len(each.summary) <= _CLAUSE and each.summary[-1] != "."
+        expect(fits, f"the summary of outcome {each.name} is no clause of at most {_CLAUSE} characters")
+        expect(bool(each.signs), f"nothing tells of outcome {each.name}: give it a sign")
+        own = [sign.event for sign in each.signs if sign.about == "node"]
+        odd = [event.__name__ for event in own if event not in getattr(component, "emits", ())]
+        expect(not odd, f"outcome {each.name} is told by {', '.join(odd)}, which `emits` does not name")
 
 
 def _has_words(node: Mapping[str, Any]) -> bool:

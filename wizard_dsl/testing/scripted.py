@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from wizard_dsl.core.component import Duration
 from wizard_dsl.core.errors import ConnectError, ServerError, WizardError
+from wizard_dsl.core.http import ConnectFailed
 from wizard_dsl.core.messages import Completion, Delta, FinishReason, Request, Usage, estimate_tokens
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
@@ -43,10 +44,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One exchange.
 
     `reply` is the answer: text, or a value that is sent as JSON; `headers` come with it. `status` from 300 fails with
-    `headers`, `body` and `retry_after`; `body` with status 200 is an error inside an answer. `refuse` fails to connect.
-    `delay` passes before the status, `first_chunk` before the first piece of the answer, `chunk_every` between two (a
-    piece is a word). `cut_after` and `stall_after` pieces the connection breaks, or nothing more comes. `times` is how
-    often the item is used.
+    `headers`, `body` and `retry_after`; `body` with status 200 is an error inside an answer. `refuse` fails to connect;
+    `connect` is how long connecting takes, which `timeout.connect` may cut. `delay` passes before the status,
+    `first_chunk` before the first piece of the answer, `chunk_every` between two (a piece is a word). `cut_after` and
+    `stall_after` pieces the connection breaks, or nothing more comes. `times` is how often the item is used.
     """
 
     reply: Any = ""
@@ -56,6 +57,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     body: str = ""
     usage: ScriptedUsage | None = None
     finish_reason: FinishReason = "stop"
+    connect: Duration = "0s"
     delay: Duration = "0s"
     first_chunk: Duration = "0s"
     chunk_every: Duration = "0s"
@@ -132,6 +134,7 @@ class Scripted:
     async def call(self, request: Request, run: Run) -> Response:
         """Raises what the item says, as a real provider would."""
         item = self._script.take(request, run)
+        await self._connect(parse_duration(item.connect), run.connect)
         delay = parse_duration(item.delay)
         if delay:
             await self._clock.sleep(delay)
@@ -147,6 +150,15 @@ class Scripted:
             response = Response.complete(source.completion())
         response.headers = {name.lower(): value for name, value in item.headers.items()}
         return response
+
+    async def _connect(self, seconds: float, most: float | None) -> None:
+        """As a transport does it: up to the limit of the run."""
+        if not seconds:
+            return
+        await self._clock.sleep(seconds if most is None else min(seconds, most))
+        if most is not None and seconds > most:
+            late = ConnectFailed(f"none within {most:g} s (timeout.connect)", phase="connect")
+            raise ConnectError(f"no connection: {late}", sent=False) from late
 
     def _refuse(self, item: Item) -> None:
         wall = self._clock.wall()
