@@ -225,7 +225,7 @@ async def test_abort_wakes_a_pending_read_with_its_error() -> None:
 @in_virtual_time
 async def test_due_aborts_an_idle_reader_too() -> None:
     response, source, outcomes = await opened([(0, text("a")), (1, END)])
-    response.due(10, DeadlineExceeded("late"))
+    response.due(10, lambda: DeadlineExceeded("late"))
     await asyncio.sleep(20)
     assert outcomes[0].error is not None
     assert outcomes[0].error.kind == "deadline"
@@ -238,7 +238,7 @@ async def test_due_aborts_an_idle_reader_too() -> None:
 async def test_data_wins_over_a_limit_on_the_same_instant() -> None:
     response, _, _ = await opened([(0, text("a")), (5, text("b")), (5, END)])
     response.idle(5)
-    response.due(10, DeadlineExceeded("late"))
+    response.due(10, lambda: DeadlineExceeded("late"))
     assert (await response.read()).text == "ab"
 
 

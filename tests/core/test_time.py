@@ -21,6 +21,29 @@ def test_an_hour_of_sleep_takes_no_time_and_is_exact() -> None:
     assert virtual.run(main()) == (3600, 3600)
 
 
+def test_the_clock_of_a_usual_loop_reads_what_its_timers_go_by() -> None:
+    async def main() -> tuple[float, float, float]:
+        loop = asyncio.get_running_loop()
+        return loop.time(), LoopClock().now(), loop.time()
+
+    before, read, after = asyncio.run(main())
+    assert before <= read <= after
+
+
+def test_the_clock_of_a_loop_with_a_time_of_its_own_reads_that() -> None:
+    class Shifted(asyncio.SelectorEventLoop):
+        def time(self) -> float:
+            return super().time() + 1e9
+
+    async def main() -> tuple[float, float, float]:
+        loop = asyncio.get_running_loop()
+        return loop.time(), LoopClock().now(), loop.time()
+
+    with asyncio.Runner(loop_factory=Shifted) as runner:
+        before, read, after = runner.run(main())
+    assert before <= read <= after
+
+
 def test_a_lost_wake_up_is_found() -> None:
     async def main() -> None:
         await asyncio.get_running_loop().create_future()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +39,21 @@ def test_retries_fallbacks_and_runs_are_counted(tmp_path: Path) -> None:
     assert found.targets["b"].reliability == 1.0
     assert found.fallback["default"].by_position == {0: 1, 1: 1}
     assert found.fallback["default"].mean_depth == 0.5
+
+
+def test_a_run_is_active_until_it_has_ended_also_where_it_was_cancelled(tmp_path: Path) -> None:
+    async def work(pipeline: Pipeline) -> None:
+        run = asyncio.create_task(pipeline.run(q="1"))
+        await asyncio.sleep(0.5)
+        during = (await pipeline.stats()).counted.runs
+        assert (during.started, during.ok, during.failed, during.active) == (1, 0, {}, 1)
+        run.cancel()
+        with suppress(asyncio.CancelledError):
+            await run
+        after = (await pipeline.stats()).counted.runs
+        assert (after.started, after.failed, after.active) == (1, {"cancelled": 1}, 0)
+
+    play(FILE, tmp_path, {"a": [503, "x"], "b": []}, work)
 
 
 def test_a_stored_answer_was_not_answered_by_anybody(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class AttemptFrame:
             now = self._clock.now()
             row.first_chunk = now - run.transcript.started
             self._emit(run, StreamCommitted(path=self._path, target=self._target))
-            response.due(run.deadline, DeadlineExceeded("the deadline cut the stream", where=self._target))
+            response.due(run.deadline, lambda: DeadlineExceeded("the deadline cut the stream", where=self._target))
             if run.idle is not None:
                 response.idle(run.idle)
             if run.total is not None:

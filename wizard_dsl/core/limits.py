@@ -17,31 +17,31 @@ class Limits:
     """
 
     __slots__ = (
-        "_abort", "_clock", "_due_at", "_due_error", "_idle", "_since", "_timer", "_timer_at", "_within",
+        "_abort", "_clock", "_due_at", "_idle", "_late", "_since", "_timer", "_timer_at", "_within",
     )  # fmt: skip
 
     def __init__(self, clock: Clock, abort: Callable[[WizardError], None]) -> None:
         self._clock = clock
         self._abort: Callable[[WizardError], None] | None = abort
         self._due_at = inf
-        self._due_error: WizardError | None = None
+        self._late: Callable[[], WizardError] | None = None
         self._idle = inf
         self._within = inf
         self._since: float | None = None
         self._timer: Timer | None = None
         self._timer_at = inf
 
-    def due(self, at: float, error: WizardError) -> None:
-        """Tighten the deadline, an absolute loop time."""
+    def due(self, at: float, late: Callable[[], WizardError]) -> None:
+        """Tighten the deadline, an absolute loop time; `late` makes the error that says so."""
         if at < self._due_at:
-            self._due_at, self._due_error = at, error
+            self._due_at, self._late = at, late
             self._arm()
 
-    def take_due(self) -> tuple[float, WizardError] | None:
+    def take_due(self) -> tuple[float, Callable[[], WizardError]] | None:
         """Lift the deadline and return it."""
-        at, error = self._due_at, self._due_error
-        self._due_at, self._due_error = inf, None
-        return None if error is None else (at, error)
+        at, late = self._due_at, self._late
+        self._due_at, self._late = inf, None
+        return None if late is None else (at, late)
 
     def idle(self, seconds: float) -> None:
         """Tighten the limit of each wait."""
@@ -106,8 +106,8 @@ class Limits:
 
     def _passed(self, now: float) -> WizardError:
         """What the limit that is due means; the deadline first."""
-        if self._due_error is not None and now >= self._due_at:
-            return self._due_error
+        if self._late is not None and now >= self._due_at:
+            return self._late()
         assert self._since is not None
         if now >= self._since + self._idle:
             return AttemptTimeout(f"nothing arrived for {self._idle:g} s (timeout.idle)", phase="idle")

@@ -134,8 +134,6 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 def weakest(first: Confidence, second: Confidence) -> Confidence:
     """The confidence of a sum: that of its least certain term."""
-    if first == second:
-        return first
     order: tuple[Confidence, ...] = ("reported", "estimated", "unknown")
     return order[max(order.index(first), order.index(second))]
 

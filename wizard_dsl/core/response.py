@@ -232,12 +232,12 @@ class Response:
 
     # -- limiting it --------------------------------------------------------------------------------
 
-    def due(self, at: float, error: WizardError) -> None:
-        """Tighten the absolute deadline of what still arrives; passing it aborts with `error`. Never paused."""
+    def due(self, at: float, late: Callable[[], WizardError]) -> None:
+        """Tighten the absolute deadline of what still arrives; passing it aborts with what `late` makes. No pause."""
         if self.outcome is None:
-            self._limited().due(at, error)
+            self._limited().due(at, late)
 
-    def take_due(self) -> tuple[float, WizardError] | None:
+    def take_due(self) -> tuple[float, Callable[[], WizardError]] | None:
         """Lift the deadline: whoever shares this response among several readers puts it on the one it belongs to."""
         if isinstance(self._source, Splice):
             return self._source.take_due()

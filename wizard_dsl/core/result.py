@@ -189,7 +189,8 @@ def total_usage(attempts: list[AttemptRow]) -> UsageRow:
     for attempt in attempts:
         row = attempt.usage
         if row is not None:
-            confidence = weakest(confidence, row.confidence)
+            if row.confidence != confidence:
+                confidence = weakest(confidence, row.confidence)
             input_tokens += row.input_tokens
             output_tokens += row.output_tokens
     return UsageRow(input_tokens, output_tokens, confidence)
@@ -200,7 +201,8 @@ def total_cost(attempts: list[AttemptRow]) -> Cost:
     confidence: Confidence = "reported"
     usd: float | None = 0.0
     for attempt in attempts:
-        confidence = weakest(confidence, attempt.confidence)
+        if attempt.confidence != confidence:
+            confidence = weakest(confidence, attempt.confidence)
         if attempt.cost is not None and usd is not None:
             usd += attempt.cost
         elif attempt.kind == "ok":

@@ -127,7 +127,7 @@ class Splice:
             self._spent = usage if self._spent is None else self._spent + usage
         return [Delta(usage=self._spent)]
 
-    def take_due(self) -> tuple[float, WizardError] | None:
+    def take_due(self) -> tuple[float, Callable[[], WizardError]] | None:
         """Lift the deadline of this part and of all that follow."""
         self._lifted = True
         return self._part.take_due()

@@ -57,8 +57,7 @@ class StepValue(msgspec.Struct):
     losses: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StepCall:
+class StepCall(msgspec.Struct, frozen=True):
     """One execution: the bound names its templates see, the run, and who listens."""
 
     scope: Any

@@ -117,7 +117,7 @@ class Flight:
         """
         view = await self._wait(deadline) if self._response is None else self._shared_view(self._response)
         if view is not None:
-            view.due(deadline, _late())
+            view.due(deadline, _late)
         return view
 
     async def _wait(self, deadline: float) -> Response | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from math import isfinite
+from collections.abc import Mapping, Sequence
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +24,7 @@ class Inputs:
 
     def __init__(self, declared: Mapping[str, InputSpec]) -> None:
         self._declared = declared
+        self._texts = {name: _text(spec.schema) for name, spec in declared.items()}
         self._validators: dict[str, Any] = {}
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +36,8 @@ class Inputs:
         for name, spec in self._declared.items():
             if name in given:
                 values[name] = value = _as_json(given[name], spec)
-                if not _plainly_fits(spec.schema, value):
+                text = self._texts[name]
+                if text is None or not text.fits(value):
                     self._validate(spec, value)
             elif spec.default is not msgspec.UNSET:
                 values[name] = spec.default
@@ -56,6 +58,8 @@ class Inputs:
         return InputInvalid(f"there is no input '{name}'", where=name, suggestion=hint)
 
     def _validate(self, spec: InputSpec, value: Any) -> None:
+        if not spec.schema:
+            return
         validator = self._validators.get(spec.name)
         if validator is None:
             from jsonschema import Draft202012Validator
@@ -94,17 +98,24 @@ def _as_json(value: Any, spec: InputSpec) -> Any:
     raise InputInvalid(f"input '{spec.name}' is or holds {what}{_purpose(spec)}", where=spec.name)
 
 
-def _plainly_fits(schema: Mapping[str, Any], value: Any) -> bool:
-    """Whether a text or a flat schema is so simple that looking is enough; False only means: ask jsonschema."""
-    if not _SIMPLE.issuperset(schema):
-        return False
-    kind = schema.get("type")
-    if kind != "string" or not isinstance(value, str):
-        return not schema
-    if "enum" in schema and value not in schema["enum"]:
-        return False
-    length = len(value)
-    return bool(schema.get("minLength", 0) <= length <= schema.get("maxLength", length))
+class _Text(msgspec.Struct, frozen=True):
+    """What a schema asks of a text, where that is so simple that looking is enough."""
+
+    least: float
+    most: float
+    among: Sequence[Any] | None
+
+    def fits(self, value: Any) -> bool:
+        """False only means: ask jsonschema."""
+        if not isinstance(value, str) or not self.least <= len(value) <= self.most:
+            return False
+        return self.among is None or value in self.among
+
+
+def _text(schema: Mapping[str, Any]) -> _Text | None:
+    if schema.get("type") != "string" or not _SIMPLE.issuperset(schema):
+        return None
+    return _Text(schema.get("minLength", 0), schema.get("maxLength", inf), schema.get("enum"))
 
 
 def _purpose(spec: InputSpec) -> str:

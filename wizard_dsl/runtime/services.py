@@ -90,9 +90,9 @@ def emitter(
 
     def emit(run: Run, event: Event) -> None:
         transcript, scope = run.transcript, run.scope
-        entries, place = transcript.events, scope.step if scope.item is None else scope.place
+        place = scope.step if scope.item is None else scope.place
         at = now() - transcript.started
-        entries.append((at, place, event))
+        transcript.events.append((at, place, event))
         counter = counter_of(type(event))
         if counter is not None:
             counter(run, event)
@@ -100,6 +100,6 @@ def emitter(
             try:
                 sink(run, event)
             except Exception as error:
-                entries.append((at, place, ObserverFailed(path=event.path, error=repr(error))))
+                transcript.events.append((at, place, ObserverFailed(path=event.path, error=repr(error))))
 
     return emit
