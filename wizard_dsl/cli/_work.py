@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wizard_dsl.registry import Registry
     from wizard_dsl.runtime.pipeline import Pipeline
     from wizard_dsl.runtime.stream import Stream
+    from wizard_dsl.testing.cassettes import Cassette
 
 #: What is printed above is void.
 ANEW: Final = "(the stream broke; the answer begins anew)"
@@ -32,11 +33,20 @@ ANEW: Final = "(the stream broke; the answer begins anew)"
 class Work:
     """Results go to stdout, everything else to stderr; `run` returns the exit code."""
 
-    def __init__(self, compiled: Compiled, registry: Registry, inputs: dict[str, Any], options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        compiled: Compiled,
+        registry: Registry,
+        inputs: dict[str, Any],
+        options: dict[str, Any],
+        tape: Cassette | None = None,
+    ) -> None:
         self._compiled = compiled
         self._registry = registry
         self._inputs = inputs
         self._options = options
+        self._tape = tape
+        self._offline = options["mock"] or (tape is not None and tape.record == "none")
         wanted = options["stream"]
         by_default = options["reasoning"] or sys.stdout.isatty()
         self._stream = options["format"] == "text" and (by_default if wanted is None else wanted)
@@ -44,13 +54,15 @@ class Work:
         self._outlet: Outlet | None = None
 
     async def run(self) -> int:
-        seed = 0 if self._options["mock"] and self._options["seed"] is None else self._options["seed"]
+        seed = 0 if self._offline and self._options["seed"] is None else self._options["seed"]
         async with running(
             self._compiled,
             self._registry,
             seed=seed,
-            mock=self._options["mock"],
+            mock=self._offline,
             sinks=self._sinks(),
+            provide=None if self._tape is None else self._tape.provide,
+            stored=self._tape is None,
         ) as pipeline:
             code = await self._once(pipeline)
             if self._options["stats"] is not None:

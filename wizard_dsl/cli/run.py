@@ -12,6 +12,7 @@ import click
 from wizard_dsl.cli._dry_run import show
 from wizard_dsl.cli._inputs import gather
 from wizard_dsl.cli._registry import registry_of
+from wizard_dsl.cli._tape import open_tape, refuse_contradictions, replays, with_tape
 from wizard_dsl.cli._work import Work
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.runtime.runtime import require
@@ -26,6 +27,12 @@ from wizard_dsl.testing import virtual
 @click.option("--stream/--no-stream", default=None, help="Print the answer as it comes (default: on a terminal).")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", help="What stdout gets.")
 @click.option("--mock", is_flag=True, help="Answer every target by the mock provider, in virtual time.")
+@click.option("--cassette", type=click.Path(path_type=Path), metavar="FILE", help="Replay recorded exchanges, offline.")
+@click.option(
+    "--record",
+    type=click.Choice(["none", "missing", "all"]),
+    help="What to ask for and write to the cassette (default: none).",
+)
 @click.option("--seed", type=int, help="Chance and ids derive from it.")
 @click.option("--chain", help="Ask this chain in every step.")
 @click.option("--deadline", metavar="DURATION", help="Of the whole run, such as 20s; tightens the file's.")
@@ -50,7 +57,7 @@ def command(file: Path, **options: Any) -> int:
         overlays=options["overlays"],
         sets=options["sets"],
         env=dict(os.environ),
-        mock=options["mock"] or options["dry_run"],
+        mock=options["mock"] or options["dry_run"] or replays(options),
         chain=options["chain"],
     )
     compiled = compile_file(file, registry, sources)
@@ -62,14 +69,17 @@ def command(file: Path, **options: Any) -> int:
     if options["dry_run"]:
         click.echo(virtual.run(show(compiled, registry, inputs, form=options["format"])))
         return 0
-    work = Work(compiled, registry, inputs, options)
-    return virtual.run(work.run()) if options["mock"] else asyncio.run(work.run())
+    tape = open_tape(compiled, options)
+    work = Work(compiled, registry, inputs, options, tape)
+    is_virtual = options["mock"] or replays(options)
+    return with_tape(tape, lambda: virtual.run(work.run()) if is_virtual else asyncio.run(work.run()))
 
 
 def _refuse_what_would_be_ignored(options: dict[str, Any]) -> None:
     """Raises UsageError: JSON comes in one piece, and reasoning only in a stream."""
     if options["format"] == "json" and (options["stream"] or options["reasoning"]):
         raise click.UsageError("--format json prints one object at the end; leave out --stream and --reasoning")
+    refuse_contradictions(options)
     _refuse_unwritable(options["stats"], options["dry_run"])
     if options["reasoning"] and options["stream"] is False:
         raise click.UsageError("--reasoning is told while the answer comes; leave out --no-stream")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import click
 
 from wizard_dsl.cli._output import as_json
@@ -10,15 +12,18 @@ from wizard_dsl.docgen import schemas
 from wizard_dsl.spec.schema import for_kind
 
 KINDS = ("pipeline", "project", "overlay")
+#: Schemas that are the same whatever is installed.
+FIXED = MappingProxyType({"result": schemas.of_result, "cassette": schemas.of_cassette})
 
 
 @click.command("schema", short_help="Print the JSON Schema of pipeline files.")
-@click.argument("which", type=click.Choice([*KINDS, "result"]), default="pipeline")
+@click.argument("which", type=click.Choice([*KINDS, *FIXED]), default="pipeline")
 def command(which: str) -> int:
-    """Print a JSON Schema (2020-12): of pipeline files, of wizard.yaml (project), of overlays, or of the result.
+    """Print a JSON Schema (2020-12): of pipeline files, of wizard.yaml (project), of overlays, of the result, or of a
+    line of a cassette.
 
     The kinds of installed plug-ins are in it, with their keys, so an editor that is given it knows them.
     """
-    schema = schemas.of_result() if which == "result" else for_kind(which, registry_of(), plugins=True)
+    schema = FIXED[which]() if which in FIXED else for_kind(which, registry_of(), plugins=True)
     click.echo(as_json(schema), nl=False)
     return 0

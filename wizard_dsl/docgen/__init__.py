@@ -21,6 +21,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "schemas/project.schema.json": schemas.project,
         "schemas/overlay.schema.json": schemas.overlay,
         "schemas/result.schema.json": schemas.result,
+        "schemas/cassette.schema.json": schemas.cassette,
         "docs/reference/policies.md": reference.policies,
         "docs/reference/strategies.md": reference.strategies,
         "docs/reference/providers.md": reference.providers,

@@ -8,6 +8,7 @@ from typing import Any
 from wizard_dsl.core.result import result_schema
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import schema
+from wizard_dsl.testing._cassette_lines import line_schema
 
 
 def pipeline(registry: Registry) -> str:
@@ -24,6 +25,15 @@ def overlay(registry: Registry) -> str:
 
 def result(registry: Registry) -> str:
     return pretty(of_result())
+
+
+def cassette(registry: Registry) -> str:
+    return pretty(of_cassette())
+
+
+def of_cassette() -> dict[str, Any]:
+    """The schema of one line of a cassette, which does not depend on the components either."""
+    return {"$schema": schema.DRAFT, "$id": f"{schema.BASE}/cassette.schema.json", **line_schema()}
 
 
 def of_result() -> dict[str, Any]:

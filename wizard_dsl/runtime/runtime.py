@@ -62,7 +62,7 @@ class Runtime:
         self._emit = emitter(clock, sinks, self.statistics.counters)
         self._state = None if virtual else open_state(state.kind, state.place, clock, self._tell)
         server = state.place if state.kind == "redis" and not virtual else ""
-        self.stores = StoreSet(folder, clock, threads=not virtual, server=server, family=family)
+        self.stores = StoreSet(folder, clock, threads=not virtual, server=server if folder else "", family=family)
         self.shared = SharedState()
         if book is not None and not virtual:
             self.shared.state("book", "", lambda: open_book(server, book, clock))
@@ -154,14 +154,16 @@ async def running_all(
     sinks: Sequence[EventSink] = (),
     provide: Provide | None = None,
     assess: Assess | None = None,
+    stored: bool = True,
 ) -> AsyncIterator[list[Pipeline]]:
-    """Compiled variants of one file, with one runtime for all: they share limits, breakers, caches and connections."""
+    """Compiled variants of one file, with one runtime for all: they share limits, breakers, caches and connections.
+    `stored` False: no answer comes from a cache that outlives the runtime, and none goes there."""
     programs = [require(each) for each in files]
     first, loaded = programs[0], files[0].loaded
     chosen = int.from_bytes(os.urandom(6), "big") if seed is None else seed
     runtime = Runtime(
         seed=chosen,
-        folder=None if mock else loaded.root / ".wizard" / "cache",
+        folder=None if mock or not stored else loaded.root / ".wizard" / "cache",
         book=None if mock else loaded.root / BOOK,
         transport=transport,
         sinks=sinks,
