@@ -8,28 +8,25 @@ raise, made by the same code.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.component import Duration
-from wizard_dsl.core.errors import ConnectError, ServerError, WizardError
+from wizard_dsl.core.errors import ConnectError
 from wizard_dsl.core.http import ConnectFailed
-from wizard_dsl.core.messages import Completion, Delta, FinishReason, Request, Usage, estimate_tokens
+from wizard_dsl.core.messages import Delta, FinishReason, Request, Usage, estimate_tokens
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.providers._errors import inside, refused
+from wizard_dsl.testing.words import Words, pieces_of
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from wizard_dsl.core.clock import Clock
 
-_PIECE: Final = re.compile(r"\s*\S+|\s+")
 _Count = Annotated[int, Meta(ge=0)]
 
 
@@ -139,7 +136,7 @@ class Scripted:
         if delay:
             await self._clock.sleep(delay)
         self._refuse(item)
-        source = _Words(item, request, self._clock)
+        source = _words(item, request, self._clock)
         if run.commit == "content":
             response = await Response.open(
                 source, run.commit, clock=self._clock, reasoning=run.reasoning, idle=run.idle
@@ -174,74 +171,22 @@ class Scripted:
             raise inside(payload, headers, status=item.status, wall=wall, secrets=())
 
 
-class _Words:
-    """The source of one answer: its words, each after its wait."""
-
-    def __init__(self, item: Item, request: Request, clock: Clock) -> None:
-        self._pieces = _PIECE.findall(item.text)
-        self._item = item
-        self._request = request
-        self._clock = clock
-        self._sent: list[str] = []
-        self._due = clock.now() + parse_duration(item.first_chunk)
-        self._every = parse_duration(item.chunk_every)
-        self._waiter: Future[None] | None = None
-        self._reason: BaseException | None = None
-        self._aborted = False
-        self.done = False
-
-    async def read_batch(self) -> list[Delta]:
-        if self._aborted:
-            raise self._gone()
-        if self.done:
-            return []
-        if len(self._sent) == self._item.cut_after:
-            raise ServerError("the connection was lost before the answer was complete")
-        if len(self._sent) == self._item.stall_after:
-            await self._wait(None)
-        if len(self._sent) == len(self._pieces):
-            self.done = True
-            return [Delta(finish_reason=self._item.finish_reason, usage=self._usage())]
-        await self._wait(self._due)
-        self._due = self._clock.now() + self._every
-        self._sent.append(self._pieces[len(self._sent)])
-        return [Delta(text=self._sent[-1])]
-
-    async def _wait(self, until: float | None) -> None:
-        """Until a point, or for ever; `abort` wakes it. A cancelled wait goes on where it was."""
-        if until is not None and until <= self._clock.now():
-            return
-        self._waiter = self._clock.future()
-        timer = None if until is None else self._clock.call_at(until, _wake, self._waiter)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-        if self._aborted:
-            raise self._gone()
-
-    def _gone(self) -> BaseException:
-        return self._reason if isinstance(self._reason, WizardError) else ServerError("the stream was given up")
-
-    def abort(self, reason: BaseException | None) -> None:
-        self._aborted = True
-        self._reason = self._reason or reason
-        if self._waiter is not None:
-            _wake(self._waiter)
-
-    def _usage(self) -> Usage:
-        told = self._item.usage
-        if told is not None:
-            return Usage(told.input_tokens, told.output_tokens)
-        return Usage(estimate_tokens(self._request.size()), estimate_tokens(len(self._item.text.encode())))
-
-    def completion(self) -> Completion:
-        """The whole answer."""
-        return Completion(text="".join(self._sent), finish_reason=self._item.finish_reason, usage=self._usage())
+def _words(item: Item, request: Request, clock: Clock) -> Words:
+    """The answer of an item, as a source."""
+    ending = Delta(finish_reason=item.finish_reason, usage=_usage(item, request))
+    return Words(
+        pieces_of(item.text),
+        ending,
+        clock,
+        first=parse_duration(item.first_chunk),
+        every=parse_duration(item.chunk_every),
+        cut_after=item.cut_after,
+        stall_after=item.stall_after,
+    )
 
 
-def _wake(waiter: Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+def _usage(item: Item, request: Request) -> Usage:
+    told = item.usage
+    if told is not None:
+        return Usage(told.input_tokens, told.output_tokens)
+    return Usage(estimate_tokens(request.size()), estimate_tokens(len(item.text.encode())))
