@@ -104,7 +104,7 @@ def damaged(text: str, how: str) -> str:
         ("merge", "c.jsonl:2:1 error[E092] a conflict of a merge is left in the file"),
         ("twice", "c.jsonl:2:1 error[E092] a second header"),
         ("edited", "c.jsonl:2:1 error[E093] the line was edited: its checksum does not fit"),
-        ("no-sum", "error[E092] object missing required field `sum`"),
+        ("no-sum", "c.jsonl:2:1 error[E093] the line was edited: its checksum does not fit"),
         ("moved", "c.jsonl:1:1 error[E093] the header was edited, or lines were removed, added or moved"),
         ("spaces", "c.jsonl:2:1 error[E093] the line was edited"),
     ],

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "schema": ("schema", "Print the JSON Schema of pipeline files."),
     "explain": ("explain", "Explain a diagnostic, an error kind, a policy or a strategy."),
     "cache": ("cache", "Look at, clear and warm the caches on disk."),
+    "cassette": ("cassette", "Look at recorded exchanges, and take an edit by hand over."),
     "cost": ("cost", "What the budgets of a project have spent."),
     "config": ("config", "Show the configuration and where it comes from."),
     "doctor": ("doctor", "Look at this installation."),

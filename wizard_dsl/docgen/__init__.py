@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from wizard_dsl.docgen import commands, pages, reference, schemas
+from wizard_dsl.docgen import cassettes, commands, pages, reference, schemas
 from wizard_dsl.registry import Registry
 
 #: Path below the repository → what makes its text. A new generated file is one more line.
@@ -30,6 +30,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "docs/reference/errors.md": reference.errors,
         "docs/reference/diagnostics.md": reference.diagnostics,
         "docs/reference/conformance.md": reference.conformance,
+        "docs/reference/cassettes.md": cassettes.page_of_cassettes,
         "docs/reference/environment.md": reference.environment,
         "docs/reference/cli.md": commands.page_of_commands,
     }

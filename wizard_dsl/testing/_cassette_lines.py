@@ -16,7 +16,7 @@ VERSION: Final = 1
 BROKEN: Final = ("refused", "lost", "stale")
 
 Milliseconds = Annotated[int, Meta(ge=0, description="milliseconds since the request was sent")]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$", extra_json_schema={"x-form": "sixteen hexadecimal digits"})]
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +29,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
             description="when the oldest exchange in it was recorded, UTC",
+            extra_json_schema={"x-form": "a time such as 2026-11-28T01:50:00Z"},
         ),
     ]
     prompts: Annotated[Digest, Meta(description="hash of the texts of the file's prompts, as they were then")]
@@ -48,29 +49,29 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     the provider's error."""
 
     at: Milliseconds
-    kind: str
-    message: str = ""
-    status: int | None = None
+    kind: Annotated[str, Meta(description="`refused`, `lost`, `stale`, or the kind of an error")]
+    message: Annotated[str, Meta(description="what was said about it")] = ""
+    status: Annotated[int, Meta(description="that the provider's error had")] | None = None
     retry_after: Annotated[float, Meta(description="seconds")] | None = None
-    sent: bool | None = True
+    sent: Annotated[bool, Meta(description="whether the request had left; null: nobody knows")] | None = True
 
 
 class Vectors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Embeddings of a provider that is not asked over HTTP."""
 
-    embeddings: tuple[tuple[float, ...], ...]
-    model: str | None = None
-    input_tokens: int | None = None
+    embeddings: Annotated[tuple[tuple[float, ...], ...], Meta(description="one vector a text")]
+    model: Annotated[str, Meta(description="that made them")] | None = None
+    input_tokens: Annotated[int, Meta(description="as the provider counted")] | None = None
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One attempt. It ends in one way: `end`, `failed`, or `cancelled`, when it was given up."""
 
-    target: str
+    target: Annotated[str, Meta(description="who was asked, as results name it")]
     request: Asked
     stream: Annotated[bool, Meta(description="whether the answer was asked for as a stream")] = False
     answered: Annotated[Milliseconds, Meta(description="when status and headers came")] | None = None
-    status: Annotated[int, Meta(ge=100, le=599)] | None = None
+    status: Annotated[int, Meta(ge=100, le=599, description="of HTTP")] | None = None
     headers: Annotated[dict[str, str], Meta(description="of the answer, those that matter")] = {}
     chunks: Annotated[
         tuple[tuple[Milliseconds, str], ...], Meta(description="the body as it came: when, and what")
@@ -82,10 +83,10 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[tuple[Milliseconds, tuple[dict[str, Any], ...]], ...],
         Meta(description="the answer of a provider that is not asked over HTTP"),
     ] = ()
-    vectors: Vectors | None = None
-    end: Milliseconds | None = None
-    failed: Failed | None = None
-    cancelled: Milliseconds | None = None
+    vectors: Annotated[Vectors, Meta(description="embeddings, instead of deltas")] | None = None
+    end: Annotated[int, Meta(ge=0, description="milliseconds until the answer was complete")] | None = None
+    failed: Annotated[Failed, Meta(description="how it broke")] | None = None
+    cancelled: Annotated[int, Meta(ge=0, description="milliseconds until it was given up")] | None = None
 
 
 class ExchangeLine(Exchange, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

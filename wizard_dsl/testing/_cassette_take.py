@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from wizard_dsl.core.messages import Delta
-from wizard_dsl.testing._cassette_body import redact_body
+from wizard_dsl.observe.redact import Redaction
+from wizard_dsl.testing._cassette_body import redact_body, redact_json
 from wizard_dsl.testing._cassette_lines import Asked, Exchange, Failed, Vectors
 
 if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.messages import Completion
-    from wizard_dsl.observe.redact import Redaction
 
 #: Headers of an answer that are kept: what somebody reads, and what names the exchange to the provider.
 KEPT: Final = (
@@ -112,6 +112,24 @@ class Take:
             failed=failed,
             cancelled=self._cancelled,
         )
+
+
+def cleaned(exchange: Exchange) -> Exchange:
+    """An exchange that somebody edited, without what looks like a secret and without personal data."""
+    redaction = Redaction()
+    asked = exchange.request
+    chunks = redact_body([text for _, text in exchange.chunks], redaction)
+    lines = redact_body([f"{json.dumps(each)}\n" for _, batch in exchange.deltas for each in batch], redaction)
+    made = iter(json.loads(line) for line in lines)
+    return msgspec.structs.replace(
+        exchange,
+        request=msgspec.structs.replace(
+            asked, path=redaction.text(asked.path), body=redact_json(asked.body, redaction)
+        ),
+        headers={name: redaction.text(value) for name, value in exchange.headers.items()},
+        chunks=tuple((at, text) for (at, _), text in zip(exchange.chunks, chunks, strict=True)),
+        deltas=tuple((at, tuple(next(made) for _ in batch)) for at, batch in exchange.deltas),
+    )
 
 
 def _text(text: str) -> str:
