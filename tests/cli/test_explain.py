@@ -65,7 +65,7 @@ def test_json_tells_the_same(wizard: Wizard) -> None:
     assert (kind["what"], kind["exit_code"]) == ("error kind", 5)
     assert policy["keys"][0] == {
         "name": "connect",
-        "takes": "a duration with its unit, such as 30s or off",
+        "takes": "a duration with its unit, above 0, such as 30s or off",
         "default": "5s",
         "description": "to a usable connection",
     }

@@ -49,7 +49,7 @@ def test_a_strategy_that_chooses_needs_two_targets(strategy: str, tmp_path: Path
     ("text", "warnings"),
     [
         (file(ONE + "strategy: sequential"), []),
-        (file(TWO + "strategy: {type: parallel, n: 1}"), [(5, "W136", [])]),
+        (file(TWO + "strategy: {type: parallel,\nn: 1}"), [(6, "W136", [5])]),
         (file(TWO + "strategy: {type: parallel, n: 2}"), []),
         (file(TWO + "strategy: {type: parallel, n: 3}"), [(5, "W136", [4])]),
         (file(ONE + "strategy: {type: parallel, n: 3}"), [(5, "W136", [4])]),
@@ -93,6 +93,22 @@ def test_settings_after_a_429_that_contradict_are_told(
     text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
 ) -> None:
     assert found(text, tmp_path) == warnings
+
+
+def test_a_value_that_is_built_in_is_named_as_such(tmp_path: Path) -> None:
+    def message(text: str) -> str:
+        path = tmp_path / "a.yaml"
+        path.write_text(text)
+        made = compile_file(path, Registry(plugins=False), Sources(env={}))
+        return next(each.message for each in lint(made) if each.code in CODES)
+
+    assert "wait_up_to 6m is above max_retry_after 5m (built-in)," in message(file(ONE + "on_rate_limit: 6m"))
+    short = message(file(ONE + "on_rate_limit: {max_retry_after: 1s}"))
+    assert "wait_up_to 2s (built-in) is above max_retry_after 1s," in short
+    backoff = "policies: {retry: {backoff: {not_found: none}}}"
+    assert message(file(ONE + backoff)).endswith("an error of kind not_found is not repeated by default")
+    forbidden = "policies: {retry: {backoff: {server: none}, retry_on: {server: false}}}"
+    assert message(file(ONE + forbidden)).endswith("an error of kind server is not repeated")
 
 
 SET = "policies:\n  default: {timeout: {first_chunk: 60s}}\n"

@@ -403,4 +403,3 @@ def test_keys_that_do_not_fit_together_are_pointed_out() -> None:
     assert "below reset_timeout" in check(max_reset_timeout="1s")[0]
     assert "at most 100%" in check(failure_ratio="150%")[0]
     assert "slow_ratio" in check(slow_ratio="0%")[0]
-    assert "window" in check(window="0s")[0]

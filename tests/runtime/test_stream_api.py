@@ -333,7 +333,7 @@ def test_a_callback_that_raises_ends_the_call_and_leaves_unchanged(tmp_path: Pat
     play(ONE, tmp_path, {"a": [WORDS]}, work)
 
 
-@pytest.mark.parametrize("deadline", [0, -1, float("nan"), "20", "soon"])
+@pytest.mark.parametrize("deadline", [0, -1, float("nan"), "20", "soon", "0s"])
 def test_a_deadline_that_is_none_is_refused(tmp_path: Path, deadline: float | str) -> None:
     async def work(pipeline: Pipeline) -> None:
         with pytest.raises(InputInvalid, match=r"deadline|duration") as caught:

@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from wizard_dsl.core.target import Branch, Facts
 
 
-def _unit(unit: units.Unit, *words: str) -> Meta:
-    """A Meta whose pattern is the unit's, or one of `words`."""
+def _unit(unit: units.Unit, *words: str, above_zero: bool = False) -> Meta:
+    """A Meta whose pattern is the unit's, or one of `words`; with `above_zero`, some digit is not 0."""
     inner = unit.pattern[1:-1]
-    pattern = f"^(?:{'|'.join((*words, inner))})$" if words else unit.pattern
-    return Meta(pattern=pattern, extra_json_schema={"x-unit": unit.name, "x-words": list(words)})
+    own = f"(?=.*[1-9]){inner}" if above_zero else inner
+    pattern = f"^(?:{'|'.join((*words, own))})$" if words else f"^{own}$"
+    extra: dict[str, Any] = {"x-unit": unit.name, "x-words": list(words)}
+    return Meta(pattern=pattern, extra_json_schema={**extra, "x-above-zero": True} if above_zero else extra)
 
 
 Duration = Annotated[str, _unit(units.DURATION)]
 DurationOrOff = Annotated[str, _unit(units.DURATION, "off")]
+AboveZero = Annotated[str, _unit(units.DURATION, above_zero=True)]
+AboveZeroOrOff = Annotated[str, _unit(units.DURATION, "off", above_zero=True)]
 DurationOrP95 = Annotated[str, _unit(units.DURATION, "p95")]
 Size = Annotated[str, _unit(units.SIZE)]
 Money = Annotated[str, _unit(units.MONEY)]

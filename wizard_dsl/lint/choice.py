@@ -43,7 +43,9 @@ def _of_parallel(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
         return
     if n == 1:
         message = "n: 1 asks one target at a time, as sequential does: nothing is parallel"
-        yield subject.warn("W136", message, at, suggestion="raise n, or write strategy: sequential")
+        hint = "raise n, or write strategy: sequential"
+        kind: DocPath = ("chains", plan.name, "strategy", "type")
+        yield subject.warn("W136", message, at, suggestion=hint, related=[(kind, "the strategy")])
     elif n > there:
         message = f"n: {n} is more than the {there} enabled targets of chain '{plan.name}'"
         yield subject.warn("W136", message, at, suggestion=f"lower it to {there}", related=[_targets(plan)])

@@ -31,7 +31,10 @@ def _waits(subject: Subject, plan: ChainPlan, section: DocPath) -> Iterator[Diag
     short = not isinstance(subject.document.chains[plan.name].spec.on_rate_limit, dict)
     wait: DocPath = section if short else (*section, "wait_up_to")
     most: DocPath = (*section, "max_retry_after")
-    texts = [units.show_duration(each) for each in (rule.wait_up_to, rule.max_retry_after)]
+    texts = [
+        units.show_duration(each) + ("" if subject.written(at) else " (built-in)")
+        for each, at in ((rule.wait_up_to, wait), (rule.max_retry_after, most))
+    ]
     here, other = (wait, most) if subject.written(wait) else (most, wait)
     message = f"on_rate_limit.wait_up_to {texts[0]} is above max_retry_after {texts[1]}, the longest that is waited for"
     related = [(other, "the other time")] if subject.written(other) else []
@@ -150,6 +153,7 @@ def _repeated(kind: str, retry_on: dict[str, bool]) -> bool:
 def _unrepeated(subject: Subject, path: DocPath, kind: str, place: Place) -> Diagnostic:
     on = place.at("retry_on")
     related: list[_Other] = [] if on is None else [(on, "what is repeated")]
-    message = f"retry.backoff.{kind} has no effect: an error of kind {kind} is not repeated"
+    built_in = " by default" if on is None or kind not in place.config.retry_on else ""
+    message = f"retry.backoff.{kind} has no effect: an error of kind {kind} is not repeated{built_in}"
     hint = f"add {kind}: true to retry_on, or remove it"
     return subject.warn("W139", message, path, suggestion=hint, related=related)

@@ -21,8 +21,8 @@ from msgspec import Meta
 
 from wizard_dsl.core.bound import bound_unchanged
 from wizard_dsl.core.component import (
-    Duration,
-    DurationOrOff,
+    AboveZero,
+    AboveZeroOrOff,
     Example,
     PolicyConfig,
     PolicyType,
@@ -62,20 +62,20 @@ class CircuitBreakerConfig(PolicyConfig, frozen=True):
     failure_threshold: Annotated[
         Annotated[int, Meta(ge=1)] | Literal["off"], Meta(description="failures in the window that open it")
     ] = 5
-    window: Annotated[Duration, Meta(description="how long verdicts count")] = "60s"
+    window: Annotated[AboveZero, Meta(description="how long verdicts count")] = "60s"
     failure_ratio: Annotated[RatioOrOff, Meta(description="share of failures in the window that opens it")] = "off"
     minimum_calls: Annotated[int, Meta(ge=1, description="verdicts before a ratio means anything")] = 10
     trip_on: Annotated[TripOn, Meta(description="{kind or status: a failure?}, over the error table")] = {}
     per: Annotated[Literal["target", "chain"], Meta(description="whose verdicts are counted")] = "target"
-    reset_timeout: Annotated[Duration, Meta(description="open that long, then half-open")] = "30s"
-    max_reset_timeout: Annotated[Duration, Meta(description="it doubles up to that")] = "5m"
+    reset_timeout: Annotated[AboveZero, Meta(description="open that long, then half-open")] = "30s"
+    max_reset_timeout: Annotated[AboveZero, Meta(description="it doubles up to that")] = "5m"
     half_open_max_calls: Annotated[int, Meta(ge=1, description="calls admitted at once while half-open")] = 1
     success_threshold: Annotated[int, Meta(ge=1, description="successes that close it")] = 1
     probe: Annotated[
         bool, Meta(description="while open and without traffic, ask the target for one token by itself")
     ] = False
     slow_after: Annotated[
-        DurationOrOff,
+        AboveZeroOrOff,
         Meta(description="an attempt is slow whose first content comes later; overtaken by a hedge, always"),
     ] = "off"
     slow_ratio: Annotated[Ratio, Meta(description="share of slow attempts in the window that opens it")] = "90%"
@@ -271,8 +271,6 @@ def check(config: CircuitBreakerConfig) -> list[str]:
         ratio = getattr(config, name)
         if ratio != "off" and not 0 < parse_ratio(ratio) <= 1:
             found.append(f"{name} ({ratio}) must be above 0% and at most 100%")
-    if parse_duration(config.window) == 0:
-        found.append("window must be longer than 0s")
     return found
 
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
-from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope
+from wizard_dsl.core.component import AboveZero, Duration, Example, PolicyConfig, PolicyType, Rung, Scope
 from wizard_dsl.core.errors import DeadlineExceeded
 from wizard_dsl.core.events import AttemptEnded, DeadlineCut, StepEnded
 from wizard_dsl.core.messages import Request
@@ -26,7 +26,7 @@ from wizard_dsl.core.units import parse_duration
 class DeadlineConfig(PolicyConfig, frozen=True):
     """The keys of `deadline`."""
 
-    after: Annotated[Duration, Meta(description="the call is over by then, counted from its start")]
+    after: Annotated[AboveZero, Meta(description="the call is over by then, counted from its start")]
     min_attempt: Annotated[Duration, Meta(description="after a failure, less than this is not worth another try")] = (
         "1s"
     )

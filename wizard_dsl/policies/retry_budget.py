@@ -13,7 +13,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from wizard_dsl.core.bound import bound_unchanged
-from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Ratio, Rung, Scope
+from wizard_dsl.core.component import AboveZero, Example, PolicyConfig, PolicyType, Ratio, Rung, Scope
 from wizard_dsl.core.events import HedgeStarted, HedgeWithheld, RetriesEnded, RetryScheduled
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.outcomes import Site, outcome, told
@@ -30,7 +30,7 @@ class RetryBudgetConfig(PolicyConfig, frozen=True):
 
     ratio: Annotated[Ratio, Meta(description="repeats, as a share of first attempts")] = "20%"
     floor: Annotated[RequestRate, Meta(description="repeats that are always allowed")] = "3/s"
-    window: Annotated[Duration, Meta(description="over which both are counted")] = "10s"
+    window: Annotated[AboveZero, Meta(description="over which both are counted")] = "10s"
 
 
 class RetryBudget(RetryAllowance):
@@ -82,11 +82,6 @@ def _shared(config: RetryBudgetConfig, context: BuildContext, state: State) -> S
     )
 
 
-def check(config: RetryBudgetConfig) -> list[str]:
-    """Sentences about keys that do not fit together."""
-    return ["window must be longer than 0s"] if parse_duration(config.window) == 0 else []
-
-
 def _is_asked(site: Site) -> bool:
     """Whether anything in the chain makes repeats or hedges."""
     return bool(site.kinds & {"retry", "hedged"})
@@ -121,5 +116,4 @@ RETRY_BUDGET = PolicyType(
         Example("One repeat for ten calls", "retry_budget: 10%"),
         Example("A quiet chain may still repeat once a second", "retry_budget: {ratio: 10%, floor: 1/s}"),
     ),
-    check=check,
 )

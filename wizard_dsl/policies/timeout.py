@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure, unbounded
-from wizard_dsl.core.component import DurationOrOff, Example, PolicyConfig, PolicyType, Rung, Scope, seconds
+from wizard_dsl.core.component import AboveZeroOrOff, Example, PolicyConfig, PolicyType, Rung, Scope, seconds
 from wizard_dsl.core.errors import AttemptTimeout, ConnectError, StreamBroken
 from wizard_dsl.core.events import AttemptEnded
 from wizard_dsl.core.messages import Request
@@ -26,10 +26,10 @@ from wizard_dsl.core.run import Run
 class TimeoutConfig(PolicyConfig, frozen=True):
     """The keys of `timeout`; each may be `off`."""
 
-    connect: Annotated[DurationOrOff, Meta(description="to a usable connection")] = "5s"
-    first_chunk: Annotated[DurationOrOff, Meta(description="to the first content of a streamed answer")] = "60s"
-    idle: Annotated[DurationOrOff, Meta(description="between two events of a stream, of whatever kind")] = "30s"
-    total: Annotated[DurationOrOff, Meta(description="the whole attempt, the streamed body included")] = "5m"
+    connect: Annotated[AboveZeroOrOff, Meta(description="to a usable connection")] = "5s"
+    first_chunk: Annotated[AboveZeroOrOff, Meta(description="to the first content of a streamed answer")] = "60s"
+    idle: Annotated[AboveZeroOrOff, Meta(description="between two events of a stream, of whatever kind")] = "30s"
+    total: Annotated[AboveZeroOrOff, Meta(description="the whole attempt, the streamed body included")] = "5m"
 
 
 class Timeout:

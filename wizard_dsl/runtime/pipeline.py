@@ -286,11 +286,11 @@ def _inputs(mapping: Mapping[str, Any] | None, named: Mapping[str, Any]) -> dict
 def _seconds(deadline: float | str) -> float:
     if isinstance(deadline, str):
         try:
-            return units.parse_duration(deadline)
+            deadline = units.parse_duration(deadline)
         except ValueError as error:
             raise InputInvalid(str(error), where="deadline") from None
     if not deadline > 0:  # NaN is not
-        raise InputInvalid(f"a deadline is a positive number of seconds, not {deadline}", where="deadline")
+        raise InputInvalid(f"a deadline is a positive number of seconds, not {deadline:g}", where="deadline")
     return float(deadline)
 
 

@@ -52,8 +52,9 @@ SHAPE_CODES: Final = (
         "policies: {default: {cache: {eviction: lru}}}",
     ),
     Code(
-        "E026", "a number is out of range",
-        "The value has the right type and is too small or too large. The message says which range is allowed.",
+        "E026", "a value is out of range",
+        "The value has the right type and is too small or too large. The message says which range is allowed. A time "
+        "in which nothing could happen, such as a deadline of 0s, is too small as well.",
         "policies: {default: {retry: {max_attempts: 11}}}",
         "policies: {default: {retry: {max_attempts: 10}}}",
     ),

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.component import (
+    AboveZero,
     Duration,
     Money,
     PolicyConfig,
@@ -252,7 +253,7 @@ class PipelineFile(Section, frozen=True):
     prompts: dict[str, PromptSpec] = {}
     steps: dict[str, dict[str, Any]] = {}
     output: Annotated[str | dict[str, str], Meta(description="a template, or a mapping of templates")] | None = None
-    deadline: Annotated[Duration, Meta(description="of the whole run")] = "10m"
+    deadline: Annotated[AboveZero, Meta(description="of the whole run")] = "10m"
     stream: StreamSpec = StreamSpec()
     observe: ObserveSpec = ObserveSpec()
     safety: SafetySpec = SafetySpec()

@@ -35,6 +35,7 @@ from wizard_dsl.spec.schema_words import (
     counted,
     instead,
     is_reference,
+    is_zero,
     resolved,
     says_off_wrongly,
     unit_of,
@@ -173,6 +174,8 @@ class _Explainer:
             return
         if says_off_wrongly(node, self.root, value):
             code = "E065"
+        elif is_zero(node, self.root, value):
+            code = "E026"
         elif unit_of(node, self.root) is not None and not isinstance(value, (dict, list, bool)):
             code = "E024"
         elif code == "E027" and not any(admits_type(each, value) for each in parts):

@@ -3,7 +3,7 @@
 Annotations of ours that are understood: `x-unit` (a name of core.units) with `x-words` (words allowed besides),
 `x-secret` (takes only a reference), `x-env` (the variable such a secret usually comes from), `x-code` (the code of
 a finding about this value or these names), `x-form` (the words for a pattern), `x-unknown-code` (of an unknown key
-here), `x-says` (the message itself).
+here), `x-says` (the message itself), `x-above-zero` (the quantity is not 0).
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def _phrases(node: Node) -> list[str]:
         return [f"a reference, such as ${{env:{node.get('x-env', 'NAME')}}}"]
     if "x-unit" in node:
         unit = _UNITS[node["x-unit"]]
-        return [f"a {unit.name} with its unit, such as {unit.example}", *map(str, node.get("x-words", ()))]
+        size = ", above 0" if node.get("x-above-zero") else ""
+        return [f"a {unit.name} with its unit{size}, such as {unit.example}", *map(str, node.get("x-words", ()))]
     if "enum" in node or "const" in node:
         values = node.get("enum", [node.get("const")])
         shown = [str(each) if isinstance(each, str) else show_value(each) for each in values[:24]]
@@ -166,6 +167,14 @@ def unit_of(node: Node, root: Node) -> Unit | None:
     return _UNITS[names[0]] if names else None
 
 
+def is_zero(node: Node, root: Node, value: Any) -> bool:
+    """Whether a text is 0 with its unit, where that is too little."""
+    unit = unit_of(node, root)
+    if unit is None or not any(each.get("x-above-zero") for each in choices(resolved(node, root), root)):
+        return False
+    return isinstance(value, str) and re.search(unit.pattern, value) is not None and unit.parse(value) == 0
+
+
 def says_off_wrongly(node: Node, root: Node, value: Any) -> bool:
     return "off" in words(node, root) and any(value is each or (value == each and value != 0) for each in _OFF)
 
@@ -174,6 +183,8 @@ def instead(node: Node, root: Node, value: Any) -> str | None:
     """What to write instead of a scalar, where that can be guessed."""
     if says_off_wrongly(node, root, value):
         return "write off to switch it off"
+    if is_zero(node, root, value):
+        return "write off to have none" if "off" in words(node, root) else "write a longer one, or remove the key"
     if value is None:
         return "give it a value, or remove the key"
     unit = unit_of(node, root)

@@ -22,7 +22,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts
-from wizard_dsl.core.component import Duration, Example, PolicyConfig, StrategyType
+from wizard_dsl.core.component import AboveZero, Example, PolicyConfig, StrategyType
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
@@ -41,7 +41,7 @@ STEPS: Final = 10
 class AdaptiveConfig(PolicyConfig, frozen=True):
     """The keys of `strategy: {type: adaptive}`."""
 
-    window: Annotated[Duration, Meta(description="how long a success or failure counts")] = "10m"
+    window: Annotated[AboveZero, Meta(description="how long a success or failure counts")] = "10m"
 
 
 def build(config: AdaptiveConfig, branches: Sequence[Branch], context: BuildContext) -> Walk:

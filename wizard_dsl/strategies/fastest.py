@@ -18,7 +18,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from wizard_dsl.core.bound import Bound, BoundFacts
-from wizard_dsl.core.component import Duration, Example, PolicyConfig, StrategyType
+from wizard_dsl.core.component import AboveZero, Example, PolicyConfig, StrategyType
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.run import Run
@@ -32,7 +32,7 @@ from wizard_dsl.strategies._walk import EMITS, RAISES, Walk, bound_walk
 class FastestConfig(PolicyConfig, frozen=True):
     """The keys of `strategy: {type: fastest}`."""
 
-    window: Annotated[Duration, Meta(description="how long a measured time counts")] = "10m"
+    window: Annotated[AboveZero, Meta(description="how long a measured time counts")] = "10m"
 
 
 def build(config: FastestConfig, branches: Sequence[Branch], context: BuildContext) -> Walk:
