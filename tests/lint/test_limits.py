@@ -80,6 +80,51 @@ def test_w141_no_max_tokens_under_a_limit_of_llm_tokens(
     assert found(tmp_path, line, steps=steps) == warnings
 
 
+def asks(params: str = "max_tokens: 5", user: str = "Hi", inputs: str = "") -> str:
+    """A step in line 5, its params in line 6, over these inputs."""
+    return f'steps: {{one: {{prompt: {{user: "{user}"}},\nparams: {{{params}}}}}}}\ninputs: {{{inputs}}}\n'
+
+
+SMALL = 'rate_limit: {windows: ["100 tokens/minute"]}'
+LONG = "q: {type: string, maxLength: 400}"
+
+
+@pytest.mark.parametrize(
+    ("line", "steps", "warnings"),
+    [
+        (SMALL, asks("max_tokens: 101"), ["W143 6 → 4 → 5"]),
+        (SMALL, asks("max_tokens: 99"), []),
+        (SMALL, asks("max_tokens: 100"), ["W143 6 → 4 → 5"]),  # "Hi" is a token
+        (SMALL, asks("max_tokens: 101", user="{{ q }}", inputs="q: {type: string}"), ["W143 6 → 4"]),
+        (SMALL, asks("max_tokens: 100", user="{{ q }}", inputs="q: {type: string}"), []),
+        (SMALL, asks("max_tokens: 1", user="{{ q }}", inputs=LONG), ["W143 6 → 4 → 5"]),
+        (SMALL, asks("max_tokens: 1", user="{{ q }}", inputs=LONG.replace("400", "396")), []),
+        (SMALL, asks("max_tokens: 1", user="{{ q[:9] }}", inputs=LONG), []),
+        (SMALL, asks("max_tokens: 1", user="{{ q }}", inputs="q: {enum: [a, b]}"), []),
+        (SMALL, asks("max_tokens: 100", user="{{ q }}", inputs="q: {enum: [a, bcdef]}"), ["W143 6 → 4 → 5"]),
+        (SMALL, asks("max_tokens: 1", user="{{ q }}", inputs=LONG.replace("}", ", pattern: ^a$}")), []),
+        (SMALL, asks(""), ["W141 5 → 4", "W143 5 → 4"]),  # token_estimate alone is above it
+        (SMALL.replace("minute", "s") + ", concurrency: 2", asks("max_tokens: 101"), ["W143 6 → 4 → 5"]),
+        ('admission: {session: {windows: ["100 tokens/minute"]}}', asks("max_tokens: 200"), ["W143 6 → 4 → 5"]),
+        ('rate_limit: {windows: ["100/minute"]}', asks("max_tokens: 101"), []),
+    ],
+)
+def test_w143_a_call_that_no_window_ever_holds(line: str, steps: str, warnings: list[str], tmp_path: Path) -> None:
+    assert found(tmp_path, line, steps=steps) == warnings
+
+
+def test_w143_knows_the_max_tokens_of_a_target_and_the_longest_answer_of_its_model(tmp_path: Path) -> None:
+    known = "a: {type: mock, model: m, models: {m: {max_output: 4000}}}"
+    assert found(tmp_path, SMALL, providers=known, steps=asks("")) == ["W141 5 → 4", "W143 5 → 4"]
+    limit = "policies: {default: {rate_limit: {windows: [100 tokens/minute]}}}\n"
+    chain = "chains: {default: {targets: [a,\n{provider: a, model: n, params: {max_tokens: 400}}]}}\n"
+    path = tmp_path / "p.yaml"
+    path.write_text(f"version: 1\nproviders: {{a: {{type: mock, model: m}}}}\n{chain}{limit}{STEP}")
+    made = compile_file(path, Registry(plugins=False), Sources(env={}))
+    told = [(each.line, [other.line for other in each.related]) for each in lint(made) if each.code == "W143"]
+    assert told == [(4, [5, 6])]
+
+
 @pytest.mark.parametrize(
     ("lines", "warnings"),
     [

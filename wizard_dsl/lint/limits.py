@@ -18,7 +18,7 @@ from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import ChainEntry
 
 
-class _Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True):
     """The targets and chains of a file, with their places in it."""
 
     subject: Subject
@@ -39,10 +39,10 @@ class _Place(msgspec.Struct, frozen=True):
         return self.of(plan, part) or plan.origin
 
 
-def _targets(subject: Subject) -> Iterator[tuple[_Place, TargetPlan]]:
+def _targets(subject: Subject) -> Iterator[tuple[Place, TargetPlan]]:
     for name, chain in subject.program.chains.items():
         for target in chain.targets:
-            yield _Place(subject, chain, subject.document.chains[name], target), target
+            yield Place(subject, chain, subject.document.chains[name], target), target
 
 
 def _once(found: Iterator[Diagnostic]) -> Iterator[Diagnostic]:
@@ -67,7 +67,7 @@ def w140_breaker_that_never_trips(subject: Subject) -> Iterator[Diagnostic]:
     yield from _once(each for place, target in _targets(subject) for each in _never_trips(place, target))
 
 
-def _never_trips(place: _Place, target: TargetPlan) -> Iterator[Diagnostic]:
+def _never_trips(place: Place, target: TargetPlan) -> Iterator[Diagnostic]:
     for breaker in (plan for plan in target.ladder if plan.type.name == "circuit_breaker"):
         config: Any = breaker.config
         window = seconds(config.window) or 0.0
@@ -104,7 +104,7 @@ def _most(config: Any, window: float) -> float:
     return min([inf, *(rate.amount * (floor(window / rate.period) + 1) for rate in rates if not rate.tokens)])
 
 
-def _no_trip(place: _Place, breaker: PolicyPlan, limit: PolicyPlan, needed: dict[str, int], most: float) -> Diagnostic:
+def _no_trip(place: Place, breaker: PolicyPlan, limit: PolicyPlan, needed: dict[str, int], most: float) -> Diagnostic:
     key = min(needed, key=lambda each: needed[each])
     at = place.of(breaker, key)
     other = place.of(limit, "windows") or place.of(limit, "rate") or limit.origin
@@ -131,14 +131,14 @@ def w141_max_tokens_missing(subject: Subject) -> Iterator[Diagnostic]:
         chain = None if step.chain is None else subject.program.chains.get(step.chain)
         if chain is None or step.type.name != "generate" or "max_tokens" in step.params:
             continue
-        limit = _token_limit(_Place(subject, chain, subject.document.chains[chain.name]), chain)
+        limit = _token_limit(Place(subject, chain, subject.document.chains[chain.name]), chain)
         if limit is not None:
             yield _reserves_a_guess(subject, step, limit)
 
 
-def _token_limit(place: _Place, chain: ChainPlan) -> DocPath | None:
+def _token_limit(place: Place, chain: ChainPlan) -> DocPath | None:
     """Where a limit of LLM tokens is written that calls of a chain meet without a max_tokens."""
-    for plan, part, own in _parts(chain):
+    for plan, part, own in parts(chain):
         if _counts_tokens(own):
             return (*place.part(plan, part), "windows")
     for target in (each for each in chain.targets if "max_tokens" not in each.params):
@@ -149,7 +149,7 @@ def _token_limit(place: _Place, chain: ChainPlan) -> DocPath | None:
     return None
 
 
-def _parts(chain: ChainPlan) -> Iterator[tuple[PolicyPlan, str, Any]]:
+def parts(chain: ChainPlan) -> Iterator[tuple[PolicyPlan, str, Any]]:
     """The limits of admission."""
     for plan in (plan for plan in chain.outer if plan.type.name == "admission"):
         for part, own in plan.type.parts(plan.config).items():
@@ -206,8 +206,8 @@ def _wider_than_outer(subject: Subject) -> Iterator[Diagnostic]:
 def _wider_part(subject: Subject) -> Iterator[Diagnostic]:
     """A limit of admission that a wider one already keeps: each session's above that of all sessions together."""
     for name, chain in subject.program.chains.items():
-        place = _Place(subject, chain, subject.document.chains[name])
-        for (plan, outer, wide), (_, part, own) in combinations(_parts(chain), 2):
+        place = Place(subject, chain, subject.document.chains[name])
+        for (plan, outer, wide), (_, part, own) in combinations(parts(chain), 2):
             if _implied(own, wide):
                 yield subject.warn(
                     "W142",
@@ -280,14 +280,14 @@ def _per_of_a_provider(subject: Subject) -> Iterator[Diagnostic]:
             yield subject.warn("W142", message, at, suggestion=hint)
 
 
-def _limits(subject: Subject) -> Iterator[tuple[_Place, PolicyPlan, Any, DocPath | None]]:
+def _limits(subject: Subject) -> Iterator[tuple[Place, PolicyPlan, Any, DocPath | None]]:
     """Every limit, with where its max_wait is written."""
     for place, target in _targets(subject):
         for plan in target.ladder:
             if plan.type.name in {"rate_limit", "concurrency"}:
                 yield place, plan, plan.config, place.of(plan, "max_wait")
     for name, chain in subject.program.chains.items():
-        place = _Place(subject, chain, subject.document.chains[name])
-        for plan, part, own in _parts(chain):
+        place = Place(subject, chain, subject.document.chains[name])
+        for plan, part, own in parts(chain):
             path: DocPath = (*place.part(plan, part), "max_wait")
             yield place, plan, own, path if subject.written(path) else None

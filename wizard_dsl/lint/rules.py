@@ -6,7 +6,21 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.lint import cache, choice, clashes, limits, load, order, params, repeats, settings, streams, time, usage
+from wizard_dsl.lint import (
+    cache,
+    choice,
+    clashes,
+    limits,
+    load,
+    order,
+    params,
+    repeats,
+    reservations,
+    settings,
+    streams,
+    time,
+    usage,
+)
 from wizard_dsl.lint.budgets import BUDGET_RULES
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
@@ -21,6 +35,7 @@ RULES: Final[tuple[Rule, ...]] = (
     params.w114_ignored_parameter,
     limits.w140_breaker_that_never_trips,
     limits.w141_max_tokens_missing,
+    reservations.w143_call_above_token_limit,
     limits.w142_limit_that_never_applies,
     cache.w150_cache_with_temperature,
     cache.w151_cache_setting_without_effect,

@@ -95,6 +95,11 @@ class Prompt:
         return step_fields(self.uses)
 
     @property
+    def fixed(self) -> tuple[Message, ...]:
+        """The messages in which nothing depends on values."""
+        return tuple(turn.fixed for turn in self._turns if turn.fixed is not None)
+
+    @property
     def has_images(self) -> bool:
         return any(part.kind == "image" for part in self._parts())
 

@@ -198,6 +198,16 @@ WARNING_CODES: Final = (
         "policies: {default: {admission: {global: {rate: 50/s, burst: 50}, session: {rate: 1/s, burst: 5}}}}",
     ),
     Code(
+        "W143", "a call that is larger than a limit of LLM tokens",
+        "A call reserves its prompt and its longest answer, and a window never holds more than its number: what is "
+        "larger is refused at once, however empty the window is. That is so for every call where `max_tokens` alone is "
+        "above it, or for one whose inputs are as long as `maxLength` allows. Both places are named.",
+        'policies: {default: {rate_limit: {windows: ["1000 tokens/minute"]}}}\n'
+        "steps: {a: {prompt: {user: Hello}, params: {max_tokens: 4000}}}",
+        'policies: {default: {rate_limit: {windows: ["10000 tokens/minute"]}}}\n'
+        "steps: {a: {prompt: {user: Hello}, params: {max_tokens: 4000}}}",
+    ),
+    Code(
         "W144", "a budget, and a target that may cost anything",
         "Before each attempt a budget reserves its worst case. Where the price of a target is not known, or nothing "
         "bounds its answer, there is none, and a budget that stops never lets it be asked. Where only the window "
