@@ -253,6 +253,19 @@ def test_all_skipped_is_rate_limited_with_the_smallest_retry_after_if_any_block_
     run(main())
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_no_wait_is_longer_than_max_retry_after_whatever_wait_up_to_says(status: int, commit: Commit) -> None:
+    async def story(after: str) -> str:
+        rule = RateLimitRule(wait_up_to=60, max_retry_after=10)
+        script = {"a": [{"status": status, "retry_after": after}, "x"], "b": ["y"]}
+        chain = build_chain(script, CALM, rate_limit=rule)
+        await chain.answer(commit=commit)
+        return f"{chain.story()} after {chain.clock.now():g} s"
+
+    assert run(story("10s")) == f"a {status} → a ok after 10 s"
+    assert run(story("11s")) == f"a {status} → b ok after 0 s"
+
+
 def test_a_longer_block_that_is_known_already_stays() -> None:
     async def main() -> None:
         chain = build_chain({"a": [{**refused("1s"), "delay": "5s"}, "x"], "b": ["b"]}, CALM)

@@ -225,10 +225,11 @@ class Retry:
             return False
 
     def _patience(self, error: WizardError) -> float:
-        """How long a provider's wish to wait is granted in place: `wait_up_to`, or, for a kind or status that the
-        file asks to repeat, `max_retry_after`."""
+        """How long a provider's wish to wait is granted in place: `wait_up_to`, or as long as `max_retry_after`, which
+        is never exceeded, for a kind or status that the file asks to repeat."""
         rule = self._chain.rate_limit
-        return rule.max_retry_after if override(error, self._config.retry_on) else rule.wait_up_to
+        asked_for = override(error, self._config.retry_on)
+        return rule.max_retry_after if asked_for else min(rule.wait_up_to, rule.max_retry_after)
 
     def _delay(self, error: WizardError, run: Run, k: int, previous: float, first: bool) -> float:
         """Our own delay. That of a 429 was set as its announced time, where it had none."""

@@ -320,7 +320,7 @@ class Walk:
         """The branch to wait for; ties by declaration. None, with a mark, where none may be waited for."""
         now = self._clock.now()
         rule = self._chain.rate_limit
-        longest = rule.wait_up_to if only is not None else rule.max_retry_after
+        longest = rule.max_retry_after if only is None else min(rule.wait_up_to, rule.max_retry_after)
         candidates = [
             (waiting.free_at, position)
             for position, waiting in visit.waiting.items()
