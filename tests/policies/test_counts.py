@@ -40,6 +40,18 @@ def test_what_has_left_the_window_cannot_be_taken_back_from_others() -> None:
     assert counts.first == 1
 
 
+def test_the_newest_is_taken_back_and_what_has_left_the_window_is_not() -> None:
+    counts = Counts(10.0)
+    for at in (0.5, 4.5):
+        counts.add_second(at)
+    counts.remove_second(5.5)
+    assert counts.second == 1
+    counts.advance(12.0)
+    assert counts.second == 0, "the older one was left"
+    counts.remove_second(12.0)
+    assert counts.second == 0
+
+
 def test_a_clock_that_steps_back_a_little_does_no_harm() -> None:
     counts = Counts(10.0)
     counts.add_second(5.0)

@@ -129,6 +129,15 @@ def test_without_the_policy_repeats_are_not_rationed() -> None:
     run(main())
 
 
+def test_a_repeat_that_is_given_back_can_be_taken_again() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio="0%", floor="0.1/s"))
+    assert granted(budget, 0.0, 2) == 1
+    budget.give_back(3.0)
+    assert granted(budget, 3.0, 2) == 1
+    budget.give_back(30.0)  # it has left the window by itself
+    assert granted(budget, 30.0, 2) == 1
+
+
 class Broke:
     """A purse that has nothing."""
 

@@ -384,6 +384,18 @@ def test_processes_share_one_retry_budget() -> None:
     run(main())
 
 
+def test_a_repeat_that_is_given_back_is_there_for_another_process() -> None:
+    async def main() -> None:
+        _, (mine, yours) = failing(2, ratio="0%", floor="0.1/s", window="10s")
+        mine, yours = mine.chain.allowance, yours.chain.allowance
+        assert await mine.withdraw(0.0) and not await yours.withdraw(0.0)
+        mine.give_back(0.0)
+        await asyncio.sleep(0.2)
+        assert await yours.withdraw(0.2) and not await mine.withdraw(0.2)
+
+    run(main())
+
+
 def test_alone_each_goes_by_its_own_attempts_and_its_share_of_the_floor() -> None:
     async def main() -> None:
         keeper, chains = failing(2, ratio="0%", floor="1/s", window="10s")

@@ -85,7 +85,9 @@ def test_the_bucket(url: str, steps: list[dict[str, Any]]) -> None:
     same_in_both(url, BOOK, [plain(each) for each in steps])
 
 
-spendings = st.fixed_dictionaries({"deposits": st.integers(0, 4), "withdraw": st.booleans()})
+spendings = st.fixed_dictionaries(
+    {"deposits": st.integers(0, 4), "unused": st.integers(0, 2), "withdraw": st.booleans()}
+)
 
 
 @settings(max_examples=30)

@@ -386,20 +386,26 @@ class SlowAllowance(RetryAllowance):
 
     def __init__(self) -> None:
         self.deposits = 0
+        self.out = 0
 
     def deposit(self, now: float) -> None:
         self.deposits += 1
 
     async def withdraw(self, now: float) -> bool:
         await asyncio.sleep(1)
+        self.out += 1
         return True
+
+    def give_back(self, now: float) -> None:
+        self.out -= 1
 
 
 def test_who_answers_while_the_budget_is_asked_is_not_hedged_any_more(commit: Commit) -> None:
     async def main() -> None:
         chain = hedged({"a": [slow(3.5)], "b": []})
-        chain.chain.allowance = SlowAllowance()
+        chain.chain.allowance = allowance = SlowAllowance()
         assert (await answered(chain, commit=commit)).served.target == "a"
+        assert allowance.out == 0
         assert chain.clock.now() == 4 and len(chain.attempts) == 1
         assert not chain.events(HedgeStarted, BranchCancelled)
 
@@ -411,7 +417,7 @@ def test_a_whole_call_deposits_once(commit: Commit) -> None:
         chain = hedged({"a": [HANGS], "b": ["x"]})
         chain.chain.allowance = allowance = SlowAllowance()
         await chain.answer(commit=commit)
-        assert allowance.deposits == 1 and len(chain.attempts) == 2
+        assert allowance.deposits == 1 and allowance.out == 1 and len(chain.attempts) == 2
 
     run(main())
 

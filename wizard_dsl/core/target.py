@@ -223,6 +223,9 @@ class RetryAllowance:
         """Take one repeat; False where the budget is spent. May ask other processes."""
         return True
 
+    def give_back(self, now: float) -> None:
+        """A repeat that was taken is not made."""
+
 
 @dataclass(slots=True)
 class Chain:

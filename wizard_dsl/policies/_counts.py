@@ -59,6 +59,14 @@ class Counts:
         self._seconds[number % _KEPT] += 1
         self.second += 1
 
+    def remove_second(self, now: float) -> None:
+        """Take back the newest one; none where the window holds none any more."""
+        number = self.advance(now)
+        slot = next((each % _KEPT for each in range(number, number - _KEPT, -1) if self._seconds[each % _KEPT]), None)
+        if slot is not None:
+            self._seconds[slot] -= 1
+            self.second -= 1
+
     def row(self) -> list[Any]:
         """All of it as plain data: the last bucket (False: none yet), the firsts, the seconds."""
         return [False if self._last is None else self._last, list(self._firsts), list(self._seconds)]

@@ -24,12 +24,15 @@ _DUST: Final = 1e-9
 
 
 def decide(row: Any, now: float, arguments: Arguments) -> tuple[Any, Any, float]:
-    """Count `deposits` first attempts and, with `withdraw`, one repeat, if the window allows it: the reply."""
+    """Count `deposits` first attempts, take back `unused` repeats and, with `withdraw`, count one, if the window allows
+    it: the reply."""
     counts = Counts(arguments["window"])
     if row is not None:
         counts.restore(row)
     for _ in range(arguments["deposits"]):
         counts.add_first(now)
+    for _ in range(arguments["unused"]):
+        counts.remove_second(now)
     granted = False
     if arguments["withdraw"]:
         counts.advance(now)
@@ -61,11 +64,21 @@ class SharedRetryBudget(RetryAllowance):
         self._own = Counts(window)
         self._members = 1
         self._deposits = 0
+        self._unused = 0
         self._timer: Timer | None = None
 
     def deposit(self, now: float) -> None:
         self._own.add_first(now)
         self._deposits += 1
+        self._soon(now)
+
+    def give_back(self, now: float) -> None:
+        self._own.remove_second(now)
+        self._unused += 1
+        self._soon(now)
+
+    def _soon(self, now: float) -> None:
+        """Hand in what was counted here, after a moment."""
         if self._timer is None:
             self._timer = self._clock.call_at(now + _BEHIND, self._due)
 
@@ -78,7 +91,8 @@ class SharedRetryBudget(RetryAllowance):
 
     async def _asked(self, *, withdraw: bool) -> bool:
         deposits, self._deposits = self._deposits, 0
-        arguments = {**self._settings, "deposits": deposits, "withdraw": withdraw}
+        unused, self._unused = self._unused, 0
+        arguments = {**self._settings, "deposits": deposits, "unused": unused, "withdraw": withdraw}
         try:
             decided = await self._state.decide(DECIDE, self._key, arguments)
         except StateUnavailable:
@@ -92,7 +106,7 @@ class SharedRetryBudget(RetryAllowance):
 
     def _due(self) -> None:
         self._timer = None
-        if self._deposits:
+        if self._deposits or self._unused:
             self._spawn(self._hand_in())
 
     async def _hand_in(self) -> None:
@@ -103,5 +117,5 @@ class SharedRetryBudget(RetryAllowance):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._deposits:
+        if self._deposits or self._unused:
             await self._hand_in()

@@ -50,6 +50,9 @@ class RetryBudget(RetryAllowance):
     async def withdraw(self, now: float) -> bool:
         return self.take(now)
 
+    def give_back(self, now: float) -> None:
+        self._counts.remove_second(now)
+
     def take(self, now: float) -> bool:
         """One repeat, if the window allows it."""
         self._counts.advance(now)

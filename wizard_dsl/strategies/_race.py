@@ -252,7 +252,9 @@ class Race(Walk):
         if branch is None or reason:
             field.withheld = True
             self._emit(run, HedgeWithheld(path=self._path, target=late.target.name, reason=reason))
-        elif not field.has_news:  # asking for the budget may have taken a while
+        elif field.has_news:  # asking for the budget may have taken a while
+            self._chain.allowance.give_back(self._clock.now())
+        else:
             name, to = late.target.name, branch.target.name
             self._emit(run, HedgeStarted(path=self._path, target=name, to=to, after=now - late.began))
             lost = losses(branch.target.facts, visit.request, run)

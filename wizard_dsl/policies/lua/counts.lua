@@ -33,6 +33,18 @@ local function add(counts, which, width, amount)
   return number
 end
 
+-- Take back the newest of `which`, if the window holds one.
+local function take_back(counts, which, width)
+  local number = advance(counts, width)
+  for each = number, number - KEPT + 1, -1 do
+    local slot = each % KEPT + 1
+    if counts[which][slot] > 0 then
+      counts[which][slot] = counts[which][slot] - 1
+      return
+    end
+  end
+end
+
 local function sum(all)
   local total = 0
   for slot = 1, KEPT do total = total + all[slot] end
