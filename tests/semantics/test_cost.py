@@ -216,7 +216,7 @@ def test_e8_a_warning_is_told_once_and_degrade_goes_on_with_the_cheapest_target_
         for _ in range(6):
             await chain.answer(commit=commit)
             told.append(len(chain.events(BudgetApproaching)))
-        assert told == [0, 0, 0, 1, 0, 0]  # 15 of 60 were spent before the fourth
+        assert told == [0, 0, 1, 0, 0, 0]  # 15 of 60 are spent with the third
         degrade = limits(("day", 15, {"then": "degrade"}))
         for options in ({}, {"strategy": PARALLEL, "listed": ["b", "a"]}):
             scripts = {"a": [costs(8)], "b": forever(costs(1, delay="9s"))}

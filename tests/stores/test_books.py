@@ -106,6 +106,44 @@ def test_what_is_not_known_stays_booked_whole_and_only_the_first_word_counts(kin
     kind.run(test)
 
 
+async def written(book):
+    """What was settled is with the book, and who wanted to hear of it has heard."""
+    await book.entries()
+    await asyncio.sleep(0)
+
+
+def test_a_warning_is_due_once_what_is_spent_reaches_it(kind):
+    async def test(book):
+        told = []
+        near = Ceiling(DAY, 100, 80)
+        first, second = [await reserve(book, 45, near, Ceiling(MONTH, 1000, 900)) for _ in range(2)]
+        assert (first.warned, second.warned) == ((), ()), "45 were reserved before, and nothing was spent"
+        book.settle(first.id, 40, told.append)
+        await written(book)
+        assert told == []
+        book.settle(second.id, 40, told.append)
+        book.settle(second.id, 45, told.append)
+        await written(book)
+        assert told == [(DAY,)]
+        third = await reserve(book, 10, near)
+        assert third.warned == ()
+        book.settle(third.id, None, told.append)
+        await written(book)
+        assert told == [(DAY,)]
+        assert await book.entries(DAY) == {DAY: Entry(90, 0)}
+
+    kind.run(test)
+
+
+def test_a_warning_that_nobody_hears_at_the_end_is_told_to_the_next(kind):
+    async def test(book):
+        held = await reserve(book, 90, Ceiling(DAY, 100, 80))
+        book.settle(held.id, 90)
+        assert (await reserve(book, 5, Ceiling(DAY, 100, 80))).warned == (DAY,)
+
+    kind.run(test)
+
+
 def test_without_a_limit_it_is_counted_and_never_refused(kind):
     async def test(book):
         for _ in range(3):
@@ -447,8 +485,10 @@ def test_while_the_server_is_away_limits_fail_closed_and_the_rest_is_noted_and_b
             except BookUnavailable:
                 await asyncio.sleep(0.05)
         assert await book.entries() == {DAY: Entry(27, 0)}
-        book.settle(noted[2].id, 1)
-        assert await book.entries() == {DAY: Entry(28, 0)}
+        told = []
+        book.settle(noted[2].id, 60, told.append)
+        assert await book.entries() == {DAY: Entry(87, 0)}
+        assert told == [], "it was told while the server was away"
         return noted[3]
 
     async def main():
@@ -461,7 +501,7 @@ def test_while_the_server_is_away_limits_fail_closed_and_the_rest_is_noted_and_b
         finally:
             await book.aclose()
         other = RedisBook(again.connection_url, LoopClock())
-        assert await other.entries() == {DAY: Entry(48, 0)}, "what was never settled is taken as spent"
+        assert await other.entries() == {DAY: Entry(107, 0)}, "what was never settled is taken as spent"
         await other.aclose()
         again.stop()
 

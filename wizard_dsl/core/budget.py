@@ -8,7 +8,7 @@ have been billed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -36,6 +36,10 @@ class Ceiling(msgspec.Struct, frozen=True):
     account: str
     limit: int | None = None
     warn: int | None = None
+
+
+#: What is called with the accounts whose warning became due.
+Told = Callable[[tuple[str, ...]], None]
 
 
 class Reserved(msgspec.Struct, frozen=True):
@@ -80,9 +84,10 @@ class Book(Protocol):
         spent. A book that is away may note what has no limit, to book it later. Raises BookUnavailable, after `within`
         seconds at the latest. Cancelled, it leaves nothing reserved."""
 
-    def settle(self, id: str, amount: int | None) -> None:
+    def settle(self, id: str, amount: int | None, told: Told | None = None) -> None:
         """Replace a reservation by what was spent; None: not known, so all of it. Only the first word counts. Never
-        raises and never waits: what must be written elsewhere is written behind."""
+        raises and never waits: what must be written elsewhere is written behind. `told` hears, at once or when it is
+        written, whether what is spent has reached the warning of an account."""
 
     async def entries(self, prefix: str = "") -> Mapping[str, Entry]:
         """The accounts whose names begin with `prefix`. Raises BookUnavailable."""
@@ -115,7 +120,7 @@ class MemoryBook:
 
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
-        self._holds: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._holds: dict[str, tuple[int, Sequence[Ceiling]]] = {}
         self._made = 0
 
     def take(self, amount: int, ceilings: Sequence[Ceiling]) -> Reserved | Refused:
@@ -133,7 +138,7 @@ class MemoryBook:
             account.reserved += amount
         self._made += 1
         id = str(self._made)
-        self._holds[id] = amount, tuple(each.account for each in ceilings)
+        self._holds[id] = amount, ceilings
         return Reserved(id, tuple(warned))
 
     async def reserve(
@@ -141,12 +146,18 @@ class MemoryBook:
     ) -> Reserved | Refused:
         return self.take(amount, ceilings)
 
-    def settle(self, id: str, amount: int | None) -> None:
-        reserved, names = self._holds.pop(id, (0, ()))
-        for name in names:
-            account = self._accounts[name]
+    def settle(self, id: str, amount: int | None, told: Told | None = None) -> None:
+        reserved, ceilings = self._holds.pop(id, (0, ()))
+        due = []
+        for ceiling in ceilings:
+            account = self._accounts[ceiling.account]
             account.reserved -= reserved
             account.spent += reserved if amount is None else amount
+            if told is not None and ceiling.warn is not None and not account.warned and account.spent >= ceiling.warn:
+                account.warned = True
+                due.append(ceiling.account)
+        if told is not None and due:
+            told(tuple(due))
 
     async def entries(self, prefix: str = "") -> Mapping[str, Entry]:
         return {

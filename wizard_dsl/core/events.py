@@ -367,7 +367,8 @@ class AnswerRefused(Event, frozen=True):
 
 
 class BudgetApproaching(Event, frozen=True):
-    """`warn_at` of a budget is spent or reserved; told once for each run, session, day or month. US dollars."""
+    """`warn_at` of a budget is spent or reserved; told once for each run, session, day or month, by the attempt that
+    reached it or the next one. US dollars."""
 
     name: ClassVar[str] = "budget_approaching"
     level: ClassVar[str] = "WARNING"

@@ -12,6 +12,7 @@ only the cheapest target of the chain is called, whatever it costs.
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ from wizard_dsl.core.budget import (
     MemoryBook,
     Refused,
     Reserved,
+    Told,
     Worst,
     nano,
     usd,
@@ -71,10 +73,11 @@ class BudgetConfig(PolicyConfig, frozen=True):
 class _Held:
     """The reservations of one attempt: of the run's own book, and of the one that is shared."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_places", "_told")
 
-    def __init__(self) -> None:
+    def __init__(self, told: Told) -> None:
         self._places: list[tuple[Book, str]] = []
+        self._told = told
 
     def add(self, book: Book, id: str) -> None:
         self._places.append((book, id))
@@ -83,7 +86,7 @@ class _Held:
         """What was spent; None: not known. Only the first word counts."""
         places, self._places = self._places, []
         for book, id in places:
-            book.settle(id, amount)
+            book.settle(id, amount, self._told)
 
 
 class Budget:
@@ -174,7 +177,7 @@ class Budget:
         soft = self._degrades and self._is_cheapest(request, worst)
         ceilings = self._ceilings(run, soft)
         amount = worst.amount or 0
-        held = _Held()
+        held = _Held(partial(self._warn, run))
         try:
             await self._on(run, held, amount, ceilings, soft)
         except BaseException:
@@ -206,7 +209,10 @@ class Budget:
         held.add(book, answer.id)
         if answer.away:
             self._emit(run, BudgetUnavailable(path=self._path, reason=answer.away))
-        for account in answer.warned:
+        self._warn(run, answer.warned)
+
+    def _warn(self, run: Run, accounts: tuple[str, ...]) -> None:
+        for account in accounts:
             limit = self._limit(account)
             whole, warn = _sums(limit)
             near = BudgetApproaching(path=self._path, budget=limit.scope, warn_at=usd(warn), limit=usd(whole))

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from wizard_dsl.core.budget import BookUnavailable, Ceiling, Entry, Refused, Reserved
+from wizard_dsl.core.budget import BookUnavailable, Ceiling, Entry, Refused, Reserved, Told
 from wizard_dsl.core.clock import settle
 from wizard_dsl.core.state import StateUnavailable
 from wizard_dsl.stores._redis import PREFIX
@@ -41,6 +41,13 @@ class _Note(NamedTuple):
     accounts: tuple[str, ...]
 
 
+class _Word(NamedTuple):
+    """What is still to be said to the server, and who hears which warnings became due with it."""
+
+    call: tuple[str | int, ...]
+    told: Told | None
+
+
 class RedisBook:
     """Implements `core.budget.Book`. Connects with the first reservation."""
 
@@ -54,7 +61,8 @@ class RedisBook:
         self._notes: dict[str, _Note] = {}
         self._sums: dict[str, int] = {}
         self._warned: set[str] = set()
-        self._unwritten: dict[str, tuple[str | int, ...]] = {}
+        self._warnings: dict[str, tuple[str | int, ...]] = {}
+        self._unwritten: dict[str, _Word] = {}
         self._handed: set[str] = set()
         self._closed = False
 
@@ -69,23 +77,24 @@ class RedisBook:
             reply = await self._patiently(self._call("reserve", id, amount, lasts, *flat), within)
             return self._read(id, reply, ceilings)
         except StateUnavailable as error:
-            self._behind(id, "settle", id, 0)  # it may have been made all the same
+            self._behind(id, None, "settle", id, 0)  # it may have been made all the same
             if all(each.limit is None for each in ceilings):
                 return self._note(f"{id}-away", amount, ceilings)
             raise self._unavailable(error) from None
         except BaseException:
-            self._behind(id, "settle", id, 0)
+            self._behind(id, None, "settle", id, 0)
             raise
 
-    def settle(self, id: str, amount: int | None) -> None:
-        note = self._notes.pop(id, None)
+    def settle(self, id: str, amount: int | None, told: Told | None = None) -> None:
+        note, warnings = self._notes.pop(id, None), self._warnings.pop(id, ())
+        due = () if told is None else warnings
         if note is None:
-            self._behind(id, "settle", id, _text(amount))
+            self._behind(id, told, "settle", id, _text(amount), *due)
             return
         spent = note.amount if amount is None else amount
         for account in note.accounts:
             self._sums[account] = self._sums.get(account, 0) + spent - note.amount
-        self._behind(id, "spend", id, spent, *note.accounts)
+        self._behind(id, told, "spend", id, spent, len(note.accounts), *note.accounts, *due)
 
     async def entries(self, prefix: str = "") -> Mapping[str, Entry]:
         self._write()
@@ -126,16 +135,17 @@ class RedisBook:
             self._sums.clear()
         for each, total in zip(ceilings, reply[2], strict=True):
             self._sums[each.account] = int(total)
+        self._warnings[id] = _marks(ceilings)
         return Reserved(id, warned)
 
-    def _behind(self, id: str, *call: str | int) -> None:
+    def _behind(self, id: str, told: Told | None, *call: str | int) -> None:
         """Say it as soon as it can be said, and until it was heard. Only the first word counts."""
-        self._unwritten.setdefault(id, call)
+        self._unwritten.setdefault(id, _Word(call, told))
         self._write()
 
     def _write(self) -> None:
         """Hand to the server what was settled and is not with it yet."""
-        for id, call in list(self._unwritten.items()):
+        for id, (call, _) in list(self._unwritten.items()):
             if id not in self._handed:
                 try:
                     turn = self._call(str(call[0]), *call[1:])
@@ -146,8 +156,12 @@ class RedisBook:
 
     def _written(self, id: str, turn: Future[Any]) -> None:
         self._handed.discard(id)
-        if turn.exception() is None:
-            del self._unwritten[id]
+        if turn.exception() is not None:
+            return
+        word = self._unwritten.pop(id)
+        due = tuple(name for each in turn.result() if (name := each.decode()) not in self._warned)
+        if word.told is not None and due:
+            word.told(due)
 
     # -- outages --------------------------------------------------------------------------------------
 
@@ -160,6 +174,7 @@ class RedisBook:
                 due.append(each.account)
             self._sums[each.account] = total + amount
         self._warned.update(due)
+        self._warnings[id] = _marks(ceilings)
         return Reserved(id, tuple(due), f"{self._reason()}; what it comes to is booked later" if self._first() else "")
 
     def _reason(self) -> str:
@@ -174,6 +189,11 @@ class RedisBook:
         if self._closed or not self._line.outages:
             return BookUnavailable(f"the budget book cannot be used: {error}", first=True)
         return BookUnavailable(self._reason(), first=self._first())
+
+
+def _marks(ceilings: Sequence[Ceiling]) -> tuple[str | int, ...]:
+    """The accounts that have a warning, each with its sum."""
+    return tuple(part for each in ceilings if each.warn is not None for part in (each.account, each.warn))
 
 
 def _text(amount: int | None) -> str:

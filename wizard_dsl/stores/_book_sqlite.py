@@ -13,9 +13,9 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from wizard_dsl.core.budget import BookUnavailable, Ceiling, Entry, Refused, Reserved
+from wizard_dsl.core.budget import BookUnavailable, Ceiling, Entry, Refused, Reserved, Told
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from wizard_dsl.stores._worker import Worker
 
 T = TypeVar("T")
+
+
+class _Settled(NamedTuple):
+    """What a reservation came to, the accounts with a warning and its sum, and who hears of it."""
+
+    amount: int | None
+    warnings: tuple[tuple[str, int], ...] = ()
+    told: Told | None = None
+
 
 #: Where the book of a project lies, below its root.
 BOOK = ".wizard/budgets.db"
@@ -57,7 +66,8 @@ class SqliteBook:
         self._worker: Worker | None = None
         self._name = os.urandom(8).hex()
         self._made = 0
-        self._unwritten: dict[str, int | None] = {}
+        self._warnings: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._unwritten: dict[str, _Settled] = {}
         self._handed: set[str] = set()
         self._closed_until = float("-inf")
         self._reason = ""
@@ -73,13 +83,17 @@ class SqliteBook:
         id = f"{self._name}-{self._made}"
         future = self._submit(partial(_File.reserve, id=id, amount=amount, ceilings=tuple(ceilings), lasts=lasts))
         try:
-            return await self._patiently(future, within)
+            answer = await self._patiently(future, within)
         except BaseException:
             self.settle(id, 0)  # it may still be made: the worker does one thing after the other
             raise
+        if isinstance(answer, Reserved):
+            self._warnings[id] = tuple((each.account, each.warn) for each in ceilings if each.warn is not None)
+        return answer
 
-    def settle(self, id: str, amount: int | None) -> None:
-        self._unwritten.setdefault(id, amount)
+    def settle(self, id: str, amount: int | None, told: Told | None = None) -> None:
+        due = self._warnings.pop(id, ())
+        self._unwritten.setdefault(id, _Settled(amount) if told is None else _Settled(amount, due, told))
         self._write()
 
     async def entries(self, prefix: str = "") -> Mapping[str, Entry]:
@@ -107,19 +121,22 @@ class SqliteBook:
 
     def _write(self) -> None:
         """Hand to the worker what was settled and is not with it yet."""
-        batch = {id: amount for id, amount in self._unwritten.items() if id not in self._handed}
+        batch = {id: each for id, each in self._unwritten.items() if id not in self._handed}
         if batch and not self._closed and self._clock.now() >= self._closed_until:
             self._handed |= batch.keys()
             self._submit(partial(_File.settle, batch=batch)).add_done_callback(partial(self._written, batch))
 
-    def _written(self, batch: dict[str, int | None], future: Future[None]) -> None:
+    def _written(self, batch: dict[str, _Settled], future: Future[dict[str, tuple[str, ...]]]) -> None:
         self._handed -= batch.keys()
         error = None if future.cancelled() else future.exception()
         if error is not None:
             self._fail(str(error))
             return
-        for id in batch:
+        for id, each in batch.items():
             del self._unwritten[id]
+            due = () if future.cancelled() else future.result().get(id, ())
+            if each.told is not None and due:
+                each.told(due)
 
     async def _patiently(self, future: Future[T], within: float) -> T:
         limit = min(within, _PATIENCE)
@@ -203,10 +220,11 @@ class _File:
             database.executemany("INSERT INTO holds VALUES (?, ?, ?, ?)", rows)
         return Reserved(id, due)
 
-    def settle(self, *, batch: Mapping[str, int | None]) -> None:
-        database, now = self._open(), self._wall()
+    def settle(self, *, batch: Mapping[str, _Settled]) -> dict[str, tuple[str, ...]]:
+        """By id, the accounts whose warning became due."""
+        database, now, due = self._open(), self._wall(), {}
         with _Transaction(database):
-            for id, amount in batch.items():
+            for id, (amount, marks, _) in batch.items():
                 database.execute(
                     "UPDATE accounts SET touched = ?, spent = spent + coalesce(?,"
                     " (SELECT amount FROM holds WHERE id = ? AND account = name))"
@@ -214,6 +232,8 @@ class _File:
                     (now, amount, id, id),
                 )
                 database.execute("DELETE FROM holds WHERE id = ?", (id,))
+                due[id] = tuple(account for account, mark in marks if _reached(database, account, mark))
+        return due
 
     def _spend_what_expired(self, database: sqlite3.Connection, now: float) -> None:
         """Nobody is left who could settle it: what may have been billed is taken as billed."""
@@ -269,6 +289,14 @@ def _total(database: sqlite3.Connection, account: str, now: float) -> tuple[int,
         (account,),
     ).fetchone()
     return int(row[0]), bool(row[1])
+
+
+def _reached(database: sqlite3.Connection, account: str, mark: int) -> bool:
+    """Whether what is spent reaches `mark`, and nobody was told."""
+    done = database.execute(
+        "UPDATE accounts SET warned = 1 WHERE name = ? AND warned = 0 AND spent >= ?", (account, mark)
+    )
+    return done.rowcount > 0
 
 
 def _what(error: Exception) -> str:

@@ -59,16 +59,29 @@ if what == 'reserve' then
   return {'reserved', due, totals}
 end
 
+-- The accounts whose warning is due with what is spent: ARGV from `first` on are accounts, each with its sum.
+local function due_from(first)
+  local due = {}
+  for index = first, #ARGV, 2 do
+    local found = redis.call('HMGET', accounts .. ARGV[index], 'spent', 'warned')
+    if not found[2] and tonumber(found[1] or 0) >= tonumber(ARGV[index + 1]) then
+      redis.call('HSET', accounts .. ARGV[index], 'warned', 1)
+      due[#due + 1] = ARGV[index]
+    end
+  end
+  return due
+end
+
 if what == 'settle' then
   settle(ARGV[3], tonumber(ARGV[4]))
-  return 1
+  return due_from(5)
 end
 
 if what == 'spend' then  -- what was spent while the server was away, once for each id
   if redis.call('SET', holds .. ARGV[3], '', 'NX', 'EX', kept) then
-    for index = 5, #ARGV do add(ARGV[index], 'spent', tonumber(ARGV[4])) end
+    for index = 6, 5 + tonumber(ARGV[5]) do add(ARGV[index], 'spent', tonumber(ARGV[4])) end
   end
-  return 1
+  return due_from(6 + tonumber(ARGV[5]))
 end
 
 local prefix, found = ARGV[3], {}
