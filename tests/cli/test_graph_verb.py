@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from cli_kit import Wizard
@@ -28,10 +29,28 @@ def test_json_is_the_compiled_program(wizard: Wizard) -> None:
     assert [target["name"] for target in described["chains"]["writer"]["targets"]] == ["openai/gpt-4o", "local"]
 
 
+def test_what_a_step_brings_to_its_chain_is_drawn_where_it_stands(wizard: Wizard, tmp_path: Path) -> None:
+    steps = "  one: {prompt: {user: Hi}, output: {schema: {type: object}}}\n  two: {prompt: {user: Hi}}\n"
+    head = "version: 1\nproviders: {local: {type: mock}}\n"
+    chain = "chains: {default: {targets: [local], policies: {use: none, cache: 1h, deadline: 9s}}}\n"
+    path = tmp_path / "own.yaml"
+    path.write_text(f"{head}{chain}safety: {{block_when: text == 'no'}}\nsteps:\n{steps}")
+    out = wizard("graph", str(path), "--format", "ascii").out
+    assert "chain default\n  safety > deadline > cache > contract (one)\n  sequential\n" in out
+    described = json.loads(wizard("graph", str(path), "--format", "json").out)
+    kinds = [[policy["kind"] for policy in step["policies"]] for step in described["steps"]]
+    assert kinds == [["contract", "safety"], ["safety"]]
+    path.write_text(f"{head}{chain}steps:\n{steps.splitlines()[0]}\n")
+    assert "  deadline > cache > contract\n" in wizard("graph", str(path), "--format", "ascii").out
+
+
 def test_an_overlay_and_a_setting_change_the_drawing(wizard: Wizard) -> None:
     out = wizard("graph", "triage.yaml", "--overlay", "fast.overlay.yaml", "--set", "policies.default.retry=off").out
     assert "cache" not in out
-    assert "chain cheap\n  with retry_budget\n  sequential\n  +- 1. openai/gpt-4o-mini\n  |     rate_limit" in out
+    assert (
+        "chain cheap\n  contract\n  with retry_budget\n  sequential\n  +- 1. openai/gpt-4o-mini\n  |     rate_limit"
+        in out
+    )
 
 
 def test_a_wrong_file_is_told_on_stderr(wizard: Wizard) -> None:

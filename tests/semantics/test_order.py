@@ -74,6 +74,8 @@ def test_o1_policies_stand_in_their_order_whatever_order_the_file_lists_them_in(
     told = [*OUTER, "sequential", *INNER[:-1], "budget", *INNER[-1:]]
     assert program(text, tmp_path).chains["default"].ladder() == " > ".join(told)
     text = text.replace("one: {", "one: {output: {schema: {type: object}}, ")
+    told.insert(told.index("sequential"), "contract")
+    assert program(text, tmp_path).ladder("default") == " > ".join(told)
 
     async def work(pipeline: Pipeline) -> None:
         result = await ask(pipeline, commit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wizard_dsl.compiler.program import Program
+from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, Program, among
 from wizard_dsl.core.units import show_duration
 
 Described = dict[str, Any]
@@ -16,12 +16,26 @@ def drawn(program: Program) -> Described:
     those that only keep state for it."""
     description = program.describe()
     for name, chain in program.chains.items():
-        description["chains"][name]["around"] = [{"kind": plan.type.name} for plan in chain.outer]
+        description["chains"][name]["around"] = _around(program, chain)
         description["chains"][name]["beside"] = [{"kind": plan.type.name} for plan in chain.shared]
     for step, plan in zip(description["steps"], program.steps, strict=True):
         if plan.subprogram is not None:
             step["pipeline"] = drawn(plan.subprogram)
     return description
+
+
+def _around(program: Program, chain: ChainPlan) -> list[Described]:
+    """What wraps the strategy; `steps` where only these of the steps that ask the chain bring it."""
+    asking = [step for step in program.steps if step.chain == chain.name]
+    brought: dict[str, list[str]] = {}
+    own: dict[str, PolicyPlan] = {}
+    for step in asking:
+        for plan in step.own():
+            own[plan.type.name] = plan
+            brought.setdefault(plan.type.name, []).append(step.name)
+    some = {kind: names for kind, names in brought.items() if len(names) < len(asking)}
+    kinds = [plan.type.name for plan in among(chain.outer, list(own.values()))]
+    return [{"kind": kind, "steps": some.get(kind, [])} for kind in kinds]
 
 
 def levels(steps: list[Described]) -> dict[str, int]:
@@ -54,8 +68,9 @@ def edges(steps: list[Described]) -> Iterator[tuple[str, str, str]]:
 
 
 def ladder(policies: list[Described]) -> str:
-    """The kinds, outermost first."""
-    return " > ".join(policy["kind"] for policy in policies) or "no policies"
+    """The kinds, outermost first, each with the steps that bring it where others do not."""
+    notes = [f" ({', '.join(policy['steps'])})" if policy.get("steps") else "" for policy in policies]
+    return " > ".join(policy["kind"] + note for policy, note in zip(policies, notes, strict=True)) or "no policies"
 
 
 def around(chain: Described) -> list[str]:

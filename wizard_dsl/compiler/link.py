@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, Program, TargetPlan
+from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, Program, TargetPlan, among
 from wizard_dsl.core.attempt import AttemptFrame
 from wizard_dsl.core.component import ModelSpec
 from wizard_dsl.core.node import Assess, BuildContext, Handler
@@ -173,10 +173,6 @@ def known_facts(plan: TargetPlan, library: Library) -> Facts:
 def call_handler(linked: LinkedChain, own: Sequence[PolicyPlan] = ()) -> Handler:
     """The handler of one step's calls: the chain's call policies, with the step's own (contract, safety) among them."""
     handler = linked.strategy
-    plans = list(linked.plan.outer)
-    for policy in own:
-        inner = [index for index, plan in enumerate(plans) if plan.type.rung > policy.type.rung]
-        plans.insert(inner[0] if inner else len(plans), policy)
-    for plan in reversed(plans):
+    for plan in reversed(among(linked.plan.outer, own)):
         handler = plan.type.build(plan.config, handler, _at(plan, linked.context)).call
     return handler

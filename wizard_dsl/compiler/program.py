@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -11,6 +11,8 @@ import msgspec
 from wizard_dsl.core.component import PolicyConfig, PolicyType, ProviderConfig, ProviderType, StepType, StrategyType
 from wizard_dsl.core.target import Facts, MidStream, RateLimitRule, WhenAllOpen
 from wizard_dsl.policies.budget import Limit
+from wizard_dsl.policies.contract import CONTRACT, ContractConfig
+from wizard_dsl.policies.safety import SAFETY, SafetyConfig
 from wizard_dsl.spec.document import InputGuardSpec
 
 if TYPE_CHECKING:
@@ -30,6 +32,15 @@ class PolicyPlan(msgspec.Struct, frozen=True):
 
 def _describe(plan: PolicyPlan) -> dict[str, Any]:
     return {"kind": plan.type.name, **msgspec.to_builtins(plan.config)}
+
+
+def among(outer: Sequence[PolicyPlan], own: Sequence[PolicyPlan]) -> list[PolicyPlan]:
+    """The policies of a chain's calls, outermost first, with those that a step brings at their rungs."""
+    plans = list(outer)
+    for policy in own:
+        inner = [index for index, plan in enumerate(plans) if plan.type.rung > policy.type.rung]
+        plans.insert(inner[0] if inner else len(plans), policy)
+    return plans
 
 
 class TargetPlan(msgspec.Struct, frozen=True):
@@ -97,8 +108,9 @@ class ChainPlan(msgspec.Struct, frozen=True):
         asked = self.targets[:1] if self.strategy.asks == "first" else self.targets
         return " ".join([self.strategy.name, *(target.fingerprint for target in asked)])
 
-    def ladder(self) -> str:
-        """The kinds a call passes, outermost first: `deadline > sequential > retry > circuit_breaker > timeout`."""
+    def ladder(self, own: Sequence[PolicyPlan] = ()) -> str:
+        """The kinds a call passes, outermost first: `deadline > sequential > retry > circuit_breaker > timeout`; with
+        `own`, what steps bring is among them."""
         below: dict[str, int] = {}
         for target in self.targets:
             for plan in target.ladder:
@@ -106,7 +118,7 @@ class ChainPlan(msgspec.Struct, frozen=True):
         inner = sorted(below, key=lambda kind: (below[kind], kind))
         if len({tuple(plan.type.name for plan in target.ladder) for target in self.targets}) == 1:
             inner = list(dict.fromkeys(plan.type.name for plan in self.targets[0].ladder))
-        outer = [plan.type.name for plan in self.outer]
+        outer = [plan.type.name for plan in among(self.outer, own)]
         return " > ".join([*outer, self.strategy.name, *inner])
 
     def describe(self) -> dict[str, Any]:
@@ -147,6 +159,21 @@ class StepPlan(msgspec.Struct, frozen=True):
     subprogram: Any = None
     block_when: str | None = None
 
+    def own(self, *, assessed: bool = False) -> tuple[PolicyPlan, ...]:
+        """The policies that the step brings to its chain: a contract, and safety where something judges its answers;
+        `assessed`: somebody outside of the file does."""
+        output = getattr(self.config, "output", None)
+        if self.chain is None or output is None:
+            return ()
+        found = []
+        if output.schema is not None:
+            path = f"chains.{self.chain}.contract"
+            found.append(PolicyPlan(CONTRACT, ContractConfig(repairs=output.repairs), path, path))
+        if self.block_when is not None or assessed:
+            path = f"steps.{self.name}.safety"
+            found.append(PolicyPlan(SAFETY, SafetyConfig(block_when=self.block_when), path, path))
+        return tuple(found)
+
     def describe(self) -> dict[str, Any]:
         """Plain data; conditions and loops as yes or no, because their text stands in the file."""
         return {
@@ -158,6 +185,7 @@ class StepPlan(msgspec.Struct, frozen=True):
             "for_each": self.for_each is not None,
             "concurrency": self.concurrency if self.for_each is not None else None,
             "on_error": self.on_error,
+            "policies": [_describe(plan) for plan in self.own()],
             "pipeline": None if self.subprogram is None else self.subprogram.describe(),
         }
 
@@ -197,6 +225,12 @@ class Program(msgspec.Struct, frozen=True):
     def step(self, name: str) -> StepPlan:
         """The step of that name."""
         return next(step for step in self.steps if step.name == name)
+
+    def ladder(self, chain: str, *, assessed: bool = False) -> str:
+        """The kinds that calls of a chain pass, outermost first: on any of its targets, from any of its steps."""
+        asking = [step.own(assessed=assessed) for step in self.steps if step.chain == chain]
+        own = {plan.type.name: plan for each in asking for plan in each}
+        return self.chains[chain].ladder(tuple(own.values()))
 
     def describe(self) -> dict[str, Any]:
         """The compiled program as plain data: what `graph` draws and tests compare. Holds no secret."""

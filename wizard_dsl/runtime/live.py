@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from wizard_dsl.compiler.ladder import convert
 from wizard_dsl.compiler.link import Linked, Services, call_handler, link
-from wizard_dsl.compiler.program import PolicyPlan, Program, StepPlan
+from wizard_dsl.compiler.program import Program, StepPlan
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.step import Sink, StepContext, StepRunner, StepValue, Subprogram
-from wizard_dsl.policies.contract import CONTRACT
-from wizard_dsl.policies.safety import SAFETY
 from wizard_dsl.runtime.execution import Execution
 from wizard_dsl.runtime.guard import InputGuard
 from wizard_dsl.runtime.inputs import Inputs
@@ -59,17 +56,12 @@ class Live:
     def _handler(self, step: StepPlan) -> Handler | None:
         if step.chain is None:
             return None
-        return call_handler(self.linked.chains[step.chain], list(self._own(step)))
+        own = step.own(assessed=self._services.assess is not None)
+        return call_handler(self.linked.chains[step.chain], own)
 
-    def _own(self, step: StepPlan) -> Iterator[PolicyPlan]:
-        """The policies that a step brings to its chain."""
-        output = getattr(step.config, "output", None)
-        if output is not None and output.schema is not None:
-            path = f"chains.{step.chain}.contract"
-            yield PolicyPlan(CONTRACT, convert(CONTRACT, {"repairs": output.repairs}), path, path)
-        if output is not None and (step.block_when is not None or self._services.assess is not None):
-            path = f"steps.{step.name}.safety"
-            yield PolicyPlan(SAFETY, convert(SAFETY, {"block_when": step.block_when}), path, path)
+    def ladder(self, chain: str) -> str:
+        """What calls of a chain pass, as `Program.ladder` tells it."""
+        return self.program.ladder(chain, assessed=self._services.assess is not None)
 
     def _subprogram(self, program: Program) -> Subprogram:
         key = program.file, program.budgets

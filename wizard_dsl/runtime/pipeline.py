@@ -203,8 +203,9 @@ class Pipeline:
         return self._live.execution(inputs, run, sink)
 
     def ladder(self, chain: str) -> str:
-        """One line for a test: the kinds a call of `chain` passes, outermost first, on any of its targets."""
-        return self._live.program.chains[chain].ladder()
+        """One line for a test: the kinds that calls of `chain` pass, outermost first, on any of its targets, from any
+        of its steps."""
+        return self._live.ladder(chain)
 
     def describe(self) -> dict[str, Any]:
         """The compiled program as plain data."""
