@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from server_kit import read_all
 
 from wizard_dsl.core.http import HttpRequest, PoolConfig
 from wizard_dsl.runtime.on_demand import OnDemand
@@ -23,8 +24,8 @@ def test_nothing_is_made_before_the_first_request_and_pools_are_configured_then(
         transport = OnDemand(make)
         transport.configure("p", PoolConfig(size=3))
         assert (made, transport.figures()) == ([], [])
-        assert await (await transport.send(REQUEST)).read_all() == b"1"
-        assert await (await transport.send(REQUEST)).read_all() == b"2"
+        assert await read_all(await transport.send(REQUEST)) == b"1"
+        assert await read_all(await transport.send(REQUEST)) == b"2"
         assert len(made) == 1
         await transport.close()
         with pytest.raises(RuntimeError, match="closed"):

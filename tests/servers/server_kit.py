@@ -60,6 +60,14 @@ class RawServer:
         return True
 
 
+async def read_all(answer):
+    """The whole body."""
+    parts = []
+    while data := await answer.read_some():
+        parts.append(data)
+    return b"".join(parts)
+
+
 def response(body=b"", *, status=200, type="application/json", extra=b""):
     head = f"HTTP/1.1 {status} X\r\ncontent-type: {type}\r\ncontent-length: {len(body)}\r\n".encode()
     return head + extra + b"\r\n" + body

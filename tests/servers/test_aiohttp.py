@@ -8,7 +8,7 @@ import gzip
 import socket
 
 import pytest
-from server_kit import RawServer, chunked, response
+from server_kit import RawServer, chunked, read_all, response
 
 from wizard_dsl.core.http import ConnectFailed, ConnectionLost, HttpRequest, PoolConfig
 from wizard_dsl.providers._aiohttp import AiohttpTransport
@@ -31,7 +31,7 @@ async def test_status_headers_and_body_arrive(transport):
     async with RawServer([[response(b'{"a":1}', status=201, extra=b"X-Request-ID: r1\r\n")]]) as server:
         answer = await transport.send(request(f"{server.url}/v1/x?api-version=1"))
         assert (answer.status, answer.headers["x-request-id"]) == (201, "r1")
-        assert await answer.read_all() == b'{"a":1}'
+        assert await read_all(answer) == b'{"a":1}'
         answer.release()
         head = server.requests[0]
         assert head.startswith(b"POST /v1/x?api-version=1 HTTP/1.1\r\n") and head.endswith(b"\r\n\r\n{}")
@@ -42,7 +42,7 @@ async def test_a_connection_is_used_again(transport):
     async with RawServer([[response(b"one")], [response(b"two")]]) as server:
         for wanted in (b"one", b"two"):
             answer = await transport.send(request(server.url))
-            assert await answer.read_all() == wanted
+            assert await read_all(answer) == wanted
             answer.release()
         assert server.connections == 1
         (figures,) = transport.figures()
@@ -52,7 +52,7 @@ async def test_a_connection_is_used_again(transport):
 async def test_a_kept_connection_that_died_is_stale(transport):
     async with RawServer([[response(b"one")], ["close"], ["close"]]) as server:
         answer = await transport.send(request(server.url))
-        await answer.read_all()
+        await read_all(answer)
         answer.release()
         with pytest.raises(ConnectionLost) as caught:
             await transport.send(request(server.url))
@@ -114,7 +114,7 @@ async def test_a_body_shorter_than_announced_is_lost(transport):
     async with RawServer([[cut, "close"]]) as server:
         answer = await transport.send(request(server.url))
         with pytest.raises(ConnectionLost):
-            await answer.read_all()
+            await read_all(answer)
         answer.abort()
 
 
@@ -132,7 +132,7 @@ async def test_gzip_is_undone_also_in_a_stream(transport):
     encoded = chunked(body[:20], body[20:]).replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n", 1)
     async with RawServer([[encoded]]) as server:
         answer = await transport.send(request(server.url))
-        assert await answer.read_all() == b"data: hello\n\n" * 50
+        assert await read_all(answer) == b"data: hello\n\n" * 50
         answer.release()
 
 
@@ -178,7 +178,7 @@ async def test_a_cancelled_read_loses_no_bytes(transport):
         pending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pending
-        assert await answer.read_all() == b"b"
+        assert await read_all(answer) == b"b"
         answer.release()
 
 
@@ -188,7 +188,7 @@ async def test_a_pool_waits_for_a_place_longer_than_for_a_connection(transport):
 
         async def one():
             answer = await transport.send(request(server.url, connect=0.1))
-            body = await answer.read_all()
+            body = await read_all(answer)
             answer.release()
             return body
 
@@ -202,11 +202,11 @@ async def test_proxies_of_the_environment_are_used_and_exceptions_honoured(monke
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         transport = AiohttpTransport()
         answer = await transport.send(request("http://provider.invalid/v1"))
-        assert await answer.read_all() == b"from the proxy"
+        assert await read_all(answer) == b"from the proxy"
         answer.release()
         assert server.requests[0].startswith(b"POST http://provider.invalid/v1 HTTP/1.1")
         answer = await transport.send(request(f"{server.url}/v1"))
-        assert await answer.read_all() == b"direct"
+        assert await read_all(answer) == b"direct"
         answer.release()
         await transport.close()
         assert server.requests[1].startswith(b"POST /v1 HTTP/1.1")
@@ -237,7 +237,7 @@ async def test_a_chunk_that_is_no_http_ends_the_body_at_once(transport):
 async def test_a_body_up_to_the_end_of_the_connection_is_read_whole(transport):
     async with RawServer([[b"HTTP/1.0 200 OK\r\n\r\n", 0.01, b"all of it", "close"]]) as server:
         answer = await transport.send(request(server.url))
-        assert await answer.read_all() == b"all of it"
+        assert await read_all(answer) == b"all of it"
         answer.release()
 
 
@@ -245,7 +245,7 @@ async def test_informational_answers_before_the_answer_are_skipped(transport):
     hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
     async with RawServer([[hints, response(b"ok")]]) as server:
         answer = await transport.send(request(server.url))
-        assert (answer.status, await answer.read_all()) == (200, b"ok")
+        assert (answer.status, await read_all(answer)) == (200, b"ok")
         answer.release()
 
 
@@ -266,7 +266,7 @@ async def test_what_a_server_says_that_is_no_http_is_not_quoted(transport):
 async def test_a_large_body_is_sent_without_a_warning(transport):
     async with RawServer([[response(b"ok")]]) as server:
         answer = await transport.send(request(server.url, body=b"x" * 3_000_000))
-        assert await answer.read_all() == b"ok"
+        assert await read_all(answer) == b"ok"
         answer.release()
         assert server.requests[0].endswith(b"x" * 3_000_000)
 
@@ -274,7 +274,7 @@ async def test_a_large_body_is_sent_without_a_warning(transport):
 async def test_connections_that_died_are_not_counted_as_idle(transport):
     async with RawServer([[response(b"ok")]]) as server:
         answer = await transport.send(request(server.url))
-        await answer.read_all()
+        await read_all(answer)
         answer.release()
         assert transport.figures()[0].idle == 1
     for _ in range(3):
@@ -320,6 +320,6 @@ async def test_those_who_wait_for_a_place_may_leave_and_the_next_gets_it(transpo
         for task in (*waiting[:3], first):
             task.cancel()
         answer = await asyncio.wait_for(waiting[3], 5)
-        assert await answer.read_all() == b"ok"
+        assert await read_all(answer) == b"ok"
         answer.release()
         assert len(server.requests) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from server_kit import read_all
 
 from wizard_dsl.core.http import ConnectFailed, ConnectionLost, HttpRequest, PoolConfig
 from wizard_dsl.testing import virtual
@@ -48,7 +49,7 @@ def test_a_stale_connection_says_so_and_a_broken_body_comes_after_its_chunks():
         answer = await transport.send(REQUEST)
         assert await answer.read_some() == b"a"
         with pytest.raises(ConnectionLost):
-            await answer.read_all()
+            await read_all(answer)
         return caught.value.stale
 
     assert run(use, Reply(lost="stale"), Reply(body=b"a", lost="body"))
@@ -60,7 +61,7 @@ def test_a_cancelled_read_goes_on_where_it_was():
         pending = asyncio.ensure_future(answer.read_some())
         await asyncio.sleep(2)
         pending.cancel()
-        return await answer.read_all(), loop.time()
+        return await read_all(answer), loop.time()
 
     assert run(use, Reply(chunks=((5.0, b"a"),))) == (b"a", 5.0)
 
@@ -86,7 +87,7 @@ def test_a_request_beyond_the_script_is_a_mistake_of_the_test():
     async def use(transport, loop):
         transport.configure("p", PoolConfig())
         transport.add(Reply(body=b"a"))
-        assert await (await transport.send(REQUEST)).read_all() == b"a"
+        assert await read_all(await transport.send(REQUEST)) == b"a"
         with pytest.raises(AssertionError, match="no reply is scripted"):
             await transport.send(REQUEST)
         await transport.close()

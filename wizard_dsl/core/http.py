@@ -50,9 +50,6 @@ class HttpResponse(Protocol):
         Safe to cancel: bytes that arrived are not lost. Raises ConnectionLost on a broken body.
         """
 
-    async def read_all(self) -> bytes:
-        """The rest of the body."""
-
     def abort(self) -> None:
         """Synchronous: wakes a pending read, which then raises, and frees the connection. Idempotent."""
 

@@ -82,7 +82,6 @@ class Response:
     """See the module. Open one with `async with`, so that giving it up is lexical."""
 
     __slots__ = (
-        "_assembler",
         "_busy",
         "_clock",
         "_committed",
@@ -104,7 +103,6 @@ class Response:
         self._clock = clock
         self._kept: list[list[Delta]] = []
         self._of: Response | None = None
-        self._assembler: Assembler | None = None
         self._on_delta: list[DeltaObserver] = []
         self._on_end: list[EndObserver] = []
         self._on_raise: Callable[[BaseException], None] | None = None

@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 Sink = Callable[[list[Delta]], Awaitable[None]]
 
 
-class Renders(Protocol):
-    """A compiled template. `value` keeps the JSON type of a single expression; `scope` is a bound one."""
-
-    def render(self, scope: Any) -> str: ...
-
-    def value(self, scope: Any) -> Any: ...
-
-
 class RendersMessages(Protocol):
     """A compiled prompt."""
 

@@ -87,10 +87,6 @@ class Template:
         return self.shape.constant
 
     @property
-    def is_constant(self) -> bool:
-        return self.shape.constant is not None
-
-    @property
     def passthrough(self) -> bool:
         return self.shape.passthrough
 
@@ -188,12 +184,6 @@ def compile_template(
     if isinstance(code, Fault):
         return in_order([_syntax(code)], first_line)
     return Template(place, shape, code, where=where, limit=limit, first_line=first_line)
-
-
-def find_problems(source: str, known: Known) -> list[Problem]:
-    """All problems of a template; empty for a good one."""
-    found = compile_template(source, known)
-    return found if isinstance(found, list) else []
 
 
 def _syntax(fault: Fault) -> Problem:

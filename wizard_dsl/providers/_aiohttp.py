@@ -268,12 +268,6 @@ class _Response:
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
             raise ConnectionLost(_broken(error)) from error
 
-    async def read_all(self) -> bytes:
-        parts = []
-        while data := await self.read_some():
-            parts.append(data)
-        return b"".join(parts)
-
     def abort(self) -> None:
         self._response.close()
 

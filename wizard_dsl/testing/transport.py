@@ -115,12 +115,6 @@ class ScriptedResponse:
                 timer.cancel()
             self._waiter = None
 
-    async def read_all(self) -> bytes:
-        parts = []
-        while data := await self.read_some():
-            parts.append(data)
-        return b"".join(parts)
-
     def abort(self) -> None:
         if not self._aborted:
             self._aborted = True
