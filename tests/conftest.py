@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,3 +20,21 @@ def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("WIZARD_") and name != "WIZARD_WIRE_DATA":
             monkeypatch.delenv(name)
     monkeypatch.setenv("WIZARD_CONFIG", "")
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Any]:
+    """A running server, one for all tests of a process; none of them stops it."""
+    from state_kit import valkey as running
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(valkey: Any) -> Any:
+    """The server, empty; its figures begin anew."""
+    with valkey.client() as client:
+        client.flushall()
+        client.config_resetstat()
+    return valkey

@@ -32,20 +32,6 @@ steps: {a: {prompt: {user: hi}}}
 FAILS = "{type: mock, error_rate: 100%}"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    with kit.valkey() as running:
-        yield running
-
-
-@pytest.fixture
-def redis(server: Any) -> Any:
-    """The server, empty."""
-    with server.client() as client:
-        client.flushall()
-    return server
-
-
 @pytest.fixture
 def workers() -> Iterator[kit.Workers]:
     made = kit.Workers()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,6 @@ providers: {m: {type: mock}}
 chains: {default: {targets: [m/x], policies: {cache: CACHE}}}
 steps: {a: {prompt: {user: "{{ question }}"}}}
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    with kit.valkey() as running:
-        yield running
-
-
-@pytest.fixture
-def redis(server: Any) -> Any:
-    """The server, empty."""
-    with server.client() as client:
-        client.flushall()
-    return server
 
 
 def written(folder: Path, cache: str = "1h") -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +29,12 @@ ANSWER = '"an answer"'
 REFUSAL = "[{match: hi, status: 400}]"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    with kit.valkey() as running:
-        yield running
-
-
 @pytest.fixture(params=["redis", "sqlite"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         asyncio.run(_made(tmp_path / "state.db"))
         return str(tmp_path / "state.db")
-    running = request.getfixturevalue("server")
-    with running.client() as client:
-        client.flushall()
-    url: str = running.connection_url
+    url: str = request.getfixturevalue("redis").connection_url
     return url
 
 

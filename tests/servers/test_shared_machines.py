@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-import state_kit as kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,9 +27,9 @@ Step = tuple[float, Callable[[Any], dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with kit.valkey() as server:
-        yield server.connection_url
+def url(valkey: Any) -> str:
+    address: str = valkey.connection_url
+    return address
 
 
 _numbers = iter(range(10**6))

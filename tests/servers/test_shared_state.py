@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,6 @@ providers: {m: MOCK}
 chains: {default: {targets: [m/x], policies: POLICIES}}
 steps: {a: {prompt: {user: hi}}}
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    with kit.valkey() as running:
-        yield running
-
-
-@pytest.fixture
-def redis(server: Any) -> Any:
-    """The server, empty."""
-    with server.client() as client:
-        client.flushall()
-    return server
 
 
 def written(folder: Path, policies: str, mock: str = "{type: mock}", name: str = "shared") -> Path:

@@ -12,7 +12,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import state_kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,19 +50,10 @@ class Kind:
         return asyncio.run(main()) if self.kind in ("thread", "redis") else virtual.run(main())
 
 
-@pytest.fixture(scope="module")
-def server():
-    with state_kit.valkey() as running:
-        yield running
-
-
 @pytest.fixture(params=["memory", "inline", "thread", pytest.param("redis", marks=pytest.mark.server)])
 def kind(request, tmp_path):
     if request.param == "redis":
-        running = request.getfixturevalue("server")
-        with running.client() as client:
-            client.flushall()
-        return Kind("redis", tmp_path, running.connection_url)
+        return Kind("redis", tmp_path, request.getfixturevalue("redis").connection_url)
     return Kind(request.param, tmp_path)
 
 
@@ -389,13 +379,6 @@ def test_a_file_that_cannot_grow_refuses_and_books_nothing_twice(tmp_path):
 
 def on_server(test, running):
     Kind("redis", Path(), running.connection_url).run(test)
-
-
-@pytest.fixture
-def redis(server):
-    with server.client() as client:
-        client.flushall()
-    return server
 
 
 @pytest.mark.server

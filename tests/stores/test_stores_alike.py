@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 
 import pytest
-import state_kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,19 +31,10 @@ class Kind:
         asyncio.run(main()) if self.threads or self.server else virtual.run(main())
 
 
-@pytest.fixture(scope="module")
-def server():
-    with state_kit.valkey() as running:
-        yield running
-
-
 @pytest.fixture(params=["memory", "disk", "disk-thread", pytest.param("redis", marks=pytest.mark.server)])
 def kind(request, tmp_path):
     if request.param == "redis":
-        running = request.getfixturevalue("server")
-        with running.client() as client:
-            client.flushall()
-        return Kind("memory", False, tmp_path / "cache", running.connection_url)
+        return Kind("memory", False, tmp_path / "cache", request.getfixturevalue("redis").connection_url)
     return Kind(request.param.split("-")[0], request.param.endswith("thread"), tmp_path / "cache")
 
 
