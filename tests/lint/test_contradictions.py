@@ -1,4 +1,4 @@
-"""W136 to W139, and W113 across places: settings that leave one another without effect, told with both lines."""
+"""W136 to W139, W147, W148, and W113 across places: settings that leave one another without effect, with both lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
 
 #: The codes these tests are about; other rules have their own.
-CODES = {"W113", "W136", "W137", "W138", "W139"}
+CODES = {"W113", "W136", "W137", "W138", "W139", "W147", "W148"}
 
 
 def file(chain: str = "targets: [local]", step: str = "prompt: {user: Hello}", more: str = "") -> str:
@@ -173,3 +173,78 @@ def test_keys_of_one_policy_on_several_lines_are_all_named(tmp_path: Path) -> No
     policies = "policies:\n  default:\n    retry:\n      max_attempts: 2\n      base: 40s\n      max_delay: 10s\n"
     assert found(file(more=policies), tmp_path) == [(9, "W113", [10, 11])]
     assert found(file(more=policies.replace("40s", "4s")), tmp_path) == []
+
+
+SHORT = "deadline: 30s"
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(ONE + "policies: {deadline: 60s}", more=SHORT), [(5, "W147", [7])]),
+        (file(ONE + "policies: {deadline: 30s}", more=SHORT), []),
+        (file(ONE + "policies: {deadline: 11m}"), [(5, "W147", [])]),
+        (file(ONE + "policies: {deadline: 10m}"), []),
+        (file(ONE + "policies: {deadline: {after: 50s,\nmin_attempt: 40s}}", more=SHORT),
+         [(5, "W147", [8]), (6, "W147", [8])]),
+        (file(more="policies:\n  default: {deadline: 60s}\n" + SHORT), [(7, "W147", [8])]),
+    ],
+)  # fmt: skip
+def test_a_deadline_of_a_call_above_that_of_the_run_is_told(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
+ONCE = "policies: {retry: {max_attempts: 1,\n"
+SHARED = "policies:\n  default: {retry: {retry_on: {auth: true}}}\n"
+BOTH = "targets: [local, {provider: other, policies: {retry: %d}}],\npolicies: {retry_budget: {ratio: 5%%}%s}"
+SAME = "targets: [local, {provider: local, model: b}],\n"
+RANKED = "targets: [{provider: local, priority: 1}, {provider: other, priority: %d}],\nstrategy: weighted"
+TRUSTED = "inputs:\n  q: {type: string, trusted: %s}\nsafety:\n  input: {%s}\n"
+ASKS = 'prompt: {user: "{{ q }}"}'
+
+
+def one_place(chain: str) -> str:
+    return file(chain).replace("{type: mock}", "{type: mock, policies: {concurrency: 1}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(ONE + ONCE + "retry_on: {auth: true}}}"), [(6, "W148", [5])]),
+        (file(ONE + ONCE + "when: error.status == 503}}"), [(6, "W148", [5])]),
+        (file(ONE + ONCE + "multiplier: 3}}"), [(6, "W148", [5])]),
+        (file(ONE + ONCE + "base: 3s}}"), []),  # a 429 without a time blocks for that long
+        (file(ONE + ONCE.replace("1", "2") + "retry_on: {auth: true}}}"), []),
+        (file(ONE + "policies: {retry: 1}", more=SHARED), [(8, "W148", [5])]),
+        (file("targets: [local, {provider: other, policies: {retry: 1}}]", more=SHARED), []),
+        (file(BOTH % (1, ", retry: off")), [(5, "W148", [5])]),
+        (file(BOTH % (2, ", retry: off")), []),
+        (file(ONE + "policies: {retry: off,\nretry_budget: {ratio: 5%}}"), [(6, "W148", [5])]),
+        (file(ONE + "policies: {use: none, retry_budget: {ratio: 5%}}"), [(5, "W148", [3])]),
+        (file(ONE + "policies: {retry_budget: {ratio: 5%}}"), []),
+        (file(TWO + "strategy: hedged,\npolicies: {retry: off, retry_budget: {ratio: 5%}}"), []),
+        (file(ONE + "policies: {retry_budget: {ratio: 0%, floor: 5/minute}}"), [(5, "W113", [])]),
+        (file(ONE + "policies: {retry_budget: {ratio: 0%, floor: 6/minute}}"), []),
+        (one_place(SAME + "strategy: hedged"), [(5, "W148", [2])]),
+        (one_place(SAME + "strategy: parallel"), [(5, "W148", [2])]),
+        (one_place(SAME + "strategy: weighted"), []),
+        (one_place(TWO + "strategy: parallel"), []),
+        (one_place(SAME + "strategy: parallel").replace("concurrency: 1", "concurrency: 2"), []),
+        (file("targets: [local, local],\nstrategy: hedged,\npolicies: {concurrency: 1}"), [(5, "W148", [6])]),
+        (file(TWO + "strategy: hedged,\npolicies: {concurrency: 1}"), []),
+        (file(RANKED % 2), [(5, "W148", [4])]),
+        (file(RANKED % 1), []),
+        (file((RANKED % 2).replace("weighted", "sequential")), []),
+        (file(step=ASKS, more=TRUSTED % ("true", "injection: warn")), [(9, "W148", [7])]),
+        (file(step=ASKS, more=TRUSTED % ("true", "roles: reject")), [(9, "W148", [7])]),
+        (file(step=ASKS, more=TRUSTED % ("true", "roles: off")), []),
+        (file(step=ASKS, more=TRUSTED % ("true", "control: strip")), []),
+        (file(step=ASKS, more=TRUSTED % ("false", "injection: warn")), []),
+    ],
+)  # fmt: skip
+def test_what_another_setting_leaves_nothing_to_do_is_told(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings

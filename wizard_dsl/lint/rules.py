@@ -10,6 +10,7 @@ from wizard_dsl.lint import (
     cache,
     choice,
     clashes,
+    idle,
     limits,
     load,
     order,
@@ -30,6 +31,7 @@ Rule = Callable[[Subject], Iterator[Diagnostic]]
 RULES: Final[tuple[Rule, ...]] = (
     *BUDGET_RULES,
     time.w110_total_not_below_deadline,
+    time.w147_deadline_that_never_applies,
     order.w112_odd_order,
     settings.w113_contradicting_settings,
     params.w114_ignored_parameter,
@@ -53,6 +55,7 @@ RULES: Final[tuple[Rule, ...]] = (
     clashes.w137_rate_limit_settings,
     clashes.w138_time_that_never_applies,
     clashes.w139_nothing_to_act_on,
+    idle.w148_nothing_left_to_do,
     repeats.w154_breaker_never_acts,
     repeats.w155_predicate_of_retry,
     repeats.w156_wait_above_deadline,

@@ -60,6 +60,28 @@ def deadline_of(subject: Subject, plan: ChainPlan, entry: ChainEntry) -> Limit:
     return Limit(after, subject.setting(entry, None, "deadline", "after"))
 
 
+def w147_deadline_that_never_applies(subject: Subject) -> Iterator[Diagnostic]:
+    """W147: a call's deadline, or the least time for an attempt, that is longer than the whole run may take."""
+    top: DocPath = ("deadline",)
+    run = Limit(subject.program.deadline, top if subject.written(top) else None)
+    related = [] if run.at is None else [(run.at, "the run's")]
+    seen: set[DocPath] = set()
+    for name, plan in subject.program.chains.items():
+        config = next((each.config for each in plan.outer if each.type.name == "deadline"), None)
+        for key, why in (("after", "the run is over before"), ("min_attempt", "nothing is ever repeated")):
+            text = getattr(config, key, None)
+            at = _set_at(subject, subject.document.chains[name], key)
+            if text is None or at is None or at in seen or units.parse_duration(text) <= run.seconds:
+                continue
+            seen.add(at)
+            message = f"{key} {text} of deadline is above the {run.words('deadline')} of the run: {why}"
+            yield subject.warn("W147", message, at, suggestion="lower it, or raise the run's", related=related)
+
+
+def _set_at(subject: Subject, entry: ChainEntry, key: str) -> DocPath | None:
+    return subject.setting(entry, None, "deadline", key)
+
+
 def _total(subject: Subject, ladder: tuple[PolicyPlan, ...], entry: ChainEntry, index: int) -> Limit | None:
     config = next((each.config for each in ladder if each.type.name == "timeout"), None)
     total = None if config is None else seconds(getattr(config, "total", "off"))

@@ -90,6 +90,13 @@ def _is_asked(site: Site) -> bool:
     return bool(site.kinds & {"retry", "hedged"})
 
 
+def check(config: RetryBudgetConfig) -> list[str]:
+    """Sentences about keys that do not fit together."""
+    if parse_ratio(config.ratio) == 0 and parse_rate(config.floor).per_second * parse_duration(config.window) < 1:
+        return [f"ratio {config.ratio} and floor {config.floor} allow no repeat in a window of {config.window}"]
+    return []
+
+
 RETRY_BUDGET = PolicyType(
     name="retry_budget",
     summary="Limits the repeats of a whole chain to a share of its first attempts.",
@@ -98,6 +105,7 @@ RETRY_BUDGET = PolicyType(
     config=RetryBudgetConfig,
     build=build,
     bound=bound_unchanged,
+    check=check,
     scalar="ratio",
     outcomes=(
         outcome(

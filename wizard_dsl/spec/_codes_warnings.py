@@ -233,6 +233,22 @@ WARNING_CODES: Final = (
         "budgets: {day: $20, month: $300}",
     ),
     Code(
+        "W147", "a deadline that is longer than that of the run",
+        "The deadline of the file is that of the whole run, 10 minutes if nothing is said. A call's own, written among "
+        "the policies, can only be earlier: a longer one never applies, and where `min_attempt` is longer nothing is "
+        "ever repeated.",
+        "deadline: 30s\npolicies: {default: {deadline: 60s}}",
+        "deadline: 90s\npolicies: {default: {deadline: 60s}}",
+    ),
+    Code(
+        "W148", "a setting that another one leaves nothing to do",
+        "With one attempt nothing is repeated, so rules and a budget of repeats are never asked. Branches that share "
+        "one place are never under way at once. Where each target has a priority of its own no strategy has a choice, "
+        "and where all inputs are trusted no untrusted one is looked at. The message names the other setting.",
+        "policies: {default: {retry: {max_attempts: 1, retry_on: {auth: true}}}}",
+        "policies: {default: {retry: {max_attempts: 2, retry_on: {auth: true}}}}",
+    ),
+    Code(
         "W150", "a cache where answers are meant to differ",
         "With a temperature above 0 the same question has many answers, and the cache gives one of them again and "
         "again until its time is over. Set the temperature to 0, or turn the cache off for that chain.",
