@@ -266,6 +266,20 @@ def test_no_wait_is_longer_than_max_retry_after_whatever_wait_up_to_says(status:
     assert run(story("11s")) == f"a {status} → b ok after 0 s"
 
 
+def test_a_block_that_is_waited_for_alone_is_no_longer_than_max_retry_after() -> None:
+    async def second(after: str) -> str:
+        rule = RateLimitRule(wait_up_to=60, max_retry_after=10, then="fail")
+        chain = build_chain({"a": [refused(after), "x"], "b": []}, [], rate_limit=rule)
+        assert isinstance(await failure(chain), RateLimited)
+        try:
+            return f"{(await chain.answer()).text} after {chain.clock.now():g} s"
+        except TargetBlocked as error:
+            return f"blocked for {error.retry_after:g} s"
+
+    assert run(second("10s")) == "x after 10 s"
+    assert run(second("11s")) == "blocked for 11 s"
+
+
 def test_a_longer_block_that_is_known_already_stays() -> None:
     async def main() -> None:
         chain = build_chain({"a": [{**refused("1s"), "delay": "5s"}, "x"], "b": ["b"]}, CALM)

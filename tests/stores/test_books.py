@@ -454,6 +454,8 @@ def test_while_the_server_is_away_limits_fail_closed_and_the_rest_is_noted_and_b
         noted = [await reserve(book, 20, Ceiling(DAY, None, 80)) for _ in range(4)]
         assert [each.warned for each in noted] == [(), (), (DAY,), ()], "by what was known last"
         assert [bool(each.away) for each in noted] == [False] * 4, "it was told already"
+        other = await reserve(book, 20, Ceiling(MONTH, None, 50))
+        assert other.warned == ()
         book.settle(before.id, 30)
         book.settle(noted[0].id, 7)
         book.settle(noted[0].id, 9)
@@ -472,6 +474,9 @@ def test_while_the_server_is_away_limits_fail_closed_and_the_rest_is_noted_and_b
         book.settle(noted[2].id, 60, told.append)
         assert await book.entries() == {DAY: Entry(87, 0)}
         assert told == [], "it was told while the server was away"
+        book.settle(other.id, 60, told.append)
+        assert (await book.entries("month/"))[MONTH] == Entry(60, 0)
+        assert told == [(MONTH,)]
         return noted[3]
 
     async def main():
@@ -484,7 +489,7 @@ def test_while_the_server_is_away_limits_fail_closed_and_the_rest_is_noted_and_b
         finally:
             await book.aclose()
         other = RedisBook(again.connection_url, LoopClock())
-        assert await other.entries() == {DAY: Entry(107, 0)}, "what was never settled is taken as spent"
+        assert await other.entries("day/") == {DAY: Entry(107, 0)}, "what was never settled is taken as spent"
         await other.aclose()
         again.stop()
 
