@@ -436,3 +436,19 @@ def test_one_that_became_free_while_another_was_tried_is_called_without_a_wait()
         assert len(chain.events(RateLimitWaited)) == 1
 
     run(main())
+
+
+def test_in_a_storm_one_asks_for_all_and_each_waiter_is_woken_once_for_each_block() -> None:
+    async def main() -> None:
+        told: list[Any] = []
+        chain = build_chain(
+            {"a": [{**refused("5s"), "times": 3}, {"reply": "x", "times": "forever"}]},
+            [(RETRY, {"max_attempts": 4})],
+            sinks=[lambda run, event: told.append(event)],
+        )
+        await asyncio.gather(*(chain.answer() for _ in range(100)))
+        waits = [each for each in told if isinstance(each, RateLimitWaited)]
+        assert len(waits) == 3 * 100 and asyncio.get_running_loop().time() == 15
+        assert sum(isinstance(each, Blocked) for each in told) == 3
+
+    run(main())

@@ -221,3 +221,28 @@ steps:
         assert (await pipeline.run()).ok
 
     play(text, tmp_path, {"a": [*script, {"reply": "t", "times": "forever"}]}, work)
+
+
+def test_background_work_that_is_cancelled_at_the_end_may_still_give_back_what_it_holds() -> None:
+    async def main() -> None:
+        background, given = Background(), asyncio.Event()
+
+        async def give() -> None:
+            await asyncio.sleep(0.5)
+            given.set()
+
+        async def hold() -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                background.spawn(give())
+
+        background.spawn(hold())
+        await asyncio.sleep(0)
+        await background.close()
+        assert given.is_set() and not background.running
+        background.spawn(give())
+        assert not background.running, "nothing is begun after the end"
+        assert asyncio.get_running_loop().time() == 1.5
+
+    virtual.run(main())

@@ -55,7 +55,7 @@ class Background:
         self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin it, unless the runtime is closing: then it is dropped."""
+        """Begin it, unless the runtime is closed: then it is dropped."""
         if self._closed:
             work.close()
             return
@@ -69,8 +69,13 @@ class Background:
         return frozenset(self._tasks)
 
     async def close(self) -> None:
-        """Wait up to GRACE for what still runs, then cancel it."""
+        """Wait up to GRACE for what still runs, then cancel it. What is begun by then, such as giving back the lease
+        of what was cancelled, has as long."""
+        await self._drain()
         self._closed = True
+        await self._drain()
+
+    async def _drain(self) -> None:
         if not self._tasks:
             return
         pending = (await asyncio.wait(self._tasks, timeout=GRACE))[1]
