@@ -343,6 +343,21 @@ def test_a_call_that_never_waits_is_refused_where_all_places_are_taken() -> None
     run(main())
 
 
+def test_a_wait_that_ends_with_the_deadline_leaves_the_line() -> None:
+    async def main() -> None:
+        keeper, (mine,) = processes(1, [(CONCURRENCY, {"limit": 1})], LONG)
+        call = asyncio.ensure_future(mine.answer())
+        await asyncio.sleep(1)
+        (line,) = mine.shared.of("concurrency").values()
+        assert await line.stand(4.0, deadline=4.0) is None
+        await asyncio.sleep(0.01)
+        (row,) = [msgspec.msgpack.decode(row) for key, (row, _) in keeper.rows.items() if "concurrency" in key]
+        assert row["queue"] == [] and len(row["leases"]) == 1
+        await call
+
+    run(main())
+
+
 def test_alone_each_has_its_share_of_the_places() -> None:
     async def main() -> None:
         keeper, chains = processes(2, [(CONCURRENCY, {"limit": 4})], LONG)

@@ -168,7 +168,10 @@ class SharedQueue(ABC):
             decided = await self._state.decide(self._decision, self._key, arguments, until=deadline, lost=lost)
         except StateUnavailable:
             self._untold(arguments)
-            return self._alone(id, tokens, patience)
+            alone = self._alone(id, tokens, patience)
+            if alone[0] == "refused":  # there may have been no time left to ask, and the line is not away
+                self._spawn(self._tell(self._leaves(id)))
+            return alone
         except BaseException:
             self._untold(arguments)
             raise
