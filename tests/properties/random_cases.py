@@ -110,6 +110,8 @@ class Mood(Script):
 
 # -- a whole file -----------------------------------------------------------------------------------------
 
+#: The file that a step of type pipeline runs; it stands beside the other one.
+INNER = "inner.yaml"
 _PRICED = {"max_output": 50, "prices": {"input": "$1", "output": "$100"}}
 _RATES = [
     {"rate": "1/s", "burst": 1},
@@ -151,6 +153,11 @@ def random_document(dice: Dice) -> dict[str, Any]:
     if dice.chance(0.1):
         document["safety"] = {"block_when": "'three' in text"}
     return document
+
+
+def inner_document(dice: Dice, outer: Mapping[str, Any]) -> dict[str, Any]:
+    """The file that is run by steps of `outer`, over the same targets; it runs no further one."""
+    return {**outer, "steps": _steps(Dice(f"{dice.key}/inner"), list(outer["chains"]), runs_files=False)}
 
 
 def _provider(dice: Dice, name: str) -> dict[str, Any]:
@@ -200,6 +207,7 @@ def _policies(dice: Dice) -> dict[str, Any]:
                 max_entries=[1],
                 scope=["session", "principal"],
                 eviction=["lfu", "fifo"],
+                store=["disk"],
             ),
         }
     if dice.chance(0.2):
@@ -243,16 +251,19 @@ def _chain(dice: Dice, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _steps(dice: Dice, chains: list[str]) -> dict[str, Any]:
+def _steps(dice: Dice, chains: list[str], *, runs_files: bool = True) -> dict[str, Any]:
     steps: dict[str, Any] = {}
     for name in ["s", "t", "u", "v"][: dice.one([1, 1, 2, 3, 4])]:
-        steps[name] = _step(dice, chains, list(steps))
+        steps[name] = _step(dice, chains, list(steps), runs_files)
     return steps
 
 
-def _step(dice: Dice, chains: list[str], before: list[str]) -> dict[str, Any]:
+def _step(dice: Dice, chains: list[str], before: list[str], runs_files: bool) -> dict[str, Any]:
     if dice.chance(0.1):
         return {"type": "render", "template": "{{ q }}"}
+    if runs_files and dice.chance(0.1):
+        step = {"type": "pipeline", "file": INNER, "inputs": {"q": "{{ q }}"}}
+        return step | dice.keys(0.3, for_each=["parts"], on_error=["skip"])
     step: dict[str, Any] = {"chain": dice.one(chains)}
     text = "{{ q }}"
     if dice.chance(0.25):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from math import inf
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from wizard_dsl.core.budget import MemoryBook
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import AttemptEnded, AttemptStarted, Event, ObserverFailed, RunEnded
 from wizard_dsl.core.run import Run, Transcript
+from wizard_dsl.policies._line import Line
+from wizard_dsl.policies._shared_breaker import SharedBreakerState
+from wizard_dsl.policies._shared_queue import SharedPlaces
 from wizard_dsl.runtime.pipeline import Pipeline
 from wizard_dsl.runtime.stream import Stream
 
@@ -116,15 +124,15 @@ def check_told(watch: Watch, shares_flights: bool) -> None:
 def check_nothing_is_held(pipeline: Pipeline, watch: Watch) -> None:
     shared = pipeline._runtime.shared
     for line in shared.of("concurrency").values():
-        assert line._gate.taken == 0, f"{line._gate.taken} places are held"
-    lines = [line for kind in ("admission", "rate_limit", "concurrency") for line in shared.of(kind).values()]
-    lines += [line for each in shared.of("admission_sessions").values() for line in each]
-    for line in lines:
-        assert not line._queue and not line._queued and line._timer is None, "somebody queues"
+        held = len(line._held) if isinstance(line, SharedPlaces) else line._gate.taken
+        assert held == 0, f"{held} places are held"
+    for line in all_lines(pipeline):
+        if isinstance(line, Line):
+            assert not line._queue and not line._queued and line._timer is None, "somebody queues"
     for front in shared.of("told_front").values():
         assert not front._queue and front._timer is None, "somebody queues"
     for breaker in shared.of("circuit_breaker").values():
-        assert not breaker.state._leases, "a lease is held"
+        assert isinstance(breaker.state, SharedBreakerState) or not breaker.state._leases, "a lease is held"
     for shelf in shared.of("cache").values():
         assert not shelf.flights._open, "a flight is open"
         assert not shelf.refreshing, "a refresh goes on"
@@ -132,6 +140,27 @@ def check_nothing_is_held(pipeline: Pipeline, watch: Watch) -> None:
     for book in books:
         if isinstance(book, MemoryBook):
             check_book(book)
+
+
+def all_lines(pipeline: Pipeline) -> list[Any]:
+    shared = pipeline._runtime.shared
+    lines = [line for kind in ("admission", "rate_limit", "concurrency") for line in shared.of(kind).values()]
+    return lines + [line for each in shared.of("admission_sessions").values() for line in each]
+
+
+def check_shared_state(path: Path, now: float) -> None:
+    """In no row of the database that processes share somebody waits, or has a lease; `now` is its time."""
+    if not path.exists():
+        return  # nothing was asked
+    with closing(sqlite3.connect(path)) as database:
+        rows = database.execute("SELECT key, row FROM rows WHERE expires > ?", (now,)).fetchall()
+    for key, packed in rows:
+        row = msgspec.msgpack.decode(packed)
+        if isinstance(row, dict):
+            held = [each for name in ("queue", "leases") for each in row.get(name, ()) if each[1] > now]
+            assert not held, f"{key}: somebody queues, or has a lease: {row}"
+        elif key.startswith("flight"):
+            assert row[0] == "" or row[1] <= now, f"{key}: a flight is led: {row}"
 
 
 def check_book(book: MemoryBook) -> None:
