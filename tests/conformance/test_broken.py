@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 from exchanges import CHAT
 from msgspec import Meta
@@ -299,6 +300,46 @@ def test_a_bound_that_is_none_or_has_no_reason_is_caught() -> None:
     endless = replace(PLACES, bound=lambda config, inner, facts: inner.with_latency(Figure(float("inf"))))
     assert breaks(endless, "bound")
     assert not breaks(replace(PLACES, bound=bound_unchanged), "bound"), "alone nothing has to wait"
+
+
+def test_a_bound_that_says_fewer_attempts_than_what_it_calls_makes_is_caught() -> None:
+    def once(config: PlacesConfig, inner: Bound, facts: Any) -> Bound:
+        return msgspec.structs.replace(inner, attempts=Figure(1))
+
+    assert breaks(replace(PLACES, bound=once), "bound")
+
+
+class SharedPlaces(Places):
+    """Its places are leased from the keeper of a shared state, which is forgotten for a stream."""
+
+    async def call(self, request, run):
+        if self.context.state is None:
+            return await super().call(request, run)
+        return await ForgetsOnEnd.call(self, request, run)
+
+
+def test_a_policy_that_is_wrong_only_where_its_state_is_shared_is_caught() -> None:
+    assert breaks(replace(PLACES, build=SharedPlaces, shared_state=True), "gives-back")
+    assert not breaks(replace(PLACES, build=SharedPlaces), "gives-back")
+
+
+class ForgetsWhatBroke(Places):
+    """A place is given back only by an answer that ends well."""
+
+    async def call(self, request, run):
+        await self.take(run)
+        try:
+            response = await self.next(request, run)
+        except BaseException:
+            self.give()
+            raise
+        resumes = self.context.chain.resumes
+        response.on_end(lambda outcome: None if resumes and outcome.kind == "failed" else self.give())
+        return response
+
+
+def test_a_policy_that_is_wrong_only_where_a_stream_is_resumed_is_caught() -> None:
+    assert breaks(replace(PLACES, build=ForgetsWhatBroke, scope=Scope.TARGET, rung=Rung.CONCURRENCY), "gives-back")
 
 
 class Rounded(PolicyConfig, frozen=True):

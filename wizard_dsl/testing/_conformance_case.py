@@ -18,7 +18,7 @@ DECLARED: Final = MappingProxyType(
 #: What policies and strategies keep to, in the smallest chain and in a full ladder.
 RUNNING: Final = MappingProxyType(
     {
-        "bound": "no run makes more attempts or takes longer than `bound` says",
+        "bound": "no run makes more attempts or takes longer than `bound` says, nor is that fewer than below",
         "declared": "each event it emits and each error it raises is among its `emits` and `raises`",
         "unary-is-stream": "an answer that is streamed, and one that is not, is the same after the same attempts",
         "on-end": "each response has ended exactly once, the inner before the outer, however the outer one ended",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from wizard_dsl.core.component import PolicyType, Scope, StrategyType
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import Event, ObserverFailed
 from wizard_dsl.core.response import Response
+from wizard_dsl.core.target import MidStream
 from wizard_dsl.strategies.sequential import SEQUENTIAL
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing._conformance_case import Case, expect, same
@@ -41,6 +43,8 @@ Fresh = Callable[[], list[Seen]]
 _SLOW: Final = "a slow answer"
 _ENDINGS: Final = ("completed", "failed", "cancelled", "abandoned")
 _FACTS: Final = BoundFacts(deadline=600.0, max_retry_after=300.0)
+_DEEP: Final = 7  # attempts that what is called may make
+_RESUMING: Final[tuple[MidStream, ...]] = ("restart", "continue")
 _STEPS: Final = 100_000  # loop iterations of a run, before it is taken to go on for ever
 
 
@@ -61,6 +65,19 @@ def running_cases(stage: Stage) -> Iterator[Case]:
         yield case("gives-back", ending, partial(_gives_back, stage, ending, fresh))
     for title, play, others in _cancelled_plays(stage):
         yield case("cancelled", title, partial(_cancelled, stage, play, others, fresh))
+    if len(stage.targets) > 1:
+        yield from _resuming_cases(stage, case, fresh)
+
+
+def _resuming_cases(stage: Stage, case: Callable[..., Case], fresh: Fresh) -> Iterator[Case]:
+    """A stream breaks, and the chain goes on with another."""
+    for how in _RESUMING:
+        resuming = replace(stage, mid_stream=how)
+        for ending in ("resumed", "cancelled", "abandoned"):
+            yield case("on-end", f"{how}, {ending}", partial(_ends_once, resuming, ending))
+            yield case("gives-back", f"{how}, {ending}", partial(_gives_back, resuming, ending, fresh))
+        play = _ending_play(stage, "resumed")
+        yield case("cancelled", f"while it breaks, and on {how}", partial(_cancelled, resuming, play, 0, fresh))
 
 
 def plays(stage: Stage) -> list[tuple[str, Play]]:
@@ -175,6 +192,8 @@ def _bound(table: _Table) -> None:
     expect(isinstance(bound, Bound), f"`bound` returned {bound!r}, which is no Bound")
     unnamed = [name for name in ("attempts", "latency") if _is_unnamed(getattr(bound, name))]
     expect(not unnamed, f"unbounded without a reason, which names the setting that would bound it: {unnamed}")
+    deep = _folded(stage, msgspec.structs.replace(inner, attempts=Figure(_DEEP))).attempts.value
+    expect(deep >= _DEEP, f"what it calls makes up to {_DEEP} attempts, and its bound says {deep:g}")
     if stage.around:
         return
     for row in table.rows("end"):
@@ -203,6 +222,8 @@ def _folded(stage: Stage, inner: Bound) -> Bound:
 
 
 def _ending_play(stage: Stage, ending: str) -> Play:
+    if ending == "resumed":
+        return stage.first({"reply": stage.how.answer, "chunk_every": "1s", "cut_after": 2})
     cut = {"cut_after": 2} if ending == "failed" else {}
     return stage.forever(chunk_every="1s", **cut)
 
@@ -306,7 +327,7 @@ def _cancelled_plays(stage: Stage) -> Iterator[tuple[str, Play, int]]:
     """What is cancelled: a title, the scripts, and how many others are asking at the same time."""
     yield "while it answers", stage.forever(delay="1s", chunk_every="1s"), 0
     yield "while it fails and is repeated", stage.first(503, {"status": 429, "retry_after": "1s"}), 0
-    if not stage.around:
+    if not stage.around and not stage.shared:
         yield "while others ask", stage.forever(delay="1s"), stage.how.at_once
 
 

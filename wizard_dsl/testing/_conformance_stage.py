@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.component import PolicyType, Scope, StrategyType
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import Event, ObserverFailed
@@ -20,6 +21,7 @@ from wizard_dsl.core.messages import Completion, Request, message
 from wizard_dsl.core.node import Handler
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
+from wizard_dsl.core.target import MidStream
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.concurrency import CONCURRENCY
@@ -28,10 +30,11 @@ from wizard_dsl.policies.rate_limit import RATE_LIMIT
 from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.policies.retry_budget import RETRY_BUDGET
 from wizard_dsl.policies.timeout import TIMEOUT
-from wizard_dsl.runtime.services import Background, EventSink
+from wizard_dsl.runtime.services import Background
 from wizard_dsl.testing._conformance_declared import settings_of
 from wizard_dsl.testing.chains import Policy, ScriptedChain, build_chain
 from wizard_dsl.testing.scripted import Item, read_item
+from wizard_dsl.testing.shared import MemoryKeeper
 from wizard_dsl.testing.virtual import VirtualLoop
 
 Commit = Literal["content", "end"]
@@ -47,6 +50,8 @@ _LADDER: Final[tuple[Policy, ...]] = (
     (CIRCUIT_BREAKER, {}),
     (TIMEOUT, {}),
 )
+#: Calls at once where state is shared: who waits for a place of all processes asks again and again.
+_FEW: Final = 4
 #: What a policy may remember is forgotten after that many seconds.
 LONG: Final = 172_800.0
 #: How much later than the one before it each target of a strategy answers, in seconds.
@@ -180,7 +185,8 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One config of a component in one surrounding, over these targets."""
+    """One config of a component in one surrounding, over these targets. `shared`: its state is kept elsewhere, as where
+    several processes share it; `mid_stream` is what the chain does where a stream breaks."""
 
     component: PolicyType | StrategyType
     title: str
@@ -188,6 +194,8 @@ class Stage:
     around: tuple[Policy, ...]
     targets: tuple[str, ...]
     how: How
+    shared: bool = False
+    mid_stream: MidStream = "fail"
 
     @property
     def config(self) -> Any:
@@ -201,13 +209,15 @@ class Stage:
     def build(self, play: Callable[[str], Sequence[Any]], trace: Trace | None = None) -> ScriptedChain:
         """A fresh chain whose targets play their scripts."""
         trace = trace or Trace()
-        sinks: tuple[EventSink, ...] = (trace.sink,)
         scripts = {name: self.script(play, name) for name in self.targets}
+        more: dict[str, Any] = {"sinks": (trace.sink,), "on_mid_stream_error": self.mid_stream}
+        if self.shared:
+            more["state"] = MemoryKeeper(LoopClock()).member()
         if isinstance(self.component, StrategyType):
             strategy = _spied_strategy(self.component, trace)
-            return build_chain(scripts, self.around, strategy=strategy, strategy_config=self.raw, sinks=sinks)
+            return build_chain(scripts, self.around, strategy=strategy, strategy_config=self.raw, **more)
         policies = [*self.around, (_spied_policy(self.component, trace), self.raw)]
-        return build_chain(scripts, policies, sinks=sinks)
+        return build_chain(scripts, policies, **more)
 
     def script(self, play: Callable[[str], Sequence[Any]], name: str) -> Sequence[Any]:
         """The script of one target. Under a strategy each has a pace of its own, so that no two of them, asked at the
@@ -231,10 +241,15 @@ def _slower(item: Item, seconds: float) -> Item:
 
 
 def policy_stages(component: PolicyType, how: How) -> Iterator[Stage]:
-    """Each config in the smallest chain, and in a full ladder over two targets."""
+    """Each config in the smallest chain, with state of its own or, where it can be, shared, and in a full ladder over
+    two targets."""
     ladder = tuple(each for each in _LADDER if each[0].name != component.name)
     for title, raw in _settings(component, how.configs):
-        yield Stage(component, f"{title}, alone", raw, (), ("a",), how)
+        alone = Stage(component, f"{title}, alone", raw, (), ("a",), how)
+        yield alone
+        if component.shared_state:
+            few = msgspec.structs.replace(how, at_once=min(how.at_once, _FEW))
+            yield replace(alone, title=f"{title}, shared", shared=True, how=few)
         yield Stage(component, f"{title}, in a ladder", raw, ladder, ("a", "b"), how)
 
 
