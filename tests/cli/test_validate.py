@@ -54,7 +54,7 @@ def test_without_paths_the_working_directory_is_looked_at(wizard: Wizard) -> Non
 
 def test_verbose_names_what_is_looked_at_and_what_is_not(wizard: Wizard) -> None:
     Path("project/compose.yaml").write_text("services: {}\n")
-    Path("project/ask.test.yaml").write_text("version: 1\ntests: {}\n")
+    Path("project/ask.sim.yaml").write_text("version: 1\n")
     Path("project/.hidden").mkdir()
     Path("project/.hidden/broken.yaml").write_text("version: 1\nsteps: [\n")
     code, _, err = wizard("validate", "-v", "project")
@@ -62,7 +62,7 @@ def test_verbose_names_what_is_looked_at_and_what_is_not(wizard: Wizard) -> None
     assert err.splitlines() == [
         "project/wizard.yaml: project",
         "project/pipelines/ask.yaml: pipeline",
-        "project/ask.test.yaml: not looked at",
+        "project/ask.sim.yaml: not looked at",
         "project/compose.yaml: not looked at",
         "no findings in 2 files",
     ]
@@ -97,10 +97,11 @@ def test_nothing_to_look_at_is_wrong_usage(wizard: Wizard, arguments: list[str])
     assert "there is no" in err
 
 
-def test_a_test_file_alone_is_nothing_to_look_at(wizard: Wizard) -> None:
-    Path("ask.test.yaml").write_text("version: 1\ntests: {}\n")
-    assert wizard("validate", "ask.test.yaml").code == 2
-    assert wizard("validate", "one.yaml", "ask.test.yaml").code == 0
+def test_a_test_file_is_held_against_its_pipeline(wizard: Wizard) -> None:
+    Path("ask.test.yaml").write_text("version: 1\npipeline: one.yaml\ntests: {a: {targets: {'x/*': [503]}}}\n")
+    code, out, _ = wizard("validate", "ask.test.yaml")
+    assert code == 1
+    assert "ask.test.yaml:3:23 error[E082] no target is called 'x/*'" in out
 
 
 def test_a_byte_order_mark_does_not_hide_a_file(wizard: Wizard) -> None:

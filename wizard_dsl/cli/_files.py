@@ -1,4 +1,4 @@
-"""Which files of the paths on a command line are whose: pipelines, project files, overlays, and all others."""
+"""Which files of the paths on a command line are whose: pipelines, project files, overlays, tests, and all others."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import msgspec
 
 from wizard_dsl.spec.project import PROJECT_FILE
 from wizard_dsl.spec.source import read_bytes
+from wizard_dsl.testing.testfile import TEST_FILE
 
-Kind = Literal["pipeline", "project", "overlay", "later"]
+Kind = Literal["pipeline", "project", "overlay", "test", "later"]
 
 _ENDINGS: Final = (".yaml", ".yml")
 _OVERLAYS: Final = (".overlay.yaml", ".overlay.yml")
 #: Kinds of files that have a grammar of their own, which `validate` does not check.
-_OTHERS: Final = (".test.yaml", ".test.yml", ".sim.yaml", ".sim.yml")
+_OTHERS: Final = (".sim.yaml", ".sim.yml")
 _SKIPPED_FOLDERS: Final = ("node_modules", "__pycache__")
 _HEAD_BYTES: Final = 256 * 1024
 _VERSION: Final = re.compile(rb"^(?:\{\s*)?[\"']?version[\"']?\s*:", re.MULTILINE)
@@ -44,7 +45,7 @@ def find(paths: Sequence[Path]) -> Found:
     missing: list[Path] = []
     for path in paths:
         if path.is_dir():
-            for each in _below(path):
+            for each in below(path):
                 kind = kind_of(each) if each.name == PROJECT_FILE or _named(each) else _by_content(each)
                 if kind is None or kind == "later":
                     others.append(each)
@@ -65,14 +66,16 @@ def kind_of(path: Path) -> Kind:
         return "project"
     if path.name.endswith(_OVERLAYS):
         return "overlay"
+    if TEST_FILE.owns(path):
+        return "test"
     return "later" if path.name.endswith(_OTHERS) else "pipeline"
 
 
 def _named(path: Path) -> bool:
-    return path.name.endswith((*_OVERLAYS, *_OTHERS))
+    return path.name.endswith((*_OVERLAYS, *TEST_FILE.endings, *_OTHERS))
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def below(folder: Path) -> Iterator[Path]:
     """The YAML files of a folder and its folders, by name; hidden ones and those of other tools are left out."""
     for base, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith(".") and each not in _SKIPPED_FOLDERS)

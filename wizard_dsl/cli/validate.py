@@ -13,7 +13,6 @@ from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.lint.rules import lint
-from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import (
     Diagnostic,
     ordered,
@@ -23,6 +22,8 @@ from wizard_dsl.spec.diagnostics import (
     render_text,
 )
 from wizard_dsl.spec.load import load
+from wizard_dsl.testing.cases import Programs
+from wizard_dsl.testing.trying import collect
 
 RENDERERS: Final[dict[str, Callable[[Sequence[Diagnostic]], str]]] = {
     "text": render_text,
@@ -40,14 +41,15 @@ RENDERERS: Final[dict[str, Callable[[Sequence[Diagnostic]], str]]] = {
 def command(paths: tuple[Path, ...], form: str, strict: bool, verbose: bool) -> int:
     """Report everything that is wrong with PATHS (default: the working directory) on stdout.
 
-    In a folder, pipelines, wizard.yaml and *.overlay.yaml are looked at. Needs no network and no environment.
+    In a folder, pipelines, wizard.yaml, *.overlay.yaml and *.test.yaml are looked at. Needs no network and no
+    environment.
     Exits with 1 where there are findings.
     """
     found = _files(paths or (Path(),))
     if verbose:
         _name(found)
-    registry = registry_of()
-    diagnostics = ordered(each for path, kind in found.files for each in findings(path, kind, registry))
+    programs = Programs(registry_of())
+    diagnostics = ordered(each for path, kind in found.files for each in findings(path, kind, programs))
     click.echo(RENDERERS[form](diagnostics), nl=False)
     if form == "text":
         click.echo(summary(diagnostics, len(found.files)), err=True)
@@ -74,12 +76,15 @@ def _name(found: Found) -> None:
         click.echo(f"{path}: not looked at", err=True)
 
 
-def findings(path: Path, kind: Kind, registry: Registry) -> list[Diagnostic]:
-    """The diagnostics of one file, its references unresolved; those of a pipeline with its warnings."""
+def findings(path: Path, kind: Kind, programs: Programs) -> list[Diagnostic]:
+    """The diagnostics of one file, its references unresolved; those of a pipeline with its warnings. A test file is
+    held against its pipeline, under the variables that it gives."""
     if kind == "pipeline":
-        compiled = compile_file(path, registry, Sources())
+        compiled = compile_file(path, programs.registry, Sources())
         return [*compiled.diagnostics, *lint(compiled)]
-    return list(load(path, registry=registry, kind="project" if kind == "project" else "overlay").diagnostics)
+    if kind == "test":
+        return collect(path, programs).found.diagnostics
+    return list(load(path, registry=programs.registry, kind="project" if kind == "project" else "overlay").diagnostics)
 
 
 def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:

@@ -20,6 +20,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "schemas/pipeline.schema.json": schemas.pipeline,
         "schemas/project.schema.json": schemas.project,
         "schemas/overlay.schema.json": schemas.overlay,
+        "schemas/test.schema.json": schemas.test,
         "schemas/result.schema.json": schemas.result,
         "schemas/cassette.schema.json": schemas.cassette,
         "docs/reference/policies.md": reference.policies,

@@ -9,6 +9,8 @@ from wizard_dsl.core.result import result_schema
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import schema
 from wizard_dsl.testing._cassette_lines import line_schema
+from wizard_dsl.testing.documents import schema_of
+from wizard_dsl.testing.testfile import TEST_FILE
 
 
 def pipeline(registry: Registry) -> str:
@@ -21,6 +23,15 @@ def project(registry: Registry) -> str:
 
 def overlay(registry: Registry) -> str:
     return pretty(schema.overlay_schema(registry))
+
+
+def test(registry: Registry) -> str:
+    return pretty(of_test())
+
+
+def of_test() -> dict[str, Any]:
+    """The schema of test files."""
+    return schema_of(TEST_FILE)
 
 
 def result(registry: Registry) -> str:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 import msgspec
 
 from wizard_dsl.core.clock import LoopClock
-from wizard_dsl.core.events import BreakerChanged, Event, RunEnded
+from wizard_dsl.core.events import EVENTS, BreakerChanged, Event, RunEnded
 from wizard_dsl.core.run import Run
 from wizard_dsl.observe.redact import redact_tree
 
@@ -94,6 +94,11 @@ def event_name(event: Event) -> str:
     if isinstance(event, BreakerChanged):
         return _BREAKER.get(event.after, event.name)
     return event.name
+
+
+def event_names() -> frozenset[str]:
+    """Every name that an event of ours may have in logs."""
+    return frozenset({each.name for each in EVENTS} | set(_BREAKER.values()) | {"request_failed"})
 
 
 def timestamp(wall: float) -> str:

@@ -51,7 +51,7 @@ class Known(msgspec.Struct, frozen=True):
     """What a template may name: inputs, steps, and `item` and `index` inside `for_each` (`loop`).
 
     `extra` are further names of this place, such as `text` and `json` in `safety.command`; `fields` the fields of
-    those of them of which they are known, such as `error` in `retry.when`.
+    those of them of which they are known, such as `error` in `retry.when`; `step_fields` what a step has here.
     """
 
     inputs: frozenset[str] = frozenset()
@@ -59,6 +59,7 @@ class Known(msgspec.Struct, frozen=True):
     loop: bool = False
     extra: frozenset[str] = frozenset()
     fields: Mapping[str, tuple[str, ...]] = {}
+    step_fields: tuple[str, ...] = STEP_FIELDS
 
     @property
     def names(self) -> frozenset[str]:
@@ -294,7 +295,7 @@ def _step_problems(use: Use, known: Known, place: Placer) -> Iterator[Problem]:
         guess = close(step, known.steps)
         yield Problem(line=use.line, column=column, message=text, kind="step", name=step, suggestion=guess)
     elif len(use.path) > 1:
-        yield from _field_problems(use, f"steps.{step}", use.path[1], STEP_FIELDS, place)
+        yield from _field_problems(use, f"steps.{step}", use.path[1], known.step_fields, place)
         if len(use.path) > 3 and use.path[1] == "items" and not isinstance(use.path[2], str):
             yield from _field_problems(use, f"an item of steps.{step}", use.path[3], ITEM_FIELDS, place)
 

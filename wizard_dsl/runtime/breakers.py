@@ -25,6 +25,15 @@ def breakers(programs: Iterable[Program], living: Mapping[str, Breaker]) -> dict
     return found
 
 
+def breaker_names(programs: Iterable[Program]) -> set[str]:
+    """The names that `breakers` may give, of programs of which nothing has run yet."""
+    known: set[str] = set()
+    for program in programs:
+        own = {name for name, _ in _named(program)}
+        known |= own | {f"{program.name}/{name}" for name in own & known}
+    return known
+
+
 def _named(program: Program) -> Iterator[tuple[str, str]]:
     for chain, target in ((chain, target) for chain, plan in program.chains.items() for target in plan.targets):
         for policy in target.ladder:
