@@ -24,6 +24,8 @@ from wizard_dsl.cli.main import make_group
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
+from wizard_dsl.spec.diagnostics import render_text
+from wizard_dsl.testing.trying import collect, try_case
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "docs" / "reference"
@@ -34,6 +36,11 @@ PAGES = [
     ROOT / "examples" / "corners" / "README.md",
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if GENERATED not in page.parents),
 ]
+
+
+#: A file with a grammar of its own says its name in its first line, and so does the pipeline that it is about.
+OWN_GRAMMAR = re.compile(r"# (\S+\.[a-z]+\.yaml)$", re.MULTILINE)
+NAMED = re.compile(r"# (\S+\.yaml)$", re.MULTILINE)
 
 
 def _by_hand(text: str) -> str:
@@ -66,6 +73,8 @@ def make_targets() -> Iterator[Any]:
 def files() -> Iterator[Any]:
     """Every whole file, with the code of the warning that its first line says it gets."""
     for parameter in blocks("yaml"):
+        if OWN_GRAMMAR.match(parameter.values[0]):
+            continue
         code = re.match(r"# (W[0-9]{3})$", parameter.values[0].partition("\n")[0])
         yield pytest.param(parameter.values[0], {code[1]} if code else set(), id=parameter.id)
 
@@ -79,6 +88,20 @@ def test_yaml_in_the_documentation_compiles_and_gets_the_warning_it_names_or_non
     compiled = compile_file(path, Registry(plugins=False), Sources())
     assert compiled.program is not None, compiled.diagnostics
     assert {each.code for each in [*compiled.diagnostics, *lint(compiled)]} == codes
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if ".test.yaml\n" in page.read_text()], ids=lambda it: it.name)
+def test_test_files_in_the_documentation_pass(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for match in re.finditer(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        named = NAMED.match(match[1])
+        if named is not None:
+            (tmp_path / named[1]).write_text(match[1])
+    suites = [collect(path.name) for path in sorted(tmp_path.glob("*.test.yaml"))]
+    assert "".join(render_text(suite.found.diagnostics) for suite in suites) == ""
+    outcomes = [try_case(suite, case, snapshots="make") for suite in suites for case in suite.cases]
+    assert outcomes
+    assert [each for each in outcomes if not each.passed] == []
 
 
 @pytest.mark.parametrize("words", list(commands()))
@@ -132,6 +155,4 @@ def test_error_messages_in_the_documentation_are_what_is_printed(tmp_path: Path)
     path = tmp_path / "file.yaml"
     path.write_text(textwrap.dedent(example[1]).replace("retry: 2", "retry: {max_attempt: 2}"))
     compiled = compile_file(path, Registry(plugins=False), Sources())
-    from wizard_dsl.spec.diagnostics import render_text
-
     assert render_text(compiled.diagnostics).replace(f"{path.parent}/", "").strip() == told[1]

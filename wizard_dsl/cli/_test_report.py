@@ -1,14 +1,25 @@
-"""What `wizard test` tells of its outcomes. None of it depends on the clock: the same files give the same bytes."""
+"""What `wizard test` tells of its outcomes: as text, JSON, GitHub's annotations and JUnit's XML. None of it depends on
+the clock: the same files give the same bytes."""
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
 
+from wizard_dsl.cli._output import as_json
+from wizard_dsl.spec.diagnostics import Diagnostic, finding, render_github
 from wizard_dsl.testing.trying import Failure, Outcome
 
+#: What XML 1.0 cannot hold, whatever it is escaped as.
+_NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
-def as_text(outcomes: Sequence[Outcome]) -> str:
+
+def as_text(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str:
     """Each file with its numbers, what failed below it, and the sum."""
     lines: list[str] = []
     for file in dict.fromkeys(each.file for each in outcomes):
@@ -16,14 +27,17 @@ def as_text(outcomes: Sequence[Outcome]) -> str:
         lines.append(f"{file}: {numbers(own)}")
         for each in own:
             lines += [] if each.passed else _failed(each)
+    lines += [f"{path}: no test has this snapshot any more; --update removes it" for path in obsolete]
     return "\n".join([*lines, summary(outcomes)]) + "\n"
 
 
 def numbers(outcomes: Sequence[Outcome]) -> str:
-    """`3 passed, 1 failed`."""
+    """`3 passed, 1 failed`, and how many snapshots were written."""
     good = sum(each.passed for each in outcomes)
+    written = sum(each.written for each in outcomes)
     parts = [f"{good} passed"] if good or not outcomes else []
     parts += [f"{len(outcomes) - good} failed"] if len(outcomes) > good else []
+    parts += [f"{written} snapshot{'' if written == 1 else 's'} written"] if written else []
     return ", ".join(parts)
 
 
@@ -36,17 +50,120 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 def _failed(outcome: Outcome) -> Iterator[str]:
     yield f"  FAILED {outcome.name}"
+    yield textwrap.indent(_body(outcome), "    ")
+
+
+def _body(outcome: Outcome) -> str:
+    """All that is told of a failed case."""
+    lines: list[str] = []
     if outcome.samples > 1:
-        yield f"    {outcome.good} of {outcome.samples} samples passed; of the first that did not:"
+        lines.append(f"{outcome.good} of {outcome.samples} samples passed; of the first that did not:")
     for failure in outcome.failures:
-        yield from _told(failure)
-    if outcome.transcript:
-        yield "    what happened:"
-        yield textwrap.indent(outcome.transcript, "    ")
+        lines.append(_at(failure) + failure.sentence)
+        lines += [textwrap.indent(failure.diff, "  ")] if failure.diff else []
+    lines += ["what happened:", outcome.transcript] if outcome.transcript else []
+    return "\n".join(lines)
 
 
-def _told(failure: Failure) -> Iterator[str]:
+def _at(failure: Failure) -> str:
     place = failure.place
-    yield f"    {place.file}:{place.line}:{place.column} {failure.sentence}"
-    if failure.diff:
-        yield textwrap.indent(failure.diff, "      ")
+    return f"{place.file}:{place.line}:{place.column} " if place.line else f"{place.file}: "
+
+
+# -- for machines -----------------------------------------------------------------------------------
+
+
+def as_object(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str:
+    """One JSON object; keys never disappear."""
+    good = sum(each.passed for each in outcomes)
+    made = {
+        "tests": len(outcomes),
+        "passed": good,
+        "failed": len(outcomes) - good,
+        "cases": [_plain(each) for each in outcomes],
+        "obsolete_snapshots": [str(each) for each in obsolete],
+    }
+    return as_json(made)
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "file": outcome.file,
+        "line": outcome.place.line,
+        "name": outcome.name,
+        "passed": outcome.passed,
+        "samples": outcome.samples,
+        "samples_passed": outcome.good,
+        "elapsed": round(outcome.elapsed, 6),
+        "snapshot_written": outcome.written,
+        "failures": [
+            {
+                "what": each.what,
+                "expected": each.expected or None,
+                "actual": each.actual or None,
+                "diff": each.diff or None,
+                "run": each.run,
+                "file": each.place.file,
+                "line": each.place.line,
+                "column": each.place.column,
+            }
+            for each in outcome.failures
+        ],
+        "transcript": outcome.transcript or None,
+    }
+
+
+def as_github(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str:
+    """Annotations of the pull request, one a failure."""
+    return "".join(
+        _annotation(outcome, failure) for outcome in outcomes if not outcome.passed for failure in outcome.failures
+    )
+
+
+def _annotation(outcome: Outcome, failure: Failure) -> str:
+    text = f"{outcome.name}: {failure.sentence}" + (f"\n{failure.diff}" if failure.diff else "")
+    found: Diagnostic = finding("test failed", text, failure.place)
+    return render_github([found])
+
+
+def as_junit(outcomes: Sequence[Outcome]) -> str:
+    """JUnit's XML: a suite a file, a case a test. Nothing in it is a time: virtual ones would say nothing here, and
+    real ones would make every report differ from the last."""
+    good = sum(each.passed for each in outcomes)
+    lines = [
+        '<?xml version="1.0" encoding="utf-8"?>',
+        f'<testsuites name="wizard" tests="{len(outcomes)}" failures="{len(outcomes) - good}" errors="0">',
+    ]
+    for file in dict.fromkeys(each.file for each in outcomes):
+        own = [each for each in outcomes if each.file == file]
+        failed = sum(not each.passed for each in own)
+        lines.append(f'  <testsuite name={_quoted(file)} tests="{len(own)}" failures="{failed}" errors="0">')
+        for each in own:
+            lines += _case(each)
+        lines.append("  </testsuite>")
+    return "\n".join([*lines, "</testsuites>"]) + "\n"
+
+
+def _case(outcome: Outcome) -> Iterator[str]:
+    head = f'    <testcase classname={_quoted(outcome.file)} name={_quoted(outcome.name)} line="{outcome.place.line}"'
+    if outcome.passed:
+        yield f"{head}/>"
+        return
+    yield f"{head}>"
+    told = "; ".join(each.sentence for each in outcome.failures)
+    yield f"      <failure message={_quoted(told)}>{_escaped(_body(outcome))}</failure>"
+    yield "    </testcase>"
+
+
+def _quoted(text: str) -> str:
+    return f'"{_escaped(text)}"'.replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def _escaped(text: str) -> str:
+    return escape(_NOT_XML.sub("�", text))
+
+
+#: What stdout gets, by `--format`.
+REPORTS: Final[Mapping[str, Callable[[Sequence[Outcome], Sequence[Path]], str]]] = MappingProxyType(
+    {"text": as_text, "json": as_object, "github": as_github}
+)

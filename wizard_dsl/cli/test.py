@@ -2,41 +2,102 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from wizard_dsl.cli._files import below
-from wizard_dsl.cli._registry import registry_of
-from wizard_dsl.cli._test_report import as_text
+from wizard_dsl.cli._output import format_option
+from wizard_dsl.cli._registry import has_plugins, registry_of
+from wizard_dsl.cli._test_report import REPORTS, as_junit
+from wizard_dsl.cli._test_watch import watch
 from wizard_dsl.spec.diagnostics import has_errors, ordered, render_text
-from wizard_dsl.testing.cases import Programs
+from wizard_dsl.testing.cases import Programs, Suite
+from wizard_dsl.testing.selecting import BadSelection, Picks, selection
+from wizard_dsl.testing.snapshots import obsolete, remove
+from wizard_dsl.testing.suites import How, Picked, run
 from wizard_dsl.testing.testfile import TEST_FILE
-from wizard_dsl.testing.trying import Outcome, collect, try_case
+from wizard_dsl.testing.trying import Outcome, collect
 
-FINDINGS = 1
-INVALID = 3
+FINDINGS: Final = 1
+INVALID: Final = 3
+#: More cases than this are worth the time that other processes take to begin.
+_MANY: Final = 400
+_MOST_JOBS: Final = 4
 
 
 @click.command("test", short_help="Run test files, offline and in virtual time.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-def command(paths: tuple[Path, ...]) -> int:
+@click.option("-k", "words", metavar="EXPR", help="Only tests whose names have these words: 'outage and not slow'.")
+@click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first failure.")
+@click.option("--update", is_flag=True, help="Approve all snapshots as they are now, and remove those of no test.")
+@format_option(*REPORTS)
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit's XML to this file, too.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes (default: one, and more for many tests).")
+@click.option("--watch", "again", is_flag=True, help="Run again whenever a file changes, until Ctrl-C.")
+def command(paths: tuple[Path, ...], again: bool, **options: Any) -> int:
     """Run the test files among PATHS and below them (default: the working directory).
 
-    Exits with 1 where a test fails, with 3 where a file is not valid.
+    Exits with 1 where a test fails, with 3 where a test file is not valid: the tests of the others are run.
     """
+    picks = _picks(options["words"])
+    where = paths or (Path(),)
+    files(where)
+    if again:
+        watch(lambda: _once(files(where), picks, options), lambda: files(where))
+    return _once(files(where), picks, options)[0]
+
+
+def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -> tuple[int, list[Suite]]:
+    """Run them once; the exit code, and what was looked at."""
     programs = Programs(registry_of())
-    suites = [collect(path, programs) for path in files(paths or (Path(),))]
-    found = ordered(each for suite in suites for each in suite.found.diagnostics)
-    if found:
-        click.echo(render_text(found), err=True, nl=False)
-    outcomes: list[Outcome] = []
-    for suite in suites:
-        if suite.found.ok:
-            outcomes += [try_case(suite, case) for case in suite.cases]
-    click.echo(as_text(outcomes), nl=False)
-    return INVALID if has_errors(found) else FINDINGS if any(not each.passed for each in outcomes) else 0
+    suites = [collect(path, programs) for path in found]
+    wrong = ordered(each for suite in suites for each in suite.found.diagnostics)
+    if wrong:
+        click.echo(render_text(wrong), err=True, nl=False)
+    picked = [
+        (suite, case) for suite in suites if suite.found.ok for case in suite.cases if picks is None or picks(case.id)
+    ]
+    how = How(snapshots="update" if options["update"] else "compare", plugins=has_plugins())
+    outcomes = list(_told(picked, how, options))
+    left = obsolete(suites)
+    if options["update"]:
+        remove(left)
+    click.echo(REPORTS[options["form"]](outcomes, [] if options["update"] else left), nl=False)
+    if options["junit"] is not None:
+        options["junit"].write_text(as_junit(outcomes), encoding="utf-8")
+    failed = any(not each.passed for each in outcomes)
+    return INVALID if has_errors(wrong) else FINDINGS if failed else 0, suites
+
+
+def _told(picked: Sequence[Picked], how: How, options: dict[str, Any]) -> Iterator[Outcome]:
+    """The outcomes as they come, with how far it is on a terminal; to the first failure where that is asked for."""
+    progress = sys.stderr.isatty()
+    jobs = options["jobs"] or (min(_MOST_JOBS, os.cpu_count() or 1) if len(picked) > _MANY else 1)
+    coming = run(picked, how, jobs=jobs)
+    try:
+        for number, outcome in enumerate(coming, start=1):
+            if progress:
+                click.echo(f"\r{number}/{len(picked)}", nl=False, err=True)
+            yield outcome
+            if options["exitfirst"] and not outcome.passed:
+                return
+    finally:
+        coming.close()
+        if progress:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _picks(words: str | None) -> Picks | None:
+    """Raises UsageError."""
+    try:
+        return None if words is None else selection(words)
+    except BadSelection as error:
+        raise click.UsageError(f"-k: {error}") from None
 
 
 def files(paths: Sequence[Path]) -> list[Path]:

@@ -28,6 +28,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "docs/reference/providers.md": reference.providers,
         "docs/reference/steps.md": reference.steps,
         "docs/reference/file.md": reference.sections,
+        "docs/reference/tests.md": reference.tests,
         "docs/reference/errors.md": reference.errors,
         "docs/reference/diagnostics.md": reference.diagnostics,
         "docs/reference/conformance.md": reference.conformance,

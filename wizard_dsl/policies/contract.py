@@ -11,6 +11,7 @@ that calls tools the request offered is passed on unchecked. The step's `output`
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -143,14 +144,25 @@ class Contract:
 def compile_schema(schema: dict[str, Any], where: str) -> Draft202012Validator:
     """A validator that never leaves the process. Raises SpecError for a schema that is none."""
     from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
     from referencing import Registry
 
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise SpecError(f"the output schema is not a JSON Schema: {error.message}", where=where) from None
+    wrong = _wrong_with(msgspec.json.encode(schema))
+    if wrong:
+        raise SpecError(f"the output schema is not a JSON Schema: {wrong}", where=where) from None
     return Draft202012Validator(schema, registry=Registry())
+
+
+@lru_cache(maxsize=_KEPT)
+def _wrong_with(schema: bytes) -> str:
+    """What keeps a text from being a JSON Schema; looked at once, however many runtimes are made of a file."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(msgspec.json.decode(schema))
+    except SchemaError as error:
+        return str(error.message)
+    return ""
 
 
 def find_violations(validator: Draft202012Validator, completion: Completion) -> list[Violation]:

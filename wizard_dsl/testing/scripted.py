@@ -33,35 +33,30 @@ _Count = Annotated[int, Meta(ge=0)]
 class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tokens that the provider reports."""
 
-    input_tokens: _Count = 0
-    output_tokens: _Count = 0
+    input_tokens: Annotated[_Count, Meta(description="of the prompt")] = 0
+    output_tokens: Annotated[_Count, Meta(description="of the answer")] = 0
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One exchange.
+    """One exchange: an answer, or, with a `status` from 300 or `refuse`, a refusal. A piece of an answer is a word."""
 
-    `reply` is the answer: text, or a value that is sent as JSON; `headers` come with it. `status` from 300 fails with
-    `headers`, `body` and `retry_after`; `body` with status 200 is an error inside an answer. `refuse` fails to connect;
-    `connect` is how long connecting takes, which `timeout.connect` may cut. `delay` passes before the status,
-    `first_chunk` before the first piece of the answer, `chunk_every` between two (a piece is a word). `cut_after` and
-    `stall_after` pieces the connection breaks, or nothing more comes. `times` is how often the item is used.
-    """
-
-    reply: Any = ""
-    status: Annotated[int, Meta(ge=200, le=599)] = 200
-    headers: dict[str, str] = {}
-    retry_after: Duration | None = None
-    body: str = ""
+    reply: Annotated[Any, Meta(description="the answer: text, or a value that is sent as JSON")] = ""
+    status: Annotated[int, Meta(ge=200, le=599, description="from 300 the call fails with it")] = 200
+    headers: Annotated[dict[str, str], Meta(description="come with the answer or the refusal")] = {}
+    retry_after: Annotated[Duration, Meta(description="of a refusal: when to come again")] | None = None
+    body: Annotated[str, Meta(description="of a refusal; with status 200 an error inside an answer, as JSON")] = ""
     usage: ScriptedUsage | None = None
-    finish_reason: FinishReason = "stop"
-    connect: Duration = "0s"
-    delay: Duration = "0s"
-    first_chunk: Duration = "0s"
-    chunk_every: Duration = "0s"
-    cut_after: _Count | None = None
-    stall_after: _Count | None = None
-    refuse: bool = False
-    times: Annotated[int, Meta(ge=1)] | Literal["forever"] = 1
+    finish_reason: Annotated[FinishReason, Meta(description="why the answer ends")] = "stop"
+    connect: Annotated[Duration, Meta(description="how long connecting takes, which `timeout.connect` may cut")] = "0s"
+    delay: Annotated[Duration, Meta(description="passes before the status")] = "0s"
+    first_chunk: Annotated[Duration, Meta(description="passes before the first piece of the answer")] = "0s"
+    chunk_every: Annotated[Duration, Meta(description="passes between two pieces")] = "0s"
+    cut_after: Annotated[_Count, Meta(description="the connection breaks after so many pieces")] | None = None
+    stall_after: Annotated[_Count, Meta(description="nothing more comes after so many pieces")] | None = None
+    refuse: Annotated[bool, Meta(description="the connection is refused")] = False
+    times: Annotated[
+        Annotated[int, Meta(ge=1)] | Literal["forever"], Meta(description="how often the item is used")
+    ] = 1
 
     @property
     def text(self) -> str:

@@ -8,13 +8,17 @@
 
 A case runs in virtual time with a runtime of its own and all targets scripted; nothing of the process's environment is
 read. The same file gives the same outcomes, to the byte.
+
+A snapshot is compared with what was approved, or approved (`snapshots="update"`), or only made (`"make"`: the outcome
+has its text, for those who keep snapshots themselves). A test whose snapshot is not there yet fails: what nobody has
+looked at is not approved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,11 +27,14 @@ from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import DocPath, Place
 from wizard_dsl.testing.against import hold_against
 from wizard_dsl.testing.cases import Case, Programs, Source, Suite, suite_of
+from wizard_dsl.testing.checking import difference
 from wizard_dsl.testing.expecting import unmet
 from wizard_dsl.testing.playing import Played, Ran, play
+from wizard_dsl.testing.snapshots import approve, approved, first_difference, path_of, snapshot_of
 
 #: Sees each sample of a case: coverage, say. What it returns for the samples of a case is kept in its outcome.
 Observe = Callable[[Case, Played], Any]
+Snapshots = Literal["compare", "update", "make"]
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -50,7 +57,8 @@ class Failure(msgspec.Struct, frozen=True):
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a case. Of several samples, `failures` and `transcript` are those of the first that failed;
-    `samples` counts them, `good` those that passed. `seen` is what the observer made of each sample."""
+    `samples` counts them, `good` those that passed. `seen` is what the observer made of each sample. `snapshot` is the
+    text of the first sample, where the case has one; `written`: it was approved now, and is new."""
 
     file: str
     name: str
@@ -62,6 +70,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     good: int = 1
     elapsed: float = 0.0
     seen: tuple[Any, ...] = ()
+    snapshot: str | None = None
+    written: bool = False
 
 
 def collect(path: str | Path, programs: Programs | None = None) -> Suite:
@@ -72,35 +82,93 @@ def collect(path: str | Path, programs: Programs | None = None) -> Suite:
     return suite
 
 
-def try_case(suite: Suite, case: Case, observe: Observe | None = None) -> Outcome:
+def try_case(suite: Suite, case: Case, observe: Observe | None = None, *, snapshots: Snapshots = "compare") -> Outcome:
     """Run a case of a suite without errors."""
-    compiled = suite.compiled(case)
+    trial = _Trial(suite, case)
     seen: list[Any] = []
-    first: tuple[list[Failure], str] | None = None
-    good, elapsed = 0, 0.0
     for sample in range(case.spec.repeat):
-        played = play(case, compiled, suite.programs.registry, case.seed + sample)
+        played = trial.sample(sample)
         if observe is not None:
             seen.append(observe(case, played))
-        failures = _failures(suite, case, played)
-        elapsed += sum(each.result.elapsed for each in played.runs)
-        good += not failures
-        if failures and first is None:
-            first = failures, story(played)
-    passed = good / case.spec.repeat >= case.pass_rate - 1e-9
-    failures, transcript = first or ([], "")
+    written = case.spec.snapshot and _snapshot(trial, snapshots)
+    passed = trial.good / case.spec.repeat >= case.pass_rate - 1e-9 and not trial.changed
     return Outcome(
         file=str(case.file),
         name=case.name,
         place=case.place,
         passed=passed,
-        failures=() if passed else tuple(failures),
-        transcript="" if passed else transcript,
+        failures=() if passed else (*trial.failures, *trial.changed),
+        transcript="" if passed else trial.failed,
         samples=case.spec.repeat,
-        good=good,
-        elapsed=elapsed,
+        good=trial.good,
+        elapsed=trial.elapsed,
         seen=tuple(seen),
+        snapshot=trial.text if case.spec.snapshot else None,
+        written=written,
     )
+
+
+class _Trial:
+    """The samples of a case so far. `failures` and `failed` (the story) are those of the first sample that failed;
+    `text` is the snapshot of the very first, `changed` what is wrong with that."""
+
+    def __init__(self, suite: Suite, case: Case) -> None:
+        self.case = case
+        self.suite = suite
+        self.failures: list[Failure] = []
+        self.failed = ""
+        self.text = ""
+        self.changed: list[Failure] = []
+        self.good = 0
+        self.elapsed = 0.0
+
+    def sample(self, number: int) -> Played:
+        played = self.play(number)
+        failures = _failures(self.suite, self.case, played)
+        self.elapsed += sum(each.result.elapsed for each in played.runs)
+        self.good += not failures
+        if failures and not self.failures:
+            self.failures, self.failed = failures, story(played)
+        if number == 0 and self.case.spec.snapshot:
+            self.text = self._text(played)
+        return played
+
+    def play(self, number: int) -> Played:
+        case, suite = self.case, self.suite
+        return play(case, suite.compiled(case), suite.programs.registry, case.seed + number)
+
+    def again(self) -> str:
+        """The snapshot of the first sample, played once more."""
+        return self._text(self.play(0))
+
+    def _text(self, played: Played) -> str:
+        """Without what runs cost: prices change without anything of the project."""
+        return snapshot_of(self.case, played, story(played, summed_up=False))
+
+
+def _snapshot(trial: _Trial, snapshots: Snapshots) -> bool:
+    """Compare a snapshot, or approve it; true where one was written. What is not the same twice is never approved."""
+    if snapshots == "make":
+        return False
+    case, text = trial.case, trial.text
+    before = approved(case)
+    if before == text:
+        return False
+    again = trial.again()
+    if again != text:
+        told = f"two runs of this test differ, so no snapshot of it can hold: {first_difference(text, again)}"
+        trial.changed.append(Failure(told, _place(trial.suite, (*case.path, "snapshot"))))
+        return False
+    if snapshots == "update":
+        approve(case, text)
+        return True
+    place = _place(trial.suite, (*case.path, "snapshot"))
+    if before is None:
+        trial.changed.append(Failure(f"there is no snapshot {path_of(case)} yet: --update writes it", place))
+    else:
+        told = f"the snapshot {path_of(case)} differs: --update approves what is now"
+        trial.changed.append(Failure(told, place, diff=difference(before, text, "approved", "now")))
+    return False
 
 
 def _failures(suite: Suite, case: Case, played: Played) -> list[Failure]:
@@ -145,16 +213,17 @@ def _left(case: Case, played: Played) -> Iterator[tuple[Source, str]]:
                 yield script, f"{items} of the script for '{script.pattern}' left over: {target} was not called again"
 
 
-def story(played: Played) -> str:
-    """The transcripts of all runs, each under its number where there are several."""
-    if len(played.runs) == 1:
-        return _told(played.runs[0])
-    parts = [f"run {number}\n{_told(ran)}" for number, ran in enumerate(played.runs, start=1)]
-    return "\n".join(parts)
+def story(played: Played, *, summed_up: bool = True) -> str:
+    """The transcripts of all runs, each under its number where there are several, and each with its line of summary
+    where that is asked for."""
+    told = [_told(ran, summed_up) for ran in played.runs]
+    if len(told) == 1:
+        return told[0]
+    return "\n".join(f"run {number}\n{each}" for number, each in enumerate(told, start=1))
 
 
-def _told(ran: Ran) -> str:
+def _told(ran: Ran, summed_up: bool) -> str:
     if not ran.transcript.events:
         error = ran.result.error
         return f"   0.000  refused before it began: {error.kind}: {error.message}" if error else ""
-    return render(ran.transcript, result=ran.result)
+    return render(ran.transcript, result=ran.result if summed_up else None)

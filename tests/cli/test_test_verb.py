@@ -1,0 +1,244 @@
+"""wizard test, as a user has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from cli_kit import Wizard
+
+PIPELINE = """version: 1
+inputs: {question: {type: string}}
+providers: {local: {type: mock}}
+chains: {default: {targets: [local], policies: {use: none}}}
+steps: {answer: {prompt: {user: "{{ question }}"}}}
+"""
+TESTS = """version: 1
+pipeline: ask.yaml
+defaults: {inputs: {question: Why?}}
+tests:
+  an answer: {targets: {local: [Because.]}, expect: {text: Because.}}
+  another answer: {targets: {local: [So.]}, expect: {text: Because., attempts: 2}}
+  a snapshot: {targets: {local: [Because.]}, snapshot: true}
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(wizard: Wizard) -> Path:
+    Path("ask.yaml").write_text(PIPELINE)
+    Path("ask.test.yaml").write_text(TESTS)
+    return Path()
+
+
+def many(number: int, wrong: int | None = None) -> str:
+    tests = "".join(
+        f"  case {each}: {{targets: {{local: [x]}}, expect: {{text: {'y' if each == wrong else 'x'}}}}}\n"
+        for each in range(number)
+    )
+    return f"version: 1\npipeline: ask.yaml\ndefaults: {{inputs: {{question: Why?}}}}\ntests:\n{tests}"
+
+
+def test_what_failed_is_told_with_its_line_and_what_happened(wizard: Wizard) -> None:
+    code, out, err = wizard("test", "-k", "not snapshot", "ask.test.yaml")
+    assert code == 1
+    assert out == (
+        "ask.test.yaml: 1 passed, 1 failed\n"
+        "  FAILED another answer\n"
+        '    ask.test.yaml:6:54 text: expected "Because.", was "So."\n'
+        "    ask.test.yaml:6:70 attempts: expected 2, was 1\n"
+        "    what happened:\n"
+        "       0.000  run of ask begins\n"
+        "       0.000  step begins\n"
+        "       0.000  local: attempt 1\n"
+        "       0.000  local: ok after 0.000 s\n"
+        "       0.000  step ends\n"
+        "       0.000  run ends after 0.000 s\n"
+        "       0.000  local 0.0 ms\n"
+        "2 tests in 1 file: 1 passed, 1 failed\n"
+    )
+    assert err == ""
+
+
+def test_what_passes_exits_with_0_and_is_counted(wizard: Wizard) -> None:
+    assert wizard("test", "-k", "'an answer'", ".") == (
+        0,
+        "ask.test.yaml: 1 passed\n1 test in 1 file: 1 passed\n",
+        "",
+    )
+
+
+def test_test_files_of_a_folder_are_found_and_others_are_not(wizard: Wizard) -> None:
+    Path("below").mkdir()
+    Path("below/more.test.yml").write_text(TESTS.replace("ask.yaml", "../ask.yaml"))
+    Path(".hidden").mkdir()
+    Path(".hidden/x.test.yaml").write_text("version: 1\n")
+    Path(".git").mkdir()
+    out = wizard("test", "-k", "an answer").out
+    assert out.splitlines() == ["ask.test.yaml: 1 passed", "below/more.test.yml: 1 passed", out.splitlines()[-1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("ask.yaml",), "'ask.yaml' is no test file: their names end in .test.yaml or .test.yml"),
+        (("gone.test.yaml",), "there is no file or folder 'gone.test.yaml'"),
+        (("project",), "there is no test file (*.test.yaml) in project"),
+        (("-k", "answer and"), "-k: 'answer and' has its end where a part of a name should stand"),
+        (("-k", "(a or b"), "-k: '(a or b' has a parenthesis that is not closed"),
+        (("-k", "a) b"), "-k: 'a) b' goes on with ')' where it should end"),
+        (("-k", "'a"), "-k: ''a' has a quote that is not closed"),
+        (("-j", "0"), "0 is not in the range x>=1"),
+    ],
+)
+def test_wrong_usage_is_told(wizard: Wizard, arguments: tuple[str, ...], told: str) -> None:
+    code, out, err = wizard("test", *arguments)
+    assert (code, out) == (2, "")
+    assert told in err
+
+
+def test_a_file_that_is_not_valid_is_told_and_the_others_are_run(wizard: Wizard) -> None:
+    Path("bad.test.yaml").write_text("version: 1\npipeline: ask.yaml\ntests: {a: {expct: {}}}\n")
+    code, out, err = wizard("test", "-k", "an answer")
+    assert code == 3
+    assert out.endswith("1 test in 1 file: 1 passed\n")
+    assert err == "bad.test.yaml:3:13 error[E021] unknown key 'expct' in tests.a; did you mean 'expect'?\n"
+
+
+def test_the_first_failure_ends_it_where_that_is_asked_for(wizard: Wizard) -> None:
+    Path("ask.test.yaml").write_text(many(5, wrong=1))
+    out = wizard("test", "-x").out
+    assert out.endswith("2 tests in 1 file: 1 passed, 1 failed\n")
+
+
+def test_a_snapshot_is_approved_compared_and_removed(wizard: Wizard) -> None:
+    kept = Path("__snapshots__/ask.test/a-snapshot.txt")
+    code, out, _ = wizard("test", "-k", "snapshot")
+    assert code == 1
+    assert f"ask.test.yaml:7:46 there is no snapshot {kept} yet: --update writes it\n" in out
+    assert not kept.exists()
+    code, out, _ = wizard("test", "-k", "snapshot", "--update")
+    assert (code, out.splitlines()[0]) == (0, "ask.test.yaml: 1 passed, 1 snapshot written")
+    assert kept.read_text() == (
+        "# a snapshot\n\n## answer asks local\n\nuser:\n  Why?\n\n## output\n\nBecause.\n\n## what happened\n\n"
+        "   0.000  run of ask begins\n   0.000  step begins\n   0.000  local: attempt 1\n"
+        "   0.000  local: ok after 0.000 s\n   0.000  step ends\n   0.000  run ends after 0.000 s\n"
+    )
+    assert wizard("test", "-k", "snapshot").code == 0
+    Path("ask.yaml").write_text(PIPELINE.replace("{{ question }}", "Say: {{ question }}"))
+    code, out, _ = wizard("test", "-k", "snapshot")
+    assert code == 1
+    assert f"the snapshot {kept} differs: --update approves what is now\n" in out
+    assert "      -  Why?\n      +  Say: Why?\n" in out
+    Path("ask.test.yaml").write_text(TESTS.replace(", snapshot: true", ""))
+    assert f"{kept}: no test has this snapshot any more; --update removes it\n" in wizard("test").out
+    wizard("test", "--update")
+    assert not Path("__snapshots__").exists()
+
+
+def test_snapshots_of_a_test_file_that_is_gone_are_told(wizard: Wizard) -> None:
+    wizard("test", "--update")
+    Path("ask.test.yaml").rename("other.test.yaml")
+    out = wizard("test", "--update").out
+    assert "1 snapshot written" in out
+    assert [str(each) for each in Path("__snapshots__").rglob("*.txt")] == ["__snapshots__/other.test/a-snapshot.txt"]
+
+
+def test_json_is_for_machines(wizard: Wizard) -> None:
+    code, out, _ = wizard("test", "--format", "json", "-k", "another")
+    told = json.loads(out)
+    assert (code, told["tests"], told["passed"], told["failed"]) == (1, 1, 0, 1)
+    (case,) = told["cases"]
+    assert (case["file"], case["line"], case["name"]) == ("ask.test.yaml", 6, "another answer")
+    assert case["failures"][1] == {
+        "what": "attempts", "expected": "2", "actual": "1", "diff": None, "run": None,
+        "file": "ask.test.yaml", "line": 6, "column": 70,
+    }  # fmt: skip
+
+
+def test_github_shows_failures_where_they_are_written(wizard: Wizard) -> None:
+    out = wizard("test", "--format", "github", "-k", "another").out
+    assert out.splitlines() == [
+        "::error file=ask.test.yaml,line=6,col=54,title=test failed::"
+        'another answer: text: expected "Because.", was "So."',
+        "::error file=ask.test.yaml,line=6,col=70,title=test failed::another answer: attempts: expected 2, was 1",
+    ]
+
+
+def test_junit_is_written_to_a_file(wizard: Wizard) -> None:
+    Path("ask.test.yaml").write_text(TESTS.replace("So.", '"So\\x01 <b> \\"&\\""'))
+    assert wizard("test", "-k", "answer", "--junit", "out.xml").code == 1
+    (suite,) = ET.parse("out.xml").getroot()
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("ask.test.yaml", "2", "1")
+    good, bad = suite
+    assert (good.get("name"), len(good)) == ("an answer", 0)
+    assert 'was "So\\u0001 <b>' in str(bad[0].get("message"))
+    assert "run of ask begins" in str(bad[0].text)
+
+
+def test_the_same_bytes_come_of_one_process_and_of_four(wizard: Wizard) -> None:
+    Path("ask.test.yaml").write_text(many(90, wrong=77))
+    runs = [wizard("test", "--format", form, "-j", jobs) for form in ("text", "json") for jobs in ("1", "4")]
+    assert runs[0] == runs[1]
+    assert runs[2] == runs[3]
+    assert "89 passed, 1 failed" in runs[0].out
+    assert wizard("test", "-x", "-j", "4").out == wizard("test", "-x").out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+    Path("ask.test.yaml").write_text(many(3000))
+    command = [sys.executable, "-m", "wizard_dsl.cli", "test", "-j", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        children = _children(process.pid)
+        deadline = time.monotonic() + 60
+        while len(children) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            children = _children(process.pid)
+        assert len(children) == 2
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, b"", b"\n")
+        assert not [each for each in children if Path(f"/proc/{each}").exists()]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = each.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(each.parent.name))
+    return found
+
+
+def test_watch_runs_again_after_a_change_until_ctrl_c(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "wizard_dsl.cli", "test", "--watch", "-k", "an answer"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        assert process.stdout.readline() == b"ask.test.yaml: 1 passed\n"
+        assert process.stdout.readline() == b"1 test in 1 file: 1 passed\n"
+        assert process.stderr.readline().startswith(b"watching ")
+        Path("ask.yaml").write_text(PIPELINE.replace("policies: {use: none}", "policies: {use: none, retry: 2}"))
+        Path("ask.test.yaml").write_text(TESTS.replace("[Because.]", "[503, Because.]"))
+        assert b"ask.test.yaml: 1 passed" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+    finally:
+        process.kill()
+        process.communicate()

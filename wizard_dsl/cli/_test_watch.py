@@ -1,0 +1,70 @@
+"""`wizard test --watch`: run again whenever something that the tests depend on has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from wizard_dsl.core.clock import LoopClock
+from wizard_dsl.spec.layers import Layer
+from wizard_dsl.testing.against import subprograms
+from wizard_dsl.testing.cases import Suite
+from wizard_dsl.testing.snapshots import folder_of
+
+#: Seconds between two looks.
+_EVERY: Final = 0.3
+_CLEAR: Final = "\x1b[2J\x1b[H"
+
+Stamps = dict[Path, tuple[int, int]]
+Once = Callable[[], tuple[int, list[Suite]]]
+
+
+def watch(once: Once, files: Callable[[], Sequence[Path]]) -> NoReturn:
+    """Run once, and again after each change, until Ctrl-C. `files` finds the test files anew."""
+    while True:
+        _, suites = once()
+        watched = [*files(), *(path for suite in suites for path in behind(suite))]
+        before = stamps(watched)
+        click.echo(f"watching {len(before)} files; Ctrl-C ends", err=True)
+        asyncio.run(_changed(watched, files, before))
+        if sys.stderr.isatty():
+            click.echo(_CLEAR, nl=False, err=True)
+
+
+async def _changed(watched: Sequence[Path], files: Callable[[], Sequence[Path]], before: Stamps) -> None:
+    """Wait until one of the files, or which test files there are, is not as before."""
+    clock = LoopClock()
+    while stamps([*watched, *files()]) == before:
+        await clock.sleep(_EVERY)
+
+
+def behind(suite: Suite) -> set[Path]:
+    """The files that the outcomes of a suite depend on: the pipeline, what lies over and below it, its prompts, and
+    the snapshots."""
+    found = {suite.file, *folder_of(suite.file).glob("*.txt")}
+    for case in suite.cases:
+        found |= {case.pipeline, *map(Path, case.options.overlays)}
+        compiled = suite.compiled(case)
+        layers = [each for each in compiled.loaded.places.parts if isinstance(each, Layer)]
+        found |= {Path(each.source.file) for each in layers if each.source is not None}
+        found |= {Path(name) for name, _ in compiled.loaded.files.values()}
+        if compiled.program is not None:
+            found |= {Path(each.file) for each in subprograms(compiled.program)}
+    return found
+
+
+def stamps(paths: Iterable[Path]) -> Stamps:
+    """When each file was changed, and its size; a file that is gone has none."""
+    found = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found[path] = (status.st_mtime_ns, status.st_size)
+    return found
