@@ -41,9 +41,14 @@ _PER: Final = {
 _DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
 
 
-@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> float:
     """Seconds of `500ms`, `30s`, `2m`, `1h30m`."""
+    return _duration(text)
+
+
+@lru_cache(maxsize=1024)
+def _duration(text: str) -> float:
+    """Read once: every node of every runtime asks again for what its config says."""
     if not re.fullmatch(DURATION.pattern, text):
         raise ValueError(f"{text!r} is not a duration; write a number with a unit, as in 500ms, 30s, 2m, 1h")
     return sum(float(number) * _DURATION[unit] for number, unit in _DURATION_PART.findall(text))
