@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.messages import Completion, Delta, Message, Request, Usage
     from wizard_dsl.core.response import Response
     from wizard_dsl.core.result import Result
+    from wizard_dsl.observe.history import History
     from wizard_dsl.runtime.pipeline import Pipeline
     from wizard_dsl.runtime.runtime import open
     from wizard_dsl.runtime.stream import Stream
@@ -46,6 +47,7 @@ _HOMES = {
     ),
     "wizard_dsl.core.messages": ("Completion", "Delta", "Message", "Request", "Usage"),
     "wizard_dsl.core.response": ("Response",),
+    "wizard_dsl.observe.history": ("History",),
     "wizard_dsl.runtime.pipeline": ("Pipeline",),
     "wizard_dsl.runtime.stream": ("Stream",),
     "wizard_dsl.core.result": ("Result",),
@@ -61,6 +63,7 @@ __all__ = [
     "ContractViolated",
     "DeadlineExceeded",
     "Delta",
+    "History",
     "InputInvalid",
     "MaxRetriesExceeded",
     "Message",

@@ -21,7 +21,7 @@ FUNCTION, FILE, VERB, NESTING = 40, 400, 150, 3
 LONG_FILES: dict[str, tuple[int, str]] = {
     "wizard_dsl/core/response.py": (550, "observing, limiting and reading share the state of one answer"),
     "wizard_dsl/core/errors.py": (500, "one class a kind, and the tree that shows them all"),
-    "wizard_dsl/core/events.py": (450, "one struct an event, and the tree that shows them all"),
+    "wizard_dsl/core/events.py": (500, "one struct an event, and the tree that shows them all"),
 }
 #: file::function → (lines allowed, why)
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {

@@ -125,6 +125,7 @@ EXAMPLES: list[tuple[e.Event, str]] = [
     ),
     (e.BudgetUnavailable(reason="it is corrupt"), "budgets unavailable: it is corrupt"),
     (e.DeadlineCut(what="retry", needed=5.0, left=2.0), "no retry any more: it needs 5.000 s, 2.000 s are left"),
+    (e.HistoryUnavailable(reason="disk is full"), "not recorded: disk is full"),
     (e.ObserverFailed(error="ValueError('x')"), "an observer failed: ValueError('x')"),
 ]
 

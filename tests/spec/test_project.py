@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from wizard_dsl.spec.project import Project, find_project, layer_files, user_config
 
 
@@ -24,6 +26,15 @@ def test_the_root_is_the_nearest_wizard_yaml_else_git_else_the_folder(tmp_path: 
 
 def test_a_file_in_no_project_has_its_own_folder(tmp_path: Path) -> None:
     assert find_project(tmp_path / "none" / "a.yaml") == Project(tmp_path / "none", None)
+
+
+def test_a_file_reached_through_the_folder_above_is_of_its_own_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "wizard.yaml").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_project(Path("../there/a.yaml")) == Project(tmp_path / "there", None)
 
 
 def test_the_user_config_is_named_or_found(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from wizard_dsl.cli._history import way_to
 from wizard_dsl.cli._outlet import Outlet
 from wizard_dsl.cli._output import has_colour
 from wizard_dsl.cli.main import INTERRUPTED, tell
+from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.errors import WizardError
+from wizard_dsl.observe.history import History
 from wizard_dsl.observe.log import log_sink
 from wizard_dsl.observe.summary import summary
 from wizard_dsl.observe.transcript import render
@@ -63,6 +66,7 @@ class Work:
             sinks=self._sinks(),
             provide=None if self._tape is None else self._tape.provide,
             stored=self._tape is None,
+            history=self._history(),
         ) as pipeline:
             code = await self._once(pipeline)
             if self._options["stats"] is not None:
@@ -75,6 +79,12 @@ class Work:
         assert document is not None
         log = document.file.observe.log
         return [log_sink(log.level, log.format, secrets=self._compiled.loaded.secrets)]
+
+    def _history(self) -> History | None:
+        """Offline time is virtual; the day that the user looks for is not."""
+        if self._options["no_history"]:
+            return None
+        return History(wall=machine_time if self._offline else None)
 
     async def _once(self, pipeline: Pipeline) -> int:
         deadline = self._options["deadline"]
@@ -96,6 +106,7 @@ class Work:
                     task.uncancel()
                 await stream.cancel()
         self._show(stream, error)
+        await self._close(pipeline, stream.result)
         return INTERRUPTED if interrupted else error.exit_code if error is not None else 0
 
     async def _follow(self, stream: Stream) -> None:
@@ -124,9 +135,15 @@ class Work:
             click.echo(render(stream.transcript, result=result), err=True)
         if error is not None:
             self._show_error(result, error)
-        elif sys.stderr.isatty():
-            story = summary(result)
-            click.echo(click.style(story, dim=True) if has_colour(sys.stderr) else story, err=True)
+
+    async def _close(self, pipeline: Pipeline, result: Result) -> None:
+        """The last line on a terminal: what happened, and where the whole story is."""
+        await pipeline.recorded()
+        if not sys.stderr.isatty():
+            return
+        way = "" if self._options["no_history"] else way_to(result.run_id, self._compiled.loaded.root)
+        line = " · ".join(filter(None, [summary(result), way]))
+        click.echo(click.style(line, dim=True) if has_colour(sys.stderr) else line, err=True)
 
     def _show_text(self, result: Result) -> None:
         if not self._stream:

@@ -1,20 +1,27 @@
-"""wizard explain: a page for each diagnostic, error kind, policy, strategy, provider and step type."""
+"""wizard explain: the story of a recorded run, or a page on a code, a kind, a policy, strategy, provider or step."""
 
 from __future__ import annotations
 
-import click
+from pathlib import Path
 
+import click
+import msgspec
+
+from wizard_dsl.cli._history import could_be_run, place_option, recorded
 from wizard_dsl.cli._output import as_json, columns, format_option
 from wizard_dsl.cli._pages import pages, text_of, words
 from wizard_dsl.cli._registry import registry_of
+from wizard_dsl.observe.story import tell
 from wizard_dsl.spec.diagnostics import did_you_mean
 
 
-@click.command("explain", short_help="Explain a diagnostic, an error kind, a policy or a strategy.")
+@click.command("explain", short_help="Explain a run, a diagnostic, an error kind, a policy or a strategy.")
 @click.argument("word", required=False)
+@place_option
 @format_option("text", "json")
-def command(word: str | None, form: str) -> int:
-    """Explain WORD: a code such as E021, an error kind such as rate_limited, a policy, strategy, provider or step.
+def command(word: str | None, place: Path, form: str) -> int:
+    """Explain WORD: a code such as E021, an error kind such as rate_limited, a policy, strategy, provider or step. Or
+    tell the story of a recorded run, by its id, the beginning of it, or `last`.
 
     Without WORD, list everything that has a page.
     """
@@ -24,12 +31,21 @@ def command(word: str | None, form: str) -> int:
         click.echo(as_json(everything) if form == "json" else _listed(everything), nl=False)
         return 0
     found = pages(word, registry)
+    if not found and could_be_run(word):
+        return _run(word, place, form)
     if not found:
         raise _unknown(word, words(registry))
     if form == "json":
         click.echo(as_json([{key: value for key, value in page.items() if key != "page"} for page in found]), nl=False)
     else:
         click.echo(f"\n{'-' * 80}\n\n".join(text_of(page) for page in found), nl=False)
+    return 0
+
+
+def _run(word: str, place: Path, form: str) -> int:
+    stored = recorded(word, place)
+    told = tell(stored.result, stored.transcript())
+    click.echo(as_json(msgspec.to_builtins(told)) if form == "json" else f"{told.render()}\n", nl=False)
     return 0
 
 

@@ -45,6 +45,7 @@ from wizard_dsl.testing import virtual
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what the policies counted to this file, as JSON.",
 )
+@click.option("--no-history", is_flag=True, help="Do not record this run.")
 @click.option("--dry-run", is_flag=True, help="Show messages, tokens, cache key and first target; call nothing.")
 def command(file: Path, **options: Any) -> int:
     """Run FILE. The result goes to stdout, everything else to stderr.

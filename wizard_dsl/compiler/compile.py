@@ -35,15 +35,6 @@ class Usage(msgspec.Struct, frozen=True):
     chains: frozenset[str] = frozenset()
 
 
-class Compiled(msgspec.Struct, frozen=True):
-    """`program` is None where there are errors. `loaded` knows places and origins."""
-
-    program: Program | None
-    diagnostics: tuple[Diagnostic, ...]
-    loaded: Loaded
-    used: Usage = Usage()
-
-
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """What lies over a file. `env` None: references stay unresolved, and what they hold is not checked.
 
@@ -57,6 +48,17 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     mock: bool = False
     chain: str | None = None
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """`program` is None where there are errors. `loaded` knows places and origins, `sources` what lies over
+    the file."""
+
+    program: Program | None
+    diagnostics: tuple[Diagnostic, ...]
+    loaded: Loaded
+    used: Usage = Usage()
+    sources: Sources = Sources()
 
 
 def compile_file(path: str | Path, registry: Registry, sources: Sources) -> Compiled:
@@ -84,7 +86,7 @@ def _compile(
         mock=sources.mock,
     )
     if loaded.document is None:
-        return Compiled(None, tuple(ordered(loaded.diagnostics)), loaded)
+        return Compiled(None, tuple(ordered(loaded.diagnostics)), loaded, sources=sources)
     files = (*stack, str(Path(path).resolve()))
     return _Compiler(loaded, loaded.document, registry, sources, files, agreed, budgets).compile(str(path))
 
@@ -137,8 +139,9 @@ class _Compiler:
             chains=frozenset(step.chain for step in steps if step.chain is not None),
         )
         if has_errors(found) or not steps:
-            return Compiled(None, tuple(found), self._loaded, used)
-        return Compiled(self._program(file, name, chains, steps, output), tuple(found), self._loaded, used)
+            return Compiled(None, tuple(found), self._loaded, used, self._sources)
+        program = self._program(file, name, chains, steps, output)
+        return Compiled(program, tuple(found), self._loaded, used, self._sources)
 
     def _program(
         self, file: str, name: str, chains: dict[str, ChainPlan], steps: tuple[StepPlan, ...], output: Any

@@ -15,6 +15,7 @@ from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, Interrupted
 from wizard_dsl.core.events import AttemptEnded, AttemptStarted, ObserverFailed, StreamCommitted, StreamEnded
 from wizard_dsl.core.guard import Guard
 from wizard_dsl.core.messages import Completion, Request, Usage, usage_seen
+from wizard_dsl.core.record import Exchange
 from wizard_dsl.core.run import Attempt, Run
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class AttemptFrame:
             row.status = getattr(error, "status", None)
             row.request_id = getattr(error, "request_id", None)
             row.message = error.message
+            row.retry_after = error.retry_after
             sent = getattr(error, "sent", isinstance(error, Interrupted))
             self._close(row, request, run, error.kind, seen or error.partial, sent, cut=_cut(error))
             if error.row.verdict == "failure":
@@ -193,6 +195,8 @@ class AttemptFrame:
         row.elapsed = self._clock.now() - run.transcript.started - row.started
         row.usage = _usage(request, kind, seen)
         row.cost, row.confidence = _cost(row, kind, sent, self._prices)
+        if run.transcript.exchanges is not None:
+            run.transcript.exchanges.append(Exchange(row.number, request, seen))
         ended = AttemptEnded(
             path=self._path,
             target=self._target,

@@ -34,6 +34,14 @@ class Clock(Protocol):
         """A future of the loop this clock belongs to."""
 
 
+def machine_time() -> float:
+    """What the machine's clock says, seconds since the Unix epoch: for what belongs to no loop, or to the user's day
+    where a loop's time is virtual."""
+    import time
+
+    return time.time()
+
+
 def idle(callback: Callback) -> Callback:
     """Marks the callback of a timer that only keeps watch. Where nothing else is scheduled nothing will happen any
     more, and a virtual loop says so instead of going on for ever."""

@@ -19,6 +19,7 @@
     ├─ ContractFailed, ContractRepaired    the output did not satisfy its schema; a repair did
     ├─ InputGuarded, AnswerRefused     what the safety section found
     ├─ BudgetApproaching, BudgetUnavailable    most of a budget is spent; its book cannot be used
+    ├─ HistoryUnavailable              a run could not be recorded
     ├─ DeadlineCut                     work was not begun because it could not end in time
     └─ ObserverFailed                  a callback raised; the outcome is unchanged
 
@@ -394,6 +395,14 @@ class DeadlineCut(Event, frozen=True):
     left: float
 
 
+class HistoryUnavailable(Event, frozen=True):
+    """The database of the history cannot be used for now: the runs are not recorded, and else go on as ever."""
+
+    name: ClassVar[str] = "history_unavailable"
+    level: ClassVar[str] = "WARNING"
+    reason: str
+
+
 class ObserverFailed(Event, frozen=True):
     name: ClassVar[str] = "observer_failed"
     level: ClassVar[str] = "WARNING"
@@ -442,5 +451,6 @@ EVENTS: tuple[type[Event], ...] = (
     DeadlineCut,
     StateDegraded,
     StateRestored,
+    HistoryUnavailable,
     ObserverFailed,
 )

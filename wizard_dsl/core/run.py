@@ -16,6 +16,7 @@ from wizard_dsl.core.messages import Confidence, Usage
 if TYPE_CHECKING:
     from wizard_dsl.core.budget import MemoryBook
     from wizard_dsl.core.events import Event
+    from wizard_dsl.core.record import Exchange
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ class Attempt(msgspec.Struct):
     message: str | None = None
     request_id: str | None = None
     number: int = 0
+    retry_after: float | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -112,14 +114,16 @@ class Call(msgspec.Struct):
 
 class Transcript:
     """What the policies did in one run: attempts, and every event with its time and the place that speaks. `book` is
-    the run's own account, where it has a budget."""
+    the run's own account, where it has a budget; `exchanges` is what attempts were asked and answered, where that is
+    recorded."""
 
-    __slots__ = ("attempts", "book", "events", "started")
+    __slots__ = ("attempts", "book", "events", "exchanges", "started")
 
     def __init__(self, started: float) -> None:
         self.started = started
         self.attempts: list[Attempt] = []
         self.book: MemoryBook | None = None
+        self.exchanges: list[Exchange] | None = None
         self.events: list[tuple[float, str, Event]] = []
 
 

@@ -44,7 +44,7 @@ _WITHHELD = {
 
 def render(transcript: Transcript, *, result: Result | None = None) -> str:
     """The transcript as text, without a newline at its end; with `result`, its one-line summary comes last."""
-    entries = [(at, _place(speaker, event), event) for at, speaker, event in transcript.events]
+    entries = [(at, place_of(speaker, event), event) for at, speaker, event in transcript.events]
     places = {place for _, place, _ in entries if place}
     width = max(map(len, places), default=0) + 2 if len(places) > 1 else 0
     lines, attempts = [], 0
@@ -56,7 +56,7 @@ def render(transcript: Transcript, *, result: Result | None = None) -> str:
     return "\n".join(lines)
 
 
-def _place(place: str, event: e.Event) -> str:
+def place_of(place: str, event: e.Event) -> str:
     """The place that speaks. A step's beginning and end are told from outside, and name themselves and their item."""
     if not isinstance(event, e.StepStarted | e.StepEnded):
         return place
@@ -67,11 +67,11 @@ def _place(place: str, event: e.Event) -> str:
 def _line(event: e.Event, attempts: int) -> str:
     if isinstance(event, e.AttemptStarted):
         return f"{event.target}: attempt {attempts}"
-    tell = SENTENCES.get(type(event), _unknown)
+    tell = SENTENCES.get(type(event), unknown)
     return redact(" ".join(tell(event).split()))
 
 
-def _unknown(event: e.Event) -> str:
+def unknown(event: e.Event) -> str:
     """An event of a plug-in: its name and what it holds."""
     held = {name: value for name, value in msgspec.structs.asdict(event).items() if name != "path"}
     return " ".join([event.name.replace("_", " "), *(f"{name}={value}" for name, value in held.items())])
@@ -180,5 +180,6 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     ),
     e.BudgetUnavailable: lambda it: f"budgets unavailable: {it.reason}",
     e.DeadlineCut: lambda it: f"no {it.what} any more: it needs {it.needed:.3f} s, {it.left:.3f} s are left",
+    e.HistoryUnavailable: lambda it: f"not recorded: {it.reason}",
     e.ObserverFailed: lambda it: f"an observer failed: {it.error}",
 }

@@ -21,6 +21,7 @@ from wizard_dsl.runtime.together import together
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program, StepPlan
     from wizard_dsl.core.clock import Clock
+    from wizard_dsl.core.record import Asked
     from wizard_dsl.core.run import Emit
 
 #: The guard of a whole run only acts where nothing below it did: it lets inner ones go first, and so does it with
@@ -92,6 +93,7 @@ class Execution:
         self._scope = bind({**inputs, "steps": self._views})
         self._done: dict[str, asyncio.Event] = {}
         self.ended: float | None = None
+        self.asked: Asked | None = None
 
     async def execute(self) -> None:
         """Run to the end. Raises the run's error; what was made stays readable."""

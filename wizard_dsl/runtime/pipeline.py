@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wizard_dsl.policies._breaker import Breaker, BreakerFigures
     from wizard_dsl.policies._shelf import CacheStats
     from wizard_dsl.runtime.live import Live
+    from wizard_dsl.runtime.recording import Recording
     from wizard_dsl.runtime.runtime import Runtime
 
 #: Takes one delta of a streamed run; may be a coroutine function, and then holds the stream back. What a plain
@@ -40,9 +41,10 @@ OnDelta = Callable[[Delta], object]
 class Pipeline:
     """A compiled pipeline in a runtime. Runs share breakers, limits, caches and connections."""
 
-    def __init__(self, live: Live, runtime: Runtime) -> None:
+    def __init__(self, live: Live, runtime: Runtime, recording: Recording | None = None) -> None:
         self._live = live
         self._runtime = runtime
+        self._recording = recording
         self._runs = 0
 
     @property
@@ -130,6 +132,15 @@ class Pipeline:
         except WizardError as error:
             error.result, error.transcript = execution.result(), execution.run.transcript
             raise
+        finally:
+            if self._recording is not None:
+                self._recording.ended(execution)
+
+    async def recorded(self) -> None:
+        """Wait until the runs that ended stand in the history, where there is one: not for long, and not for one that
+        cannot be written."""
+        if self._recording is not None:
+            await self._recording.written()
 
     def stream(
         self,
@@ -200,7 +211,10 @@ class Pipeline:
             reasoning=reasoning,
             patient=wait,
         )
-        return self._live.execution(inputs, run, sink)
+        execution = self._live.execution(inputs, run, sink)
+        if self._recording is not None:
+            self._recording.begun(execution, inputs, deadline, sink)
+        return execution
 
     def ladder(self, chain: str) -> str:
         """One line for a test: the kinds that calls of `chain` pass, outermost first, on any of its targets, from any

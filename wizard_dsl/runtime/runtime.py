@@ -13,7 +13,7 @@ from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.compiler.link import Provide, Services, provide_own
 from wizard_dsl.core.clock import Clock, LoopClock
 from wizard_dsl.core.errors import SpecError
-from wizard_dsl.core.events import CacheUnavailable, Event
+from wizard_dsl.core.events import CacheUnavailable, Event, HistoryUnavailable
 from wizard_dsl.core.run import nobody
 from wizard_dsl.providers._prices import library
 from wizard_dsl.registry import Registry, make_transport
@@ -21,6 +21,7 @@ from wizard_dsl.runtime.live import Live
 from wizard_dsl.runtime.mocks import provide_missing, provide_mocks
 from wizard_dsl.runtime.on_demand import OnDemand
 from wizard_dsl.runtime.pipeline import Pipeline, run_id
+from wizard_dsl.runtime.recording import Recording, setup_of
 from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
 from wizard_dsl.runtime.statistics import Statistics
 from wizard_dsl.spec.diagnostics import render_text
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program
     from wizard_dsl.core.http import Transport
     from wizard_dsl.core.node import Assess
+    from wizard_dsl.core.record import Chronicle, Setup
 
 
 class Runtime:
     """Made and closed by `open`."""
+
+    _recordings: tuple[Recording, ...] = ()
 
     def __init__(
         self,
@@ -80,6 +84,15 @@ class Runtime:
             state=self._state,
         )
 
+    def record(self, history: Chronicle, setup: Setup) -> Recording:
+        """What hands runs that ended to `history`; it is closed with the runtime."""
+        recording = Recording(history, setup, self.services.clock, self._unrecorded)
+        self._recordings = (*self._recordings, recording)
+        return recording
+
+    def _unrecorded(self, reason: str) -> None:
+        self._tell(HistoryUnavailable(path="history", reason=reason))
+
     def run_id(self, number: int) -> str:
         return run_id(self.seed, number)
 
@@ -92,6 +105,8 @@ class Runtime:
             if self._state is not None:
                 stack.push_async_callback(self._state.close)
             stack.push_async_callback(self.shared.close)
+            for recording in self._recordings:
+                stack.push_async_callback(recording.aclose)
             stack.push_async_callback(self._background.close)
 
     async def _close_stores(self) -> None:
@@ -118,6 +133,7 @@ async def open(
     provide: Provide | None = None,
     registry: Registry | None = None,
     assess: Assess | None = None,
+    history: Chronicle | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Load, compile and link a pipeline file for many runs.
 
@@ -125,13 +141,22 @@ async def open(
     derive from it. With `mock`, every target is answered by the mock provider. `provide(plan, context)` may put
     another node in a target's place, and returns None to leave it. `sinks` get every event. `assess(completion)` judges
     every answer of a generate step: it returns the reasons why the answer must not be used (the run then ends with kind
-    safety), nothing where it may. Raises SpecError with all diagnostics.
+    safety), nothing where it may. `history` (`wizard.History()`) records each run once it has ended. Raises SpecError
+    with all diagnostics.
     """
     variables = dict(os.environ) if env is None else dict(env)
     kinds = registry or Registry(plugins=variables.get("WIZARD_PLUGINS", "all") != "")
     compiled = compile_file(path, kinds, Sources(overlays=tuple(overlays), sets=tuple(sets), env=variables, mock=mock))
     async with running(
-        compiled, kinds, seed=seed, mock=mock, transport=transport, sinks=sinks, provide=provide, assess=assess
+        compiled,
+        kinds,
+        seed=seed,
+        mock=mock,
+        transport=transport,
+        sinks=sinks,
+        provide=provide,
+        assess=assess,
+        history=history,
     ) as pipeline:
         yield pipeline
 
@@ -155,6 +180,7 @@ async def running_all(
     provide: Provide | None = None,
     assess: Assess | None = None,
     stored: bool = True,
+    history: Chronicle | None = None,
 ) -> AsyncIterator[list[Pipeline]]:
     """Compiled variants of one file, with one runtime for all: they share limits, breakers, caches and connections.
     `stored` False: no answer comes from a cache that outlives the runtime, and none goes there."""
@@ -173,9 +199,18 @@ async def running_all(
         assess=assess,
     )
     try:
-        yield [Pipeline(Live(each, runtime.services, registry), runtime) for each in programs]
+        yield [_pipeline(each, runtime, registry, history, mock=mock) for each in files]
     finally:
         await runtime.close()
+
+
+def _pipeline(
+    compiled: Compiled, runtime: Runtime, registry: Registry, history: Chronicle | None, *, mock: bool
+) -> Pipeline:
+    recording = None
+    if history is not None:
+        recording = runtime.record(history, setup_of(compiled, seed=runtime.seed, mock=mock))
+    return Pipeline(Live(require(compiled), runtime.services, registry), runtime, recording)
 
 
 def require(compiled: Compiled) -> Program:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wizard_dsl.runtime.runtime import open
 
 if TYPE_CHECKING:
+    from wizard_dsl.core.record import Chronicle
     from wizard_dsl.core.result import Result
     from wizard_dsl.runtime.pipeline import OnDelta
 
@@ -25,6 +26,7 @@ def run(
     env: Mapping[str, str] | None = None,
     seed: int | None = None,
     mock: bool = False,
+    history: Chronicle | None = None,
     **named: Any,
 ) -> Result:
     """Run a pipeline file once, with an event loop of its own; see `open` and `Pipeline.run`.
@@ -42,7 +44,7 @@ def run(
         )
 
     async def once() -> Result:
-        async with open(path, overlays=overlays, sets=sets, env=env, seed=seed, mock=mock) as pipeline:
+        async with open(path, overlays=overlays, sets=sets, env=env, seed=seed, mock=mock, history=history) as pipeline:
             return await pipeline.run(inputs=inputs, deadline=deadline, on_delta=on_delta, **named)
 
     return asyncio.run(once())

@@ -203,6 +203,15 @@ class BudgetsSpec(Section, frozen=True):
     month: Annotated[Money | BudgetLimit | None, Meta(description="in one month")] = None
 
 
+class HistorySpec(Section, frozen=True):
+    """What the run store keeps of a run besides what the policies did."""
+
+    content: Annotated[
+        Literal["none", "full"],
+        Meta(description="inputs, messages and replies: nothing of them, or all but the keys in them"),
+    ] = "none"
+
+
 class PromptPart(Section, frozen=True):
     """One part of a message: a text or an image, each a template. An image is an https: or data: URL."""
 
@@ -262,6 +271,7 @@ class PipelineFile(Section, frozen=True):
         Meta(description="where breakers, limits and the like live: `memory`, an SQLite file, or a server's URL"),
     ] = "memory"
     budgets: Annotated[BudgetsSpec, Meta(description="US dollars that may be spent")] = BudgetsSpec()
+    history: Annotated[HistorySpec, Meta(description="what the run store keeps")] = HistorySpec()
 
 
 class InputSpec(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ def find_project(path: Path) -> Project:
 
     The root is the nearest folder upwards with a wizard.yaml, else with a .git, else the file's own.
     """
-    start = path.absolute()
+    start = Path(os.path.abspath(path))  # `../other/a.yaml` is not below this folder
     folder = start if start.is_dir() else start.parent
     upwards = (folder, *folder.parents)
     for each in upwards:
