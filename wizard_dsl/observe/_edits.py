@@ -13,13 +13,20 @@ Edit = tuple[int, int, str]
 Rule = Callable[[str], list[Edit]]
 
 
-def pattern_rule(pattern: re.Pattern[str], new: str | Callable[[str], str | None]) -> Rule:
-    """Replaces what is found: by a template, or by what a function makes of it (None: it stays)."""
-    return partial(_found, pattern, new)
+def pattern_rule(pattern: re.Pattern[str], new: str | Callable[[str], str | None], needs: Sequence[str] = ()) -> Rule:
+    """Replaces what is found: by a template, or by what a function makes of it (None: it stays). A text that has none
+    of `needs`, in lower case, is not searched: that takes a hundredth of the time."""
+    return partial(_found, pattern, new, tuple(needs))
 
 
-def _found(pattern: re.Pattern[str], new: str | Callable[[str], str | None], text: str) -> list[Edit]:
-    edits = []
+def _found(
+    pattern: re.Pattern[str], new: str | Callable[[str], str | None], needs: Sequence[str], text: str
+) -> list[Edit]:
+    edits: list[Edit] = []
+    if needs:
+        lower = text.lower()
+        if not any(need in lower for need in needs):
+            return edits
     for match in pattern.finditer(text):
         made = match.expand(new) if isinstance(new, str) else new(match[0])
         if made is not None and made != match[0]:

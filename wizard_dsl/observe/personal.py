@@ -74,14 +74,14 @@ def _public(text: str, *, stand_in: str) -> str | None:
 
 #: One rule a kind.
 PERSONAL: Final[tuple[Rule, ...]] = tuple(
-    pattern_rule(pattern, stand_in)
-    for pattern, stand_in in (
-        (_MAIL, lambda text: MAIL),
-        (_IBAN, _iban),
-        (_CARD, partial(_nines, are=_is_card)),
-        (_ABROAD, partial(_nines, are=lambda digits: 8 <= len(digits) <= 15)),
-        (_AT_HOME, partial(_nines, are=lambda digits: 9 <= len(digits) <= 15)),
-        (_IPV4, partial(_public, stand_in=ADDRESS_4)),
-        (_IPV6, partial(_public, stand_in=ADDRESS_6)),
+    pattern_rule(pattern, stand_in, needs)
+    for pattern, stand_in, needs in (
+        (_MAIL, lambda text: MAIL, ("@",)),
+        (_IBAN, _iban, ()),
+        (_CARD, partial(_nines, are=_is_card), ()),
+        (_ABROAD, partial(_nines, are=lambda digits: 8 <= len(digits) <= 15), ("+",)),
+        (_AT_HOME, partial(_nines, are=lambda digits: 9 <= len(digits) <= 15), ()),
+        (_IPV4, partial(_public, stand_in=ADDRESS_4), ()),
+        (_IPV6, partial(_public, stand_in=ADDRESS_6), (":",)),
     )
 )

@@ -46,18 +46,26 @@ _MENTIONED: Final = (
     r"[A-Za-z0-9+/_-]{32,}={0,2}"
 )
 
-#: What is found, and what of it stays.
+#: What is found, what of it stays, and what a text must have for it.
 _LOOKS: Final = tuple(
-    (re.compile(pattern), kept)
-    for pattern, kept in (
-        (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?", HIDDEN),
-        (_NAMED, r"\1***"),
-        (r"(?i)(?<![a-z])(bearer|basic)(\s{1,4})(?=[^\s]{0,200}[0-9=])[A-Za-z0-9._~+/=-]{6,}", r"\1\2***"),
-        (_PREFIXED, HIDDEN),
-        (_BARE, HIDDEN),
-        (r"([?&](?:key|token|sig|signature)=)[^&\s\"'\\]+", r"\1***"),
-        (r"(://)[^\s/@:\"']{0,200}:[^\s/@\"']{1,200}@", r"\1***@"),
-        (_MENTIONED, r"\1***"),
+    (re.compile(pattern), kept, needs)
+    for pattern, kept, needs in (
+        (
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?",
+            HIDDEN,
+            ("-----begin",),
+        ),
+        (_NAMED, r"\1***", ("key", "authorization", "token", "secret", "passw", "cookie")),
+        (
+            r"(?i)(?<![a-z])(bearer|basic)(\s{1,4})(?=[^\s]{0,200}[0-9=])[A-Za-z0-9._~+/=-]{6,}",
+            r"\1\2***",
+            ("bearer", "basic"),
+        ),
+        (_PREFIXED, HIDDEN, ("-", "_")),
+        (_BARE, HIDDEN, ("aiza", "akia", "asia", "eyj")),
+        (r"([?&](?:key|token|sig|signature)=)[^&\s\"'\\]+", r"\1***", ("=",)),
+        (r"(://)[^\s/@:\"']{0,200}:[^\s/@\"']{1,200}@", r"\1***@", ("://",)),
+        (_MENTIONED, r"\1***", ("key", "token", "secret", "credential")),
     )
 )
 
@@ -70,7 +78,7 @@ def redact(text: str, secrets: Collection[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, HIDDEN)
-    for look, kept in _LOOKS:
+    for look, kept, _ in _LOOKS:
         text = look.sub(kept, text)
     return text
 
@@ -108,7 +116,7 @@ class Redaction:
         known = spellings(secrets)
         self._values = tuple(map(_value_rule, _with_base64(known)))
         self._pieces = tuple(partial(_ends, each) for each in known if len(each) >= 2 * _PIECE and " " not in each)
-        looks = tuple(pattern_rule(pattern, kept) for pattern, kept in _LOOKS)
+        looks = tuple(pattern_rule(*look) for look in _LOOKS)
         self._rules: tuple[Rule, ...] = (*self._values, *self._pieces, *looks, *(PERSONAL if personal else ()))
 
     def text(self, text: str) -> str:

@@ -22,7 +22,7 @@ from wizard_dsl.observe.redact import HIDDEN, names_secret
 if TYPE_CHECKING:
     from wizard_dsl.observe.redact import Redaction
 
-_LITERAL: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_LITERAL: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _LINE: Final = re.compile(r"[^\r\n]+")
 _DATA: Final = re.compile(r"data: ?")
 _ESCAPE_BEGUN: Final = re.compile(r"(?<!\\)(?:\\\\)*(\\u[0-9A-Fa-f]{0,3})$")
