@@ -12,11 +12,13 @@ import click
 
 from wizard_dsl.cli._files import below
 from wizard_dsl.cli._output import format_option
+from wizard_dsl.cli._record import record_cassettes
 from wizard_dsl.cli._registry import has_plugins, registry_of
 from wizard_dsl.cli._test_report import REPORTS, as_junit
 from wizard_dsl.cli._test_watch import watch
 from wizard_dsl.spec.diagnostics import has_errors, ordered, render_text
 from wizard_dsl.testing.cases import Programs, Suite
+from wizard_dsl.testing.cassettes import Record
 from wizard_dsl.testing.selecting import BadSelection, Picks, selection
 from wizard_dsl.testing.snapshots import obsolete, remove
 from wizard_dsl.testing.suites import How, Picked, run
@@ -37,16 +39,27 @@ _MOST_JOBS: Final = 4
 @click.option("--update", is_flag=True, help="Approve all snapshots as they are now, and remove those of no test.")
 @format_option(*REPORTS)
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit's XML to this file, too.")
+@click.option(
+    "--record",
+    "how",
+    type=click.Choice(["none", "missing", "all"]),
+    default="none",
+    help="Ask the providers first, with the keys of this process, and write the cassettes of the tests.",
+)
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes (default: one, and more for many tests).")
 @click.option("--watch", "again", is_flag=True, help="Run again whenever a file changes, until Ctrl-C.")
-def command(paths: tuple[Path, ...], again: bool, **options: Any) -> int:
+def command(paths: tuple[Path, ...], again: bool, how: Record, **options: Any) -> int:
     """Run the test files among PATHS and below them (default: the working directory).
 
     Exits with 1 where a test fails, with 3 where a test file is not valid: the tests of the others are run.
     """
     picks = _picks(options["words"])
     where = paths or (Path(),)
-    files(where)
+    found = files(where)
+    if how != "none":
+        if again:
+            raise click.UsageError("--record asks the providers once; leave out --watch")
+        record_cassettes(found, picks, how)
     if again:
         watch(lambda: _once(files(where), picks, options), lambda: files(where))
     return _once(files(where), picks, options)[0]

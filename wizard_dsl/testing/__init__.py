@@ -1,4 +1,4 @@
-"""Test tools that ship with the package: virtual time, scripted targets, test files.
+"""Test tools that ship with the package: virtual time, scripted targets, cassettes, test files.
 
     from wizard_dsl.testing import collect, try_case
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from wizard_dsl.testing.cases import Case, Programs, Suite
+    from wizard_dsl.testing.cassettes import Cassette, CassetteMiss, open_recorded
     from wizard_dsl.testing.pipelines import open_scripted
     from wizard_dsl.testing.playing import Played, Ran
     from wizard_dsl.testing.scripted import Item, Script, Scripted
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "Case": "cases",
+    "Cassette": "cassettes",
+    "CassetteMiss": "cassettes",
     "Failure": "trying",
     "Item": "scripted",
     "Outcome": "trying",
@@ -33,12 +36,15 @@ _HOMES: Final = {
     "Scripted": "scripted",
     "Suite": "cases",
     "collect": "trying",
+    "open_recorded": "cassettes",
     "open_scripted": "pipelines",
     "try_case": "trying",
 }
 
 __all__ = [
     "Case",
+    "Cassette",
+    "CassetteMiss",
     "Failure",
     "Item",
     "Outcome",
@@ -49,6 +55,7 @@ __all__ = [
     "Scripted",
     "Suite",
     "collect",
+    "open_recorded",
     "open_scripted",
     "try_case",
 ]

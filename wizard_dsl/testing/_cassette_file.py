@@ -26,7 +26,7 @@ from wizard_dsl.testing._cassette_lines import VERSION, Exchange, ExchangeLine, 
 MAX_BYTES: Final = 256 * 2**20
 _SUM: Final = re.compile(r',\s*"(?:sum|checksum)"\s*:\s*"([0-9a-f]{16})"\s*\}\s*$')
 _STEP: Final = re.compile(r"\.([A-Za-z_]+)")
-_UNSIGNED: Final = "0" * 16
+UNSIGNED: Final = "0" * 16
 _MARKERS: Final = ("<<<<<<<", "=======", ">>>>>>>")
 _ACCEPT: Final = "record it again (--record all), or take the edit over: wizard cassette accept {file}"
 
@@ -121,7 +121,7 @@ class _Reader:
             known = f"this version of wizard reads version {VERSION}"
             self._tell(1, "E091", f"the cassette has version {version!r}; {known}", "update wizard, or record it again")
             return None
-        header: Header | None = self._converted(1, line, {"checksum": _UNSIGNED, **data}, Header)
+        header: Header | None = self._converted(1, line, {"checksum": UNSIGNED, **data}, Header)
         return header
 
     def _exchange(self, number: int, line: str) -> Exchange | None:
@@ -131,7 +131,7 @@ class _Reader:
         if "cassette" in data:
             self._tell(number, "E092", "a second header: two cassettes in one file", "keep one of them")
             return None
-        found: ExchangeLine | None = self._converted(number, line, {"sum": _UNSIGNED, **data}, ExchangeLine)
+        found: ExchangeLine | None = self._converted(number, line, {"sum": UNSIGNED, **data}, ExchangeLine)
         if found is None:
             return None
         ends = sum(each is not None for each in (found.end, found.failed, found.cancelled))
@@ -250,7 +250,9 @@ def _replace(path: Path, content: bytes) -> None:
         with suppress(OSError):
             spare.chmod(path.stat().st_mode & 0o777)
         spare.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             spare.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise

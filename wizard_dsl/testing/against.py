@@ -18,6 +18,7 @@ from wizard_dsl.prompts.expression import Expression
 from wizard_dsl.runtime.breakers import breaker_names
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import DocPath, has_errors, meant, ordered, sentence, show_value
+from wizard_dsl.testing.against_cassettes import Cassettes
 from wizard_dsl.testing.against_checks import readable
 from wizard_dsl.testing.cases import Assertion, Case, Options, PlannedRun, Suite, root_of
 from wizard_dsl.testing.expecting import expression_of
@@ -62,12 +63,15 @@ class _Against:
         self.whole = not has_errors(self.report.found)
         self._told: set[bytes] = set()
         self._inputs: dict[int, Inputs] = {}
+        self._cassettes = Cassettes(suite.file, self.report, record=suite.programs.record)
 
     def case(self, case: Case) -> None:
         program = self._program(case)
         if program is None:
             return
         self._patterns(case, program)
+        if case.cassette is not None:
+            self._cassettes.check(case.cassette, self._at(case, "cassette"), self.suite.compiled(case))
         for run in case.runs:
             for assertion in run.assertions:
                 self._assertion(assertion, program)

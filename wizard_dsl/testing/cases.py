@@ -18,7 +18,7 @@ from wizard_dsl.testing.documents import Read, read
 from wizard_dsl.testing.testfile import MAX_STEPS, TEST_FILE, Expect, Row, RunSpec, TestFile, TestSpec
 
 #: Keys that are taken whole from whoever says them last.
-_SINGLE: Final = ("overlay", "chain", "deadline", "seed", "max_steps")
+_SINGLE: Final = ("cassette", "overlay", "chain", "deadline", "seed", "max_steps")
 _LONGEST_NAME: Final = 60
 
 
@@ -69,6 +69,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     scripts: tuple[Source, ...]
     runs: tuple[PlannedRun, ...]
     spec: TestSpec
+    cassette: Path | None = None
     deadline: str | None = None
     seed: int = 0
     max_steps: int = MAX_STEPS
@@ -85,10 +86,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Programs:
-    """Pipelines compiled once for each set of options."""
+    """Pipelines compiled once for each set of options. With `record`, cassettes are about to be recorded: what is
+    there of them is not looked at."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, record: bool = False) -> None:
         self.registry = registry
+        self.record = record
         self._compiled: dict[bytes, Compiled] = {}
 
     def compiled(self, pipeline: Path, options: Options) -> Compiled:
@@ -180,6 +183,7 @@ def _case(
         scripts=tuple(_scripts(layers)),
         runs=tuple(_runs(test, base, _assertions(test.expect, at), _assertions(row.expect, row_at or at), at)),
         spec=test,
+        cassette=folder / last["cassette"] if last["cassette"] else None,
         deadline=last["deadline"],
         seed=last["seed"] or 0,
         max_steps=last["max_steps"] or MAX_STEPS,

@@ -46,6 +46,7 @@ __all__ = ["Cassette", "CassetteMiss", "Record", "open_recorded"]
 
 #: An older recording is worth a warning: providers change what they send.
 OLD: Final = timedelta(days=90)
+_ANEW: Final = "record it again: --record all"
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -57,17 +58,19 @@ class Cassette:
     cannot be used, with every mistake at its line.
     """
 
-    def __init__(self, path: str | Path, compiled: Compiled, *, record: Record = "none") -> None:
+    def __init__(
+        self, path: str | Path, compiled: Compiled, *, record: Record = "none", held: files.Recording | None = None
+    ) -> None:
+        """`held` is what is in it by now, where that is known; by default it is read."""
         self.path = Path(path)
         self.record: Record = record
-        self._prompts = prompts_hash(compiled)
-        self._keyless = compiled.loaded.keyless
-        self._recording = self._read()
+        self._compiled = compiled
+        self._held = self._read() if held is None else held
         secrets = compiled.loaded.secrets
         self._redaction = Redaction(secrets)
         forms = (self._redaction, Redaction()) if secrets else (self._redaction,)
-        held = self._recording.exchanges if self._recording is not None else ()
-        self.tape = Tape(self.path.name, held, record=record, redactions=forms)
+        exchanges = self._held.exchanges if self._held is not None else ()
+        self.tape = Tape(self.path.name, exchanges, record=record, redactions=forms)
         self._clock: Clock | None = None
 
     def _read(self) -> files.Recording | None:
@@ -99,8 +102,9 @@ class Cassette:
         from dataclasses import replace
 
         self._clock = context.clock
-        if self.record != "none" and plan.provider in self._keyless:
-            key = self._keyless[plan.provider]
+        keyless = self._compiled.loaded.keyless
+        if self.record != "none" and plan.provider in keyless:
+            key = keyless[plan.provider]
             raise SpecError(f"recording needs the key of {plan.provider}: set {key}", where=plan.name)
         facts = known_facts(plan, library)
         model = ModelSpec(name=plan.model, target=plan.name, facts=facts, pool=plan.provider)
@@ -114,38 +118,59 @@ class Cassette:
 
     def stale(self, wall: float) -> list[Diagnostic]:
         """Warnings: the prompts are not those of the recording, or it is old. `wall` is now, epoch seconds."""
-        if self._recording is None:
+        if self._held is None:
             return []
-        header = self._recording.header
-        place = Place(str(self.path), 1, 1)
-        found = []
-        if header.prompts != self._prompts:
-            said = f"the prompts were changed since this was recorded, at {header.recorded_at}"
-            found.append(finding("W170", said, place, suggestion="record it again: --record all"))
-        at = datetime.strptime(header.recorded_at, _TIME).replace(tzinfo=UTC)
-        age = datetime.fromtimestamp(wall, UTC) - at
-        if age > OLD:
-            said = f"this was recorded {age.days} days ago; what providers send may have changed"
-            found.append(finding("W171", said, place, suggestion="record it again: --record all"))
-        return found
+        header = self._held.header
+        found = (changed_prompts(self.path, header, self._compiled), too_old(self.path, header, wall))
+        return [each for each in found if each is not None]
 
-    def save(self) -> bool:
-        """Write what was recorded, complete or cut short, in one go; without anything new the file stays as it is.
-        Returns whether it was written. Raises OSError."""
-        if self._clock is None or not self.tape.takes:
-            return False
-        held = self._recording
+    def recording(self) -> files.Recording | None:
+        """What was there and what was recorded, complete or cut short; None where that is nothing."""
+        held, takes = self._held, self.tape.takes
+        if self._clock is None or not takes:
+            return held
         now = datetime.fromtimestamp(self._clock.wall(), UTC).strftime(_TIME)
         header = Header(
             cassette=VERSION,
             wizard=__version__,
             recorded_at=held.header.recorded_at if held is not None else now,
-            prompts=self._prompts,
-            checksum="0" * 16,
+            prompts=prompts_hash(self._compiled),
+            checksum=files.UNSIGNED,
         )
-        new = [files.line_of(take.exchange(self._redaction)) for take in self.tape.takes]
-        files.write(self.path, header, [*(held.lines if held is not None else ()), *new])
+        new = [take.exchange(self._redaction) for take in takes]
+        old = held.lines if held is not None else ()
+        numbered = enumerate(new, len(old) + 2)
+        return files.Recording(
+            header,
+            (*(held.exchanges if held is not None else ()), *numbered),
+            (*old, *map(files.line_of, new)),
+        )
+
+    def save(self) -> bool:
+        """Write what was recorded in one go; without anything new the file stays as it is. Returns whether it was
+        written. Raises OSError."""
+        made = self.recording()
+        if made is None or not self.tape.takes:
+            return False
+        files.write(self.path, made.header, made.lines)
         return True
+
+
+def changed_prompts(path: Path, header: Header, compiled: Compiled) -> Diagnostic | None:
+    """A warning where a cassette was recorded with other prompts."""
+    if header.prompts == prompts_hash(compiled):
+        return None
+    said = f"the prompts were changed since this was recorded, at {header.recorded_at}"
+    return finding("W170", said, Place(str(path), 1, 1), suggestion=_ANEW)
+
+
+def too_old(path: Path, header: Header, wall: float) -> Diagnostic | None:
+    """A warning where a cassette is older than it should be. `wall` is now, epoch seconds."""
+    age = datetime.fromtimestamp(wall, UTC) - datetime.strptime(header.recorded_at, _TIME).replace(tzinfo=UTC)
+    if age <= OLD:
+        return None
+    said = f"this was recorded {age.days} days ago; what providers send may have changed"
+    return finding("W171", said, Place(str(path), 1, 1), suggestion=_ANEW)
 
 
 def prompts_hash(compiled: Compiled) -> str:

@@ -19,6 +19,7 @@ from wizard_dsl.runtime.execution import error_row
 from wizard_dsl.runtime.runtime import running
 from wizard_dsl.runtime.together import together
 from wizard_dsl.testing import virtual
+from wizard_dsl.testing.cassettes import Cassette
 from wizard_dsl.testing.scripted import Script, Scripted
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program, TargetPlan
     from wizard_dsl.core.messages import Request
     from wizard_dsl.core.node import BuildContext, Node
+    from wizard_dsl.core.response import Response
     from wizard_dsl.core.run import Run
     from wizard_dsl.policies._breaker import BreakerFigures
     from wizard_dsl.registry import Registry
@@ -88,32 +90,49 @@ class _NoReply(AssertionError):
 
 
 class _Stage:
-    """The scripts of one sample, and what they saw."""
+    """The scripts of one sample, its cassette, and what they saw."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], cassette: Cassette | None) -> None:
         self.asked: list[Asked] = []
         self.broken: list[str] = []
         self.scripts: dict[str, _Recorded] = {}
+        self.cassette = cassette
         self._sources = sources
 
     def provide(self, plan: TargetPlan, context: BuildContext) -> Node:
+        source = next((each for each in self._sources if fnmatchcase(plan.name, each.pattern)), None)
+        if source is None and self.cassette is not None:
+            return _Heard(self.cassette.provide(plan, context), plan.name, self)
         if plan.name not in self.scripts:
-            source = next((each for each in self._sources if fnmatchcase(plan.name, each.pattern)), None)
             self.scripts[plan.name] = _Recorded(plan.name, source, self)
         return Scripted(self.scripts[plan.name], context.clock)
 
 
-class _Sample:
+class _Heard:
+    """A target on a cassette; what is asked of it is kept as what is asked of a script."""
+
+    def __init__(self, node: Node, name: str, stage: _Stage) -> None:
+        self._node = node
+        self._name = name
+        self._stage = stage
+
+    async def call(self, request: Request, run: Run) -> Response:
+        self._stage.asked.append(Asked(self._name, run.scope.place, request))
+        return await self._node.call(request, run)
+
+
+class Sample:
     """The runs of one sample; what was begun stays readable when it is stopped."""
 
-    def __init__(self, case: Case, program: Program) -> None:
+    def __init__(self, case: Case, program: Program, cassette: Cassette | None) -> None:
         self.case = case
         self.program = program
-        self.stage = _Stage(case.scripts)
+        self.stage = _Stage(case.scripts, cassette)
         self.done: list[Ran] = []
         self.begun: list[tuple[int, Mapping[str, Any], Stream]] = []
 
     async def play(self, compiled: Compiled, registry: Registry, seed: int) -> None:
+        """Play them in the running loop. Nothing is kept beyond them: no cache, no state, no account."""
         async with running(compiled, registry, seed=seed, mock=True, provide=self.stage.provide) as pipeline:
             clock = LoopClock()
             for index, planned in enumerate(self.case.runs):
@@ -174,12 +193,14 @@ class _Sample:
         self.done.append(Ran(index, planned.inputs, result, Transcript(0.0), pipeline.breakers()))
 
     def played(self, broken: Sequence[str]) -> Played:
+        cassette = self.stage.cassette
+        missed = [each.explain() for each in cassette.misses] if cassette is not None else []
         so_far = [Ran(index, inputs, each.result, each.transcript, {}) for index, inputs, each in self.begun]
         return Played(
             program=self.program,
             runs=(*self.done, *so_far),
             asked=tuple(self.stage.asked),
-            broken=tuple(dict.fromkeys([*self.stage.broken, *broken])),
+            broken=tuple(dict.fromkeys([*self.stage.broken, *missed, *broken])),
             scripts=tuple(
                 (each.source, each.name, len(each.calls), each.left)
                 for each in self.stage.scripts.values()
@@ -195,9 +216,11 @@ async def _read(stream: Stream) -> None:
 
 
 def play(case: Case, compiled: Compiled, registry: Registry, seed: int) -> Played:
-    """Play one sample in virtual time. Raises nothing of what happens in it; `compiled` must have a program."""
+    """Play one sample in virtual time. Raises nothing of what happens in it; `compiled` must have a program, and the
+    case's cassette be one."""
     assert compiled.program is not None
-    sample = _Sample(case, compiled.program)
+    cassette = None if case.cassette is None else Cassette(case.cassette, compiled)
+    sample = Sample(case, compiled.program, cassette)
     broken: list[str] = []
     try:
         virtual.run(sample.play(compiled, registry, seed), max_steps=case.max_steps)

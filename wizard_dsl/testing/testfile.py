@@ -180,6 +180,10 @@ _Script = Annotated[list[str | _Status | Item], Meta(min_length=1)]
 _Targets = Annotated[
     dict[str, _Script], Meta(description="by name or pattern of a target, what it does in one call after the other")
 ]
+_Cassette = Annotated[
+    str,
+    Meta(min_length=1, description="recorded exchanges, relative to this file; they answer where no script does"),
+]
 _Overlay = Annotated[Words, Meta(description="documents over the pipeline, relative to this file")]
 _Set = Annotated[dict[str, Any], Meta(description="single values over everything else, by path")]
 _Chain = Annotated[str, Meta(description="asked in every step")]
@@ -197,6 +201,7 @@ class _Given(_Keys, frozen=True, kw_only=True):
     inputs: _Inputs = {}
     env: _Env = {}
     targets: _Targets = {}
+    cassette: _Cassette | None = None
     overlay: _Overlay | None = None
     set: _Set = {}
     chain: _Chain | None = None

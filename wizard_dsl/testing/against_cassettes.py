@@ -1,0 +1,54 @@
+"""The cassette of a case: it has to be there, be one, and be of the prompts that the pipeline has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, meant
+from wizard_dsl.testing import _cassette_file as files
+from wizard_dsl.testing.cases import root_of
+from wizard_dsl.testing.cassettes import changed_prompts
+
+if TYPE_CHECKING:
+    from wizard_dsl.compiler.compile import Compiled
+    from wizard_dsl.compiler.report import Report
+
+
+class Cassettes:
+    """Those of one test file, each told about once. `record`: they are about to be recorded, and need not be there."""
+
+    def __init__(self, file: Path, report: Report, *, record: bool) -> None:
+        self._file = file
+        self._report = report
+        self._record = record
+        self._read: dict[Path, files.Read | None] = {}
+        self._stale: set[Path] = set()
+
+    def check(self, path: Path, at: DocPath, compiled: Compiled) -> None:
+        """Report what is wrong with the cassette that `at` names."""
+        if path not in self._read:
+            self._read[path] = self._found(path, at)
+        found = self._read[path]
+        if found is None or found.recording is None or path in self._stale:
+            return
+        stale: Diagnostic | None = changed_prompts(path, found.recording.header, compiled)
+        if stale is not None:
+            self._stale.add(path)
+            self._report.found.append(stale)
+
+    def _found(self, path: Path, at: DocPath) -> files.Read | None:
+        """What is in it, read once; None where it is not looked at."""
+        if not path.resolve().is_relative_to(root_of(self._file)):
+            self._report.add("E033", f"'{path}' leaves the project {root_of(self._file).name}", at)
+            return None
+        if self._record:
+            return None
+        if not path.is_file():
+            others = [each.name for each in path.parent.glob("*.jsonl")] if path.parent.is_dir() else []
+            hint = meant(path.name, others) or "record it: wizard test --record missing"
+            self._report.add("E035", f"there is no file '{path}'", at, suggestion=hint)
+            return None
+        found = files.read(path)
+        self._report.found.extend((*found.wrong, *found.edited))
+        return found
