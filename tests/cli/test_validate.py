@@ -54,17 +54,19 @@ def test_without_paths_the_working_directory_is_looked_at(wizard: Wizard) -> Non
 
 def test_verbose_names_what_is_looked_at_and_what_is_not(wizard: Wizard) -> None:
     Path("project/compose.yaml").write_text("services: {}\n")
-    Path("project/ask.sim.yaml").write_text("version: 1\n")
+    Path("project/ask.sim.yaml").write_text(
+        "version: 1\npipeline: pipelines/ask.yaml\nload: {rate: 1/s, duration: 10s}\n"
+    )
     Path("project/.hidden").mkdir()
     Path("project/.hidden/broken.yaml").write_text("version: 1\nsteps: [\n")
     code, _, err = wizard("validate", "-v", "project")
     assert code == 0
     assert err.splitlines() == [
+        "project/ask.sim.yaml: simulation",
         "project/wizard.yaml: project",
         "project/pipelines/ask.yaml: pipeline",
-        "project/ask.sim.yaml: not looked at",
         "project/compose.yaml: not looked at",
-        "no findings in 2 files",
+        "no findings in 3 files",
     ]
 
 

@@ -34,6 +34,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "examples" / "support" / "README.md",
     ROOT / "examples" / "corners" / "README.md",
+    ROOT / "examples" / "outage" / "README.md",
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if GENERATED not in page.parents),
 ]
 

@@ -61,6 +61,12 @@ def _verdict(metric: str, bound: str, limit: float, measured: Measure) -> Verdic
 
 
 def _value(written: str | float, unit: Unit) -> float:
-    if isinstance(written, str):
-        return {"ratio": parse_ratio, "duration": parse_duration, "money": parse_money}[unit](written)
-    return written
+    if not isinstance(written, str):
+        return written
+    return (
+        parse_ratio(written)
+        if unit == "ratio"
+        else parse_money(written)
+        if unit == "money"
+        else parse_duration(written)
+    )

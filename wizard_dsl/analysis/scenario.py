@@ -11,8 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from wizard_dsl.core.component import Duration, Money, RateText, Ratio
-
-ENDINGS: Final = (".sim.yaml", ".sim.yml")
+from wizard_dsl.testing.documents import Grammar
 
 _Count = Annotated[int, Meta(ge=0)]
 _Number = Annotated[float, Meta(ge=0)]
@@ -190,6 +189,12 @@ class Scenario(_Part, frozen=True, kw_only=True):
         dict[str, TargetModel], Meta(description="by target or pattern, such as `openai/*`; the first that matches")
     ] = {}
     expect: Expect | None = None
+
+
+#: The grammar of scenario files.
+SCENARIO: Final = Grammar(
+    kind="simulation", title="A Wizard scenario", struct=Scenario, endings=(".sim.yaml", ".sim.yml")
+)
 
 
 def of_plain(data: Any) -> Scenario:

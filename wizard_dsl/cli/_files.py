@@ -1,4 +1,5 @@
-"""Which files of the paths on a command line are whose: pipelines, project files, overlays, tests, and all others."""
+"""Which files of the paths on a command line are whose: pipelines, project files, overlays, tests, scenarios, and all
+others."""
 
 from __future__ import annotations
 
@@ -11,16 +12,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from wizard_dsl.analysis.scenario import SCENARIO
 from wizard_dsl.spec.project import PROJECT_FILE
 from wizard_dsl.spec.source import read_bytes
 from wizard_dsl.testing.testfile import TEST_FILE
 
-Kind = Literal["pipeline", "project", "overlay", "test", "later"]
+Kind = Literal["pipeline", "project", "overlay", "test", "simulation"]
 
 _ENDINGS: Final = (".yaml", ".yml")
 _OVERLAYS: Final = (".overlay.yaml", ".overlay.yml")
-#: Kinds of files that have a grammar of their own, which `validate` does not check.
-_OTHERS: Final = (".sim.yaml", ".sim.yml")
 _SKIPPED_FOLDERS: Final = ("node_modules", "__pycache__")
 _HEAD_BYTES: Final = 256 * 1024
 _VERSION: Final = re.compile(rb"^(?:\{\s*)?[\"']?version[\"']?\s*:", re.MULTILINE)
@@ -28,7 +28,7 @@ _SECTION: Final = re.compile(rb"^(?:\{.*)?[\"']?(steps|chains|providers|prompts)
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The files to look at, in order, each once; `others` are YAML files that are none of ours or not checked."""
+    """The files to look at, in order, each once; `others` are YAML files that are none of ours."""
 
     files: tuple[tuple[Path, Kind], ...]
     others: tuple[Path, ...]
@@ -47,14 +47,12 @@ def find(paths: Sequence[Path]) -> Found:
         if path.is_dir():
             for each in below(path):
                 kind = kind_of(each) if each.name == PROJECT_FILE or _named(each) else _by_content(each)
-                if kind is None or kind == "later":
+                if kind is None:
                     others.append(each)
                 else:
                     files.setdefault(each, kind)
         elif not os.path.lexists(path):
             missing.append(path)
-        elif kind_of(path) == "later":
-            others.append(path)
         else:
             files.setdefault(path, kind_of(path))
     return Found(tuple(files.items()), tuple(others), tuple(missing))
@@ -68,11 +66,11 @@ def kind_of(path: Path) -> Kind:
         return "overlay"
     if TEST_FILE.owns(path):
         return "test"
-    return "later" if path.name.endswith(_OTHERS) else "pipeline"
+    return "simulation" if SCENARIO.owns(path) else "pipeline"
 
 
 def _named(path: Path) -> bool:
-    return path.name.endswith((*_OVERLAYS, *TEST_FILE.endings, *_OTHERS))
+    return path.name.endswith((*_OVERLAYS, *TEST_FILE.endings, *SCENARIO.endings))
 
 
 def below(folder: Path) -> Iterator[Path]:

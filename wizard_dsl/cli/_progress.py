@@ -19,8 +19,17 @@ class Progress:
     def step(self) -> None:
         """One more is done."""
         self._done += 1
+        self._show()
+
+    def at(self, done: int) -> None:
+        """So many are done; of very many, each hundredth is shown."""
+        shown, self._done = self._done * 100 // self._total, done
+        if done * 100 // self._total > shown:
+            self._show()
+
+    def _show(self) -> None:
         if self._shown:
-            click.echo(f"\r{self._done} of {self._total} {self._noun}", nl=False, err=True)
+            click.echo(f"\r{self._done:,} of {self._total:,} {self._noun}", nl=False, err=True)
 
     def clear(self) -> None:
         """Take the line away, before something else is said."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
+from wizard_dsl.analysis.chaos import laid_over
 from wizard_dsl.cli._history import way_to
 from wizard_dsl.cli._outlet import Outlet
 from wizard_dsl.cli._output import has_colour
@@ -19,10 +21,13 @@ from wizard_dsl.observe.history import History
 from wizard_dsl.observe.log import log_sink
 from wizard_dsl.observe.summary import summary
 from wizard_dsl.observe.transcript import render
+from wizard_dsl.runtime.mocks import provide_missing, provide_mocks
 from wizard_dsl.runtime.runtime import running
 
 if TYPE_CHECKING:
+    from wizard_dsl.analysis.scenario import Scenario
     from wizard_dsl.compiler.compile import Compiled
+    from wizard_dsl.compiler.link import Provide
     from wizard_dsl.core.result import Result
     from wizard_dsl.registry import Registry
     from wizard_dsl.runtime.pipeline import Pipeline
@@ -43,12 +48,14 @@ class Work:
         inputs: dict[str, Any],
         options: dict[str, Any],
         tape: Cassette | None = None,
+        chaos: Scenario | None = None,
     ) -> None:
         self._compiled = compiled
         self._registry = registry
         self._inputs = inputs
         self._options = options
         self._tape = tape
+        self._chaos = chaos
         self._offline = options["mock"] or (tape is not None and tape.record == "none")
         wanted = options["stream"]
         by_default = options["reasoning"] or sys.stdout.isatty()
@@ -64,7 +71,7 @@ class Work:
             seed=seed,
             mock=self._offline,
             sinks=self._sinks(),
-            provide=None if self._tape is None else self._tape.provide,
+            provide=self._provide(seed),
             stored=self._tape is None,
             history=self._history(),
         ) as pipeline:
@@ -73,6 +80,14 @@ class Work:
                 stats = msgspec.json.encode((await pipeline.stats()).to_json())
                 self._options["stats"].write_bytes(msgspec.json.format(stats) + b"\n")
             return code
+
+    def _provide(self, seed: int | None) -> Provide | None:
+        """Who takes the place of the providers: a tape, and faults over it or over whoever is there without one."""
+        tape = None if self._tape is None else self._tape.provide
+        if self._chaos is None:
+            return tape
+        below = tape or (provide_mocks if self._offline else provide_missing(self._compiled.loaded.keyless))
+        return laid_over(below, self._chaos, int.from_bytes(os.urandom(6), "big") if seed is None else seed)
 
     def _sinks(self) -> list[Any]:
         document = self._compiled.loaded.document

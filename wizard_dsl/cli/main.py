@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a pipeline file."),
     "validate": ("validate", "Every diagnostic of files and folders, offline."),
     "test": ("test", "Run test files, offline and in virtual time."),
+    "simulate": ("simulate", "Play a scenario of load and outages in virtual time."),
     "check": ("check", "Validate, and look at the environment the file refers to."),
     "echo": ("echo", "Print the resolved file with the origin of every value."),
     "compare": ("compare", "Two chains side by side: outputs, cost, latency."),

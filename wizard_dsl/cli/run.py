@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from wizard_dsl.cli._chaos import faults_of
 from wizard_dsl.cli._dry_run import show
 from wizard_dsl.cli._inputs import gather
 from wizard_dsl.cli._registry import registry_of
@@ -33,6 +34,7 @@ from wizard_dsl.testing import virtual
     type=click.Choice(["none", "missing", "all"]),
     help="What to ask for and write to the cassette (default: none).",
 )
+@click.option("--chaos", type=click.Path(path_type=Path), metavar="FILE", help="Lay a scenario's faults over targets.")
 @click.option("--seed", type=int, help="Chance and ids derive from it.")
 @click.option("--chain", help="Ask this chain in every step.")
 @click.option("--deadline", metavar="DURATION", help="Of the whole run, such as 20s; tightens the file's.")
@@ -66,12 +68,13 @@ def command(file: Path, **options: Any) -> int:
     warnings = [each for each in ordered(compiled.diagnostics) if each.severity == "warning"]
     if warnings:
         click.echo(render_text(warnings), err=True)
+    chaos = faults_of(options["chaos"], program, dry=options["dry_run"])
     inputs = gather(program.inputs, options["pairs"], options["input_file"])
     if options["dry_run"]:
         click.echo(virtual.run(show(compiled, registry, inputs, form=options["format"])))
         return 0
     tape = open_tape(compiled, options)
-    work = Work(compiled, registry, inputs, options, tape)
+    work = Work(compiled, registry, inputs, options, tape, chaos)
     is_virtual = options["mock"] or replays(options)
     return with_tape(tape, lambda: virtual.run(work.run()) if is_virtual else asyncio.run(work.run()))
 

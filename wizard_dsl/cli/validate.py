@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from wizard_dsl.analysis.reading import open_scenario
 from wizard_dsl.cli._files import Found, Kind, find
 from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._registry import registry_of
@@ -41,8 +42,8 @@ RENDERERS: Final[dict[str, Callable[[Sequence[Diagnostic]], str]]] = {
 def command(paths: tuple[Path, ...], form: str, strict: bool, verbose: bool) -> int:
     """Report everything that is wrong with PATHS (default: the working directory) on stdout.
 
-    In a folder, pipelines, wizard.yaml, *.overlay.yaml and *.test.yaml are looked at. Needs no network and no
-    environment.
+    In a folder, pipelines, wizard.yaml, *.overlay.yaml, *.test.yaml and *.sim.yaml are looked at. Needs no network and
+    no environment.
     Exits with 1 where there are findings.
     """
     found = _files(paths or (Path(),))
@@ -77,13 +78,15 @@ def _name(found: Found) -> None:
 
 
 def findings(path: Path, kind: Kind, programs: Programs) -> list[Diagnostic]:
-    """The diagnostics of one file, its references unresolved; those of a pipeline with its warnings. A test file is
-    held against its pipeline, under the variables that it gives."""
+    """The diagnostics of one file, its references unresolved; those of a pipeline with its warnings. A test file or
+    scenario is held against its pipeline, under the variables that it gives."""
     if kind == "pipeline":
         compiled = compile_file(path, programs.registry, Sources())
         return [*compiled.diagnostics, *lint(compiled)]
     if kind == "test":
         return collect(path, programs).found.diagnostics
+    if kind == "simulation":
+        return list(open_scenario(path, programs.registry).diagnostics)
     return list(load(path, registry=programs.registry, kind="project" if kind == "project" else "overlay").diagnostics)
 
 

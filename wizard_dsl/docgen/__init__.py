@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from wizard_dsl.docgen import cassettes, commands, pages, reference, schemas
+from wizard_dsl.docgen import cassettes, commands, pages, reference, schemas, simulations
 from wizard_dsl.registry import Registry
 
 #: Path below the repository → what makes its text. A new generated file is one more line.
@@ -21,6 +21,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "schemas/project.schema.json": schemas.project,
         "schemas/overlay.schema.json": schemas.overlay,
         "schemas/test.schema.json": schemas.test,
+        "schemas/simulation.schema.json": schemas.simulation,
         "schemas/result.schema.json": schemas.result,
         "schemas/cassette.schema.json": schemas.cassette,
         "docs/reference/policies.md": reference.policies,
@@ -29,6 +30,7 @@ FILES: Final[Mapping[str, Callable[[Registry], str]]] = MappingProxyType(
         "docs/reference/steps.md": reference.steps,
         "docs/reference/file.md": reference.sections,
         "docs/reference/tests.md": reference.tests,
+        "docs/reference/simulations.md": simulations.simulations,
         "docs/reference/errors.md": reference.errors,
         "docs/reference/diagnostics.md": reference.diagnostics,
         "docs/reference/conformance.md": reference.conformance,

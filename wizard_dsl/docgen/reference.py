@@ -102,13 +102,13 @@ def sections(registry: Registry) -> str:
         "A message of a prompt": document.PromptMessage,
         "`models` of a provider, by name": document.ModelFacts,
     }
-    parts = (f"## {title}\n\n{_description(kind)}\n\n{table_of(kind)}" for title, kind in shapes.items())
+    parts = (f"## {title}\n\n{description_of(kind)}\n\n{table_of(kind)}" for title, kind in shapes.items())
     return page("The pipeline file", "A file is a mapping of these sections.", parts)
 
 
 def tests(registry: Registry) -> str:
     """The keys of test files."""
-    parts = (f"## {title}\n\n{_description(kind)}\n\n{_flat_table(kind)}" for title, kind in _TEST_SHAPES.items())
+    parts = (f"## {title}\n\n{description_of(kind)}\n\n{flat_table(kind)}" for title, kind in _TEST_SHAPES.items())
     intro = (
         "A test file stands beside its pipeline, and its name ends in `.test.yaml`; see "
         "[Test a pipeline](../how-to/test-a-pipeline.md). An exchange of a script is a reply (text), a status (number) "
@@ -117,14 +117,14 @@ def tests(registry: Registry) -> str:
     return page("Test files", intro, parts)
 
 
-def _flat_table(kind: type[msgspec.Struct]) -> str:
+def flat_table(kind: type[msgspec.Struct]) -> str:
     """The keys of a struct, those of a mapping in it as one: it has a table of its own."""
     hints = get_type_hints(kind)
     rows: dict[str, tuple[str, ...]] = {}
     for each in keys_of(kind):
         head = each.name.partition(".")[0]
         own = (each.takes, _default(each), " ".join(each.description.split()))
-        rows[head] = own if head == each.name else ("a mapping", "–", _description(hints[head]))
+        rows[head] = own if head == each.name else ("a mapping", "–", description_of(hints[head]))
     return rows_of(("key", "takes", "default", "what it does"), [(f"`{name}`", *row) for name, row in rows.items()])
 
 
@@ -218,7 +218,8 @@ def outcomes_of(outcomes: Iterable[OutcomeType]) -> str:
     return rows_of(("outcome", "what happened"), [(f"`{each.name}`", each.summary) for each in outcomes])
 
 
-def _description(kind: type) -> str:
+def description_of(kind: type) -> str:
+    """The sentences of a struct."""
     return " ".join((kind.__doc__ or "").split())
 
 

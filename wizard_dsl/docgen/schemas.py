@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from wizard_dsl.analysis.scenario import SCENARIO
 from wizard_dsl.core.result import result_schema
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import schema
@@ -32,6 +33,15 @@ def test(registry: Registry) -> str:
 def of_test() -> dict[str, Any]:
     """The schema of test files."""
     return schema_of(TEST_FILE)
+
+
+def simulation(registry: Registry) -> str:
+    return pretty(of_simulation())
+
+
+def of_simulation() -> dict[str, Any]:
+    """The schema of scenarios."""
+    return schema_of(SCENARIO)
 
 
 def result(registry: Registry) -> str:

@@ -8,14 +8,14 @@ from wizard_dsl.spec.code import Code
 
 TEST_CODES: Final = (
     Code(
-        "E080", "the pipeline of a test has errors",
-        "A test can only run a pipeline that compiles. The errors are shown at their places in the pipeline; where "
+        "E080", "the pipeline of a test or scenario has errors",
+        "It can only run a pipeline that compiles. The errors are shown at their places in the pipeline; where "
         "only the overlay, the settings or the variables of one test bring them about, the message names the first.",
         "# triage.test.yaml\npipeline: triage.yaml       # in which a chain names a provider that is not defined",
         "# triage.test.yaml\npipeline: triage.yaml       # after the chain was mended",
     ),
     Code(
-        "E081", "a test names what the pipeline does not have",
+        "E081", "a test or scenario names what the pipeline does not have",
         "A step, input, output, chain or circuit breaker of that name is not in the pipeline, nor is an event of that "
         "name logged by anything. The message names what is nearest to it.",
         "# triage.test.yaml\nexpect: {steps: {topik: {text: billing}}}",
@@ -30,7 +30,7 @@ TEST_CODES: Final = (
         '# triage.test.yaml\ntargets: {"openai/*": [503]}',
     ),
     Code(
-        "E083", "an input of a test is not as the pipeline declares it",
+        "E083", "an input of a test or scenario is not as the pipeline declares it",
         "The run would be refused before it begins: the input is missing, or its value does not fit its schema. A test "
         "of exactly that says `error: input`.",
         "# triage.test.yaml\ninputs: {language: Klingon}",

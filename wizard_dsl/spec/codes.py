@@ -1,8 +1,8 @@
 """Every diagnostic code: what it means, why it is refused, and an example that is wrong and one that is right.
 
 E00x–E01x reading a file · E02x its shape · E03x references, secrets, settings · E04x names and steps ·
-E05x templates · E06x–E07x policies and chains · E08x test files · E09x cassettes · W1xx warnings. A code keeps its
-meaning for ever; a new one is one more entry in the table of its group.
+E05x templates · E06x–E07x policies and chains · E08x test files and scenarios · E09x cassettes,
+scenarios · W1xx warnings. A code keeps its meaning for ever; a new one is one more entry in the table of its group.
 
 Examples are sections of a pipeline file; added to a file that has no such section yet they would be whole. Where
 the trouble is the file itself, the example says so in a comment.
@@ -15,6 +15,7 @@ from typing import Final
 
 from wizard_dsl.spec._codes_cassette import CASSETTE_CODES, CASSETTE_WARNINGS
 from wizard_dsl.spec._codes_program import PROGRAM_CODES
+from wizard_dsl.spec._codes_scenarios import SCENARIO_CODES
 from wizard_dsl.spec._codes_shape import SHAPE_CODES
 from wizard_dsl.spec._codes_source import SOURCE_CODES
 from wizard_dsl.spec._codes_tests import TEST_CODES
@@ -27,6 +28,7 @@ ALL_CODES: Final[tuple[Code, ...]] = (
     *PROGRAM_CODES,
     *TEST_CODES,
     *CASSETTE_CODES,
+    *SCENARIO_CODES,
     *WARNING_CODES,
     *CASSETTE_WARNINGS,
 )
