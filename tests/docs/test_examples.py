@@ -128,7 +128,9 @@ def test_make_targets_in_the_documentation_exist() -> None:
 def test_python_in_the_documentation_runs_on_mocks(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     mocked = SimpleNamespace(
-        run=partial(wizard_dsl.run, mock=True, seed=7), open=partial(wizard_dsl.open, mock=True, seed=7)
+        run=partial(wizard_dsl.run, mock=True, seed=7),
+        open=partial(wizard_dsl.open, mock=True, seed=7),
+        History=wizard_dsl.History,
     )
     source = source.replace("import wizard_dsl as wizard", "")
     code = compile(source, "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)

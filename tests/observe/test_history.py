@@ -17,7 +17,9 @@ from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.events import Event
 from wizard_dsl.core.run import Run
 from wizard_dsl.observe.history_file import HISTORY, SCHEMA_VERSION, HistoryFile
+from wizard_dsl.observe.history_past import asks_for_past, past_of
 from wizard_dsl.observe.history_record import FORMAT, Stored, decode
+from wizard_dsl.observe.story import story
 from wizard_dsl.observe.transcript import render
 from wizard_dsl.runtime.runtime import open as open_file
 from wizard_dsl.testing import virtual
@@ -56,7 +58,7 @@ class Told:
 
 def play(
     file: Path, scripts: dict[str, list[Any]], *, sets: Sequence[str] = (), runs: int = 1, told: Told | None = None,
-    history: wizard.History | None = None, deadline: str | None = None,
+    history: wizard.History | None = None, deadline: str | None = None, pause: float = 0.0,
 ) -> list[wizard.Result | wizard.WizardError]:  # fmt: skip
     """Run the file on scripts in virtual time, recorded; one made script a target, for all runs."""
 
@@ -76,6 +78,7 @@ def play(
                     results.append(await pipeline.run(q=f"my question, key {SECRET}", deadline=deadline))
                 except wizard.WizardError as error:
                     results.append(error)
+                await asyncio.sleep(pause)
         return results
 
     return virtual.run(main())
@@ -358,3 +361,53 @@ def test_a_run_is_written_in_less_than_ten_milliseconds(file: Path) -> None:
         took.append(machine_time() - begun)
     history.close()
     assert sorted(took)[len(took) // 2] < 0.010
+
+
+def test_what_an_earlier_run_left_behind_is_part_of_the_story(file: Path) -> None:
+    sets = [
+        "chains.default.policies={retry: 1, cache: {ttl: 10s, ttl_jitter: 0%}, circuit_breaker: {failure_threshold: 1}}"
+    ]
+    first, second = play(file, {"a": [503, "z"], "b": ["x", "y"]}, sets=sets, runs=2, pause=70.0)
+    assert isinstance(first, wizard.Result) and isinstance(second, wizard.Result)
+    history = HistoryFile(file.parent / HISTORY)
+    kept = stored(file)
+    assert asks_for_past(kept)
+    (before,) = history.earlier(kept)
+    assert before.id == first.run_id
+    told = story(kept.result, kept.transcript(), past_of(kept, [before]))
+    ago = f"1.2 min before this run, in run {first.run_id}".replace("1.2 min", "70.0 s")
+    assert f"one was stored {ago}: its time was over" in told
+    assert not asks_for_past(before) or history.earlier(before) == []
+
+
+def test_a_breaker_and_a_refusal_of_an_earlier_run_are_named(file: Path) -> None:
+    sets = ["chains.default.policies={retry: 1, cache: off, circuit_breaker: {failure_threshold: 1}}"]
+    first, _ = play(file, {"a": [503], "b": ["x", "y"]}, sets=sets, runs=2, pause=10.0)
+    assert isinstance(first, wizard.Result)
+    kept = stored(file)
+    told = story(kept.result, kept.transcript(), past_of(kept, HistoryFile(file.parent / HISTORY).earlier(kept)))
+    assert f"a was skipped, because its breaker opened 10.0 s before this run, in run {first.run_id}." in told
+    first, _ = play(
+        file, {"a": [{"status": 429, "retry_after": "300s"}], "b": ["x", "y"]}, runs=2, pause=200.0,
+        sets=["chains.default.policies.cache=off"],
+    )  # fmt: skip
+    kept = stored(file)
+    told = story(kept.result, kept.transcript(), past_of(kept, HistoryFile(file.parent / HISTORY).earlier(kept)))
+    assert isinstance(first, wizard.Result)
+    assert f"a was skipped, because it said rate limited 3 min before this run, in run {first.run_id}." in told
+
+
+def test_redacted_content_has_no_personal_data_that_has_a_shape(file: Path) -> None:
+    play(file, {"a": ["call +49 30 901820 or ann@firm.de"], "b": []}, sets=["history.content=redacted"])
+    kept = stored(file)
+    assert kept.content == "redacted"
+    assert kept.result.text == "call +99 99 999999 or redacted@example.com"
+    assert kept.attempts[0].reply == kept.result.text
+    assert kept.inputs == {"q": "my question, key ***"}
+    assert b"ann@firm" not in everything(file)
+
+
+def test_what_a_provider_says_loses_personal_data_whatever_is_kept(file: Path) -> None:
+    body = '{"error": {"message": "no user ann@firm.de here"}}'
+    play(file, {"a": [{"status": 404, "body": body}], "b": []})
+    assert "no user redacted@example.com here" in (stored(file).result.attempts[0].message or "")

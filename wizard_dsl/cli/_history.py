@@ -56,6 +56,14 @@ def recorded(ref: str, place: Path) -> Stored:
     raise click.UsageError(f"no run '{ref[:60]}' is recorded in {file.path}; {hint}")
 
 
+def earlier(stored: Stored, place: Path) -> list[Stored]:
+    """The runs of the same pipeline before it, newest first. Raises SpecError."""
+    try:
+        return history_of(place).earlier(stored)
+    except HistoryUnavailable as error:
+        raise SpecError(str(error)) from None
+
+
 def way_to(id: str, root: Path) -> str:
     """What to type to have the run explained. Empty where the history cannot be asked."""
     try:

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from wizard_dsl.cli._history import could_be_run, place_option, recorded
+from wizard_dsl.cli._history import could_be_run, earlier, place_option, recorded
 from wizard_dsl.cli._output import as_json, columns, format_option
 from wizard_dsl.cli._pages import pages, text_of, words
 from wizard_dsl.cli._registry import registry_of
+from wizard_dsl.observe.history_past import asks_for_past, past_of
 from wizard_dsl.observe.story import tell
 from wizard_dsl.spec.diagnostics import did_you_mean
 
@@ -44,7 +45,8 @@ def command(word: str | None, place: Path, form: str) -> int:
 
 def _run(word: str, place: Path, form: str) -> int:
     stored = recorded(word, place)
-    told = tell(stored.result, stored.transcript())
+    past = past_of(stored, earlier(stored, place)) if asks_for_past(stored) else None
+    told = tell(stored.result, stored.transcript(), past)
     click.echo(as_json(msgspec.to_builtins(told)) if form == "json" else f"{told.render()}\n", nl=False)
     return 0
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.run import Transcript
 
 #: What is kept of inputs, prompts and answers.
-Content = Literal["none", "full"]
+Content = Literal["none", "redacted", "full"]
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):

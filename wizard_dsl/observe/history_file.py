@@ -123,6 +123,15 @@ class HistoryFile:
         none: Stored | list[str] = []
         return self._read(lambda database: _found(database, ref), none)
 
+    def earlier(self, stored: Stored, limit: int = 50) -> list[Stored]:
+        """The runs of the same pipeline before one that was found, newest first."""
+        query = (
+            "SELECT record FROM runs WHERE seq < (SELECT max(seq) FROM runs WHERE id = ?) AND name = ?"
+            " ORDER BY seq DESC LIMIT ?"
+        )
+        given = (stored.id, stored.result.pipeline.name, limit)
+        return self._read(lambda database: [decode(text) for (text,) in database.execute(query, given)], [])
+
     def short(self, id: str) -> str:
         """The shortest beginning of `id` that means no other run."""
         return self._read(lambda database: _short(database, id), id)

@@ -1,8 +1,8 @@
 """What the run store keeps of a run, and its way into JSON and back.
 
 What the policies did is kept whole: attempts, waits, events, by name and type. Inputs, messages and replies are kept as
-the file's `history.content` allows; without them, texts that may quote them are left out too. Keys are taken out of
-everything, whatever is kept.
+the file's `history.content` allows: without them, texts that may quote them are left out too; `redacted`, personal data
+that has a shape is replaced. Keys are taken out of everything, whatever is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from wizard_dsl.core.events import EVENTS, Event
 from wizard_dsl.core.record import Content, Exchange, Record
 from wizard_dsl.core.result import ErrorRow, ItemRow, Result, StepRow
 from wizard_dsl.core.run import Attempt, Transcript
+from wizard_dsl.observe.personal import redact_personal
 from wizard_dsl.observe.redact import redact_tree
 
 #: Of what is written; a run that says more was recorded by a later version.
@@ -26,6 +27,9 @@ FORMAT: Final = 1
 _QUOTING: Final = frozenset({"input", "contract", "content_filter", "malformed_response"})
 _UNQUOTED: Final = "(its words are not stored; `history.content: full` keeps them)"
 _BY_NAME: Final[dict[str, type[Event]]] = {each.name: each for each in EVENTS}
+
+#: What of a record may hold what people wrote; the rest are names, numbers and paths.
+_WRITTEN: Final = ("inputs", "result", "attempts")
 
 #: One entry of a transcript: seconds since the run began, the place that speaks, the event's name, what it holds.
 Entry = tuple[float, str, str, dict[str, Any]]
@@ -47,7 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt beyond its row in the result. `retry_after` is what the provider said, seconds; `messages` and
-    `reply` are None where content is not kept, `pieces` counts the words that had arrived of a broken answer."""
+    `reply` are None where content is not kept."""
 
     retry_after: float | None = None
     messages: list[dict[str, Any]] | None = None
@@ -96,7 +100,7 @@ _ATTEMPT: Final = (
 def encode(record: Record, began: float) -> tuple[Stored, bytes]:
     """What is kept of a run, and as JSON; `began` is when it began by the user's clock."""
     setup, asked = record.setup, record.asked
-    full = setup.content == "full"
+    kept = setup.content != "none"
     stored = Stored(
         file=_inside(setup.file, setup.root),
         began=began,
@@ -111,13 +115,23 @@ def encode(record: Record, began: float) -> tuple[Stored, bytes]:
             mock=setup.mock,
             streamed=asked.streamed,
         ),
-        inputs=dict(asked.inputs) if full else None,
-        result=record.result if full else without_content(record.result),
+        inputs=dict(asked.inputs) if kept else None,
+        result=record.result if kept else without_content(record.result),
         attempts=_askings(record.transcript),
         events=tuple((at, place, event.name, _held(event)) for at, place, event in record.transcript.events),
     )
     plain = redact_tree(msgspec.to_builtins(stored, enc_hook=repr), setup.secrets)
+    if setup.content != "full":
+        plain = {key: _impersonal(value) if key in _WRITTEN else value for key, value in plain.items()}
     return stored, msgspec.json.encode(plain)
+
+
+def _impersonal(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact_personal(value)
+    if isinstance(value, Mapping):
+        return {key: _impersonal(each) for key, each in value.items()}
+    return [_impersonal(each) for each in value] if isinstance(value, list) else value
 
 
 def decode(text: str | bytes) -> Stored:

@@ -88,7 +88,8 @@ def _fate(scene: Scene, number: int, row: AttemptRow) -> str:
         return f"cancelled {after}{why}"
     status = f"{row.status} " if row.status is not None and row.status >= 400 else ""
     begun = "" if row.first_chunk is None else ", after it had begun to answer"
-    said = f" ({row.message})" if row.message else ""
+    words = (row.message or "").removeprefix(f"status {row.status}").removeprefix(": ")
+    said = f" ({words})" if words else ""
     return ", ".join([f"{status}{row.kind} {after}{begun}{said}", *_spent(row)])
 
 

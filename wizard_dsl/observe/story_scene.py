@@ -39,6 +39,7 @@ class Scene:
         begun = [at for at, (_, _, event) in enumerate(self.events) if isinstance(event, e.AttemptStarted)]
         self.number_at = {position: number for number, position in enumerate(begun)}
         self._begun = begun
+        self._ended = attempts_ended(transcript)
 
     def row(self, number: int) -> AttemptRow | None:
         """None where the transcript knows more than the result, which was taken before."""
@@ -81,13 +82,11 @@ class Scene:
 
     def last_attempt(self, position: int, target: str) -> int | None:
         """The attempt on a target that ended last before a position, at any place."""
-        at = self.events[position][0]
-        ended = [
-            number
-            for number, row in enumerate(self.result.attempts)
-            if row.target == target and row.started + row.elapsed <= at + 1e-6
-        ]
-        return max(ended, key=lambda number: _end(self.result.attempts[number]), default=None)
+        for at in range(position - 1, -1, -1):
+            number = self._ended.get(at)
+            if number is not None and getattr(self.events[at][2], "target", "") == target:
+                return number
+        return None
 
     def cut(self, number: int) -> e.BranchCancelled | None:
         """Why an attempt was given up for another one."""
@@ -104,6 +103,21 @@ class Scene:
             if isinstance(event, e.StepEnded) and self.place_at(at) == place:
                 return event
         return None
+
+
+def attempts_ended(transcript: Transcript) -> dict[int, int]:
+    """Which attempt, counted from 0, ended with the event at a position: the oldest under way on its target, at its
+    place."""
+    under_way: dict[tuple[str, str], list[int]] = {}
+    ended: dict[int, int] = {}
+    count = 0
+    for position, (_, place, event) in enumerate(transcript.events):
+        if isinstance(event, e.AttemptStarted):
+            under_way.setdefault((place, event.target), []).append(count)
+            count += 1
+        elif isinstance(event, e.AttemptEnded) and under_way.get((place, event.target)):
+            ended[position] = under_way[place, event.target].pop(0)
+    return ended
 
 
 def _end(row: AttemptRow) -> float:

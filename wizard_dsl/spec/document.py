@@ -207,8 +207,10 @@ class HistorySpec(Section, frozen=True):
     """What the run store keeps of a run besides what the policies did."""
 
     content: Annotated[
-        Literal["none", "full"],
-        Meta(description="inputs, messages and replies: nothing of them, or all but the keys in them"),
+        Literal["none", "redacted", "full"],
+        Meta(
+            description="inputs, messages and replies: nothing of them, all but personal data and keys, or all but keys"
+        ),
     ] = "none"
 
 
