@@ -26,16 +26,22 @@ def gather(declared: Mapping[str, InputSpec], pairs: Sequence[str], file: Path |
 
     Raises InputInvalid. Values of `-i` are parsed as YAML where the input's schema wants no string.
     """
-    given = {} if file is None else _from_file(file)
-    for pair in pairs:
-        name, value = _pair(pair)
-        given[name] = _typed(declared.get(name), value)
-    missing = [name for name, spec in declared.items() if spec.default is msgspec.UNSET and name not in given]
+    found = given(declared, pairs, file)
+    missing = [name for name, spec in declared.items() if spec.default is msgspec.UNSET and name not in found]
     if len(missing) == 1 and not sys.stdin.isatty():
         text = _from_stdin(missing[0])
         if text:
-            given[missing[0]] = _typed(declared[missing[0]], text.removesuffix("\n"))
-    return given
+            found[missing[0]] = _typed(declared[missing[0]], text.removesuffix("\n"))
+    return found
+
+
+def given(declared: Mapping[str, InputSpec], pairs: Sequence[str], file: Path | None) -> dict[str, Any]:
+    """As `gather`, of what the command line says alone."""
+    found = {} if file is None else _from_file(file)
+    for pair in pairs:
+        name, value = _pair(pair)
+        found[name] = _typed(declared.get(name), value)
+    return found
 
 
 def _from_stdin(name: str) -> str:
