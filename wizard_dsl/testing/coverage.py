@@ -1,8 +1,9 @@
 """Policy coverage: which outcomes of a file's policies some test made happen, and which nobody has seen.
 
-    nodes(program)               what can happen in it: each node with its possible outcomes
+    possible(program)            what can happen in it: each node with its possible outcomes
     exercised(program, events)   what did, in the runs that left these events
-    Coverage                     both, over many runs of many files
+    Observer                     both, for many runs; what it says can be sent between processes
+    measure(observed)            all of it together: by file, by node, with the tests that covered what
 
 Covered is what happened, told by the events of a run: a retry that is configured and never repeated anything is not.
 Nodes that share one state (a breaker of a target that two chains use) are one node, named by its first place; the
@@ -12,6 +13,7 @@ limits of `budgets` are one, too. What a step of another file did belongs to tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -47,23 +49,55 @@ class _Seen(NamedTuple):
 
 def possible(program: Program) -> tuple[Possible, ...]:
     """Every outcome that can happen in a program, in the order of its chains and steps."""
-    found = {
-        (each.path, kind.name): Possible(each.path, kind.name, kind.summary, each.site.target)
-        for each in sites(program)
-        for kind in each.outcomes
-        if kind.possible(each.site)
-    }
-    return tuple(found.values())
+    return _possible(sites(program))
 
 
 def exercised(program: Program, events: Iterable[Entry]) -> frozenset[tuple[str, str]]:
     """The outcomes that happened, as pairs of a node's path and a name. `events` are those of one run or of several."""
+    return _exercised(sites(program), events)
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """What the runs of one test say of one file."""
+
+    file: str
+    test: str
+    possible: tuple[Possible, ...]
+    exercised: frozenset[tuple[str, str]]
+
+
+class Observer:
+    """Looks at runs of programs; each program is walked over once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Program, tuple[Declared, ...], tuple[Possible, ...]]] = {}
+
+    def see(self, program: Program, test: str, events: Iterable[Entry]) -> Observed:
+        """What the runs of `test` that left `events` made happen in `program`."""
+        if id(program) not in self._known:
+            found = sites(program)
+            self._known[id(program)] = program, found, _possible(found)
+        _, found, outcomes = self._known[id(program)]
+        return Observed(program.file, test, outcomes, _exercised(found, events))
+
+
+def _possible(found: Sequence[Declared]) -> tuple[Possible, ...]:
+    outcomes: dict[tuple[str, str], Possible] = {}
+    for each in found:
+        for kind in each.outcomes:
+            if kind.possible(each.site):
+                own = Possible(each.path, kind.name, kind.summary, each.site.target)
+                outcomes.setdefault((each.path, kind.name), own)
+    return tuple(outcomes.values())
+
+
+def _exercised(found: Sequence[Declared], events: Iterable[Entry]) -> frozenset[tuple[str, str]]:
     told: dict[type[Event], list[_Seen]] = {}
     for _, place, event in events:
         step = _own_step(place, event)
         if step is not None:
             told.setdefault(type(event), []).append(_Seen(step, event))
-    return frozenset(_happened(sites(program), told))
+    return frozenset(_happened(found, told))
 
 
 def _happened(declared: Sequence[Declared], told: dict[type[Event], list[_Seen]]) -> Iterator[tuple[str, str]]:
@@ -105,3 +139,91 @@ def _is_about(sign: Sign, site: Site, step: str, event: Event) -> bool:
 
 def _below(path: str, place: str) -> bool:
     return path == place or path.startswith(f"{place}.")
+
+
+# -- all of it together -------------------------------------------------------------------------------
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One outcome of a node, and the tests that made it happen, in the order they ran."""
+
+    name: str
+    summary: str
+    tests: tuple[str, ...] = ()
+
+
+class NodeCoverage(msgspec.Struct, frozen=True):
+    """A node, and what can happen in it. `target` is the target it stands around, if any."""
+
+    path: str
+    target: str
+    outcomes: tuple[Measured, ...]
+
+    @property
+    def missing(self) -> tuple[Measured, ...]:
+        """What no test made happen."""
+        return tuple(each for each in self.outcomes if not each.tests)
+
+
+class FileCoverage(msgspec.Struct, frozen=True):
+    """A pipeline file."""
+
+    file: str
+    nodes: tuple[NodeCoverage, ...]
+
+    @property
+    def share(self) -> Share:
+        return Share(
+            sum(len(node.outcomes) - len(node.missing) for node in self.nodes),
+            sum(len(node.outcomes) for node in self.nodes),
+        )
+
+
+class Share(NamedTuple):
+    """So many of so many."""
+
+    covered: int
+    possible: int
+
+    @property
+    def ratio(self) -> float:
+        """From 0 to 1; of nothing, all is covered."""
+        return self.covered / self.possible if self.possible else 1.0
+
+    def __str__(self) -> str:
+        """`41 of 48 outcomes (85.4%)`; rounded down, so that 100% means all."""
+        return f"{self.covered} of {self.possible} outcomes ({floor(self.ratio * 1000) / 10:g}%)"
+
+
+def measure(observed: Iterable[Observed]) -> tuple[FileCoverage, ...]:
+    """The coverage of each file, in order of its first test. An outcome that some test's program can have counts, be it
+    that an overlay or a setting of that test made it possible."""
+    files: dict[str, dict[tuple[str, str], _Row]] = {}
+    for each in observed:
+        outcomes = files.setdefault(each.file, {})
+        for kind in each.possible:
+            row = outcomes.setdefault((kind.path, kind.name), _Row(kind, {}))
+            if (kind.path, kind.name) in each.exercised:
+                row.tests[each.test] = None
+    return tuple(FileCoverage(file, _nodes(outcomes.values())) for file, outcomes in files.items())
+
+
+class _Row(NamedTuple):
+    """An outcome, and the tests that made it happen, as keys."""
+
+    kind: Possible
+    tests: dict[str, None]
+
+
+def _nodes(rows: Iterable[_Row]) -> tuple[NodeCoverage, ...]:
+    nodes: dict[str, tuple[str, list[Measured]]] = {}
+    for kind, tests in rows:
+        _, own = nodes.setdefault(kind.path, (kind.target, []))
+        own.append(Measured(kind.name, kind.summary, tuple(tests)))
+    return tuple(NodeCoverage(path, target, tuple(own)) for path, (target, own) in nodes.items())
+
+
+def total(files: Iterable[FileCoverage]) -> Share:
+    """The share of all files together."""
+    shares = [each.share for each in files]
+    return Share(sum(each.covered for each in shares), sum(each.possible for each in shares))
