@@ -13,14 +13,18 @@ from typing import Any, Final
 
 from wizard_dsl.cli._output import as_json
 from wizard_dsl.spec.diagnostics import Diagnostic, finding, render_github
+from wizard_dsl.testing import coverage_report
+from wizard_dsl.testing.coverage import FileCoverage
 from wizard_dsl.testing.trying import Failure, Outcome
 
 #: What XML 1.0 cannot hold, whatever it is escaped as.
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-def as_text(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str:
-    """Each file with its numbers, what failed below it, and the sum."""
+def as_text(
+    outcomes: Sequence[Outcome], obsolete: Sequence[Path] = (), covered: Sequence[FileCoverage] | None = None
+) -> str:
+    """Each file with its numbers, what failed below it, the sum, and the policy coverage where it was measured."""
     lines: list[str] = []
     for file in dict.fromkeys(each.file for each in outcomes):
         own = [each for each in outcomes if each.file == file]
@@ -28,7 +32,8 @@ def as_text(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str:
         for each in own:
             lines += [] if each.passed else _failed(each)
     lines += [f"{path}: no test has this snapshot any more; --update removes it" for path in obsolete]
-    return "\n".join([*lines, summary(outcomes)]) + "\n"
+    told = "" if covered is None else coverage_report.as_text(covered, Path.cwd())
+    return "\n".join([*lines, summary(outcomes)]) + "\n" + told
 
 
 def numbers(outcomes: Sequence[Outcome]) -> str:
@@ -73,7 +78,9 @@ def _at(failure: Failure) -> str:
 # -- for machines -----------------------------------------------------------------------------------
 
 
-def as_object(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str:
+def as_object(
+    outcomes: Sequence[Outcome], obsolete: Sequence[Path] = (), covered: Sequence[FileCoverage] | None = None
+) -> str:
     """One JSON object; keys never disappear."""
     good = sum(each.passed for each in outcomes)
     made = {
@@ -82,6 +89,7 @@ def as_object(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str
         "failed": len(outcomes) - good,
         "cases": [_plain(each) for each in outcomes],
         "obsolete_snapshots": [str(each) for each in obsolete],
+        "coverage": None if covered is None else coverage_report.as_data(covered, Path.cwd()),
     }
     return as_json(made)
 
@@ -113,7 +121,9 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def as_github(outcomes: Sequence[Outcome], obsolete: Sequence[Path] = ()) -> str:
+def as_github(
+    outcomes: Sequence[Outcome], obsolete: Sequence[Path] = (), covered: Sequence[FileCoverage] | None = None
+) -> str:
     """Annotations of the pull request, one a failure."""
     return "".join(
         _annotation(outcome, failure) for outcome in outcomes if not outcome.passed for failure in outcome.failures
@@ -164,6 +174,6 @@ def _escaped(text: str) -> str:
 
 
 #: What stdout gets, by `--format`.
-REPORTS: Final[Mapping[str, Callable[[Sequence[Outcome], Sequence[Path]], str]]] = MappingProxyType(
+REPORTS: Final[Mapping[str, Callable[[Sequence[Outcome], Sequence[Path], Sequence[FileCoverage] | None], str]]] = MappingProxyType(
     {"text": as_text, "json": as_object, "github": as_github}
 )

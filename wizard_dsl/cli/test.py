@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from wizard_dsl.cli._coverage import Wanted, coverage_options
 from wizard_dsl.cli._files import below
 from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._record import record_cassettes
@@ -47,6 +48,7 @@ _MOST_JOBS: Final = 4
     help="Ask the providers first, with the keys of this process, and write the cassettes of the tests.",
 )
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes (default: one, and more for many tests).")
+@coverage_options
 @click.option("--watch", "again", is_flag=True, help="Run again whenever a file changes, until Ctrl-C.")
 def command(paths: tuple[Path, ...], again: bool, how: Record, **options: Any) -> int:
     """Run the test files among PATHS and below them (default: the working directory).
@@ -75,15 +77,17 @@ def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -
     picked = [
         (suite, case) for suite in suites if suite.found.ok for case in suite.cases if picks is None or picks(case.id)
     ]
-    how = How(snapshots="update" if options["update"] else "compare", plugins=has_plugins())
+    wanted: Wanted = options["wanted"]
+    how = How("update" if options["update"] else "compare", wanted.observer, has_plugins())
     outcomes = list(_told(picked, how, options))
     left = obsolete(suites)
     if options["update"]:
         remove(left)
-    click.echo(REPORTS[options["form"]](outcomes, [] if options["update"] else left), nl=False)
+    covered = wanted.measure(outcomes)
+    click.echo(REPORTS[options["form"]](outcomes, [] if options["update"] else left, covered), nl=False)
     if options["junit"] is not None:
         options["junit"].write_text(as_junit(outcomes), encoding="utf-8")
-    failed = any(not each.passed for each in outcomes)
+    failed = not wanted.is_enough(covered) or any(not each.passed for each in outcomes)
     return INVALID if has_errors(wrong) else FINDINGS if failed else 0, suites
 
 

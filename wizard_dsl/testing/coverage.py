@@ -13,6 +13,7 @@ limits of `budgets` are one, too. What a step of another file did belongs to tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program
     from wizard_dsl.core.events import Event
     from wizard_dsl.core.outcomes import Sign, Site
+    from wizard_dsl.testing.cases import Case
+    from wizard_dsl.testing.playing import Played
 
 #: An entry of a transcript: seconds since the run began, the place that speaks, the event.
 Entry = tuple[float, str, "Event"]
@@ -67,18 +70,40 @@ class Observed(msgspec.Struct, frozen=True):
 
 
 class Observer:
-    """Looks at runs of programs; each program is walked over once."""
+    """Looks at the runs of programs, as `try_case` wants it of an observer; each program is walked over once."""
+
+    #: Programs that are remembered; of `--watch`, each save makes a new one.
+    _MOST = 64
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Program, tuple[Declared, ...], tuple[Possible, ...]]] = {}
 
+    def __call__(self, case: Case, played: Played) -> Observed:
+        """What a sample of a case did, in its runs and behind them."""
+        events = [entry for ran in played.runs for entry in ran.transcript.events]
+        events += [(0.0, place, event) for place, event in played.behind]
+        return self.see(played.program, case.name, events)
+
     def see(self, program: Program, test: str, events: Iterable[Entry]) -> Observed:
         """What the runs of `test` that left `events` made happen in `program`."""
         if id(program) not in self._known:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
             found = sites(program)
             self._known[id(program)] = program, found, _possible(found)
         _, found, outcomes = self._known[id(program)]
         return Observed(program.file, test, outcomes, _exercised(found, events))
+
+
+@cache
+def _observer() -> Observer:
+    """That of this process."""
+    return Observer()
+
+
+def observe(case: Case, played: Played) -> Observed:
+    """What looks at each sample where cases are tried in several processes, see suites.How."""
+    return _observer()(case, played)
 
 
 def _possible(found: Sequence[Declared]) -> tuple[Possible, ...]:

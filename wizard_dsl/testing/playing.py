@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from wizard_dsl.testing.scripted import Script, Scripted
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.compiler.program import Program, TargetPlan
+    from wizard_dsl.core.events import Event
     from wizard_dsl.core.messages import Request
     from wizard_dsl.core.node import BuildContext, Node
     from wizard_dsl.core.response import Response
@@ -57,13 +58,15 @@ class Ran(msgspec.Struct, frozen=True):
 
 class Played(msgspec.Struct, frozen=True):
     """One sample. `broken` says why it could not be played to its end, in sentences; `left` counts the items that no
-    call used, by the script's target."""
+    call used, by the script's target. `behind` are the events of what belongs to no run: probes of breakers, refreshes
+    of a cache; the place that speaks stands before each."""
 
     program: Program
     runs: tuple[Ran, ...]
     asked: tuple[Asked, ...]
     broken: tuple[str, ...]
     scripts: tuple[tuple[Source, str, int, int], ...]
+    behind: tuple[tuple[str, Any], ...] = ()
 
 
 class _Recorded(Script):
@@ -130,15 +133,24 @@ class Sample:
         self.stage = _Stage(case.scripts, cassette)
         self.done: list[Ran] = []
         self.begun: list[tuple[int, Mapping[str, Any], Stream]] = []
+        self.told: list[tuple[Transcript, str, Event]] = []
 
     async def play(self, compiled: Compiled, registry: Registry, seed: int) -> None:
         """Play them in the running loop. Nothing is kept beyond them: no cache, no state, no account."""
-        async with running(compiled, registry, seed=seed, mock=True, provide=self.stage.provide) as pipeline:
+        sinks, provide = [self._hear], self.stage.provide
+        async with running(compiled, registry, seed=seed, mock=True, sinks=sinks, provide=provide) as pipeline:
             clock = LoopClock()
             for index, planned in enumerate(self.case.runs):
                 if planned.after:
                     await clock.sleep(planned.after)
                 await self._together(pipeline, index, planned)
+
+    def _hear(self, run: Run, event: Event) -> None:
+        self.told.append((run.transcript, run.scope.place, event))
+
+    def _behind(self, runs: Sequence[Ran]) -> Iterator[tuple[str, Event]]:
+        own = {id(each.transcript) for each in runs}
+        return ((place, event) for transcript, place, event in self.told if id(transcript) not in own)
 
     async def _together(self, pipeline: Pipeline, index: int, planned: PlannedRun) -> None:
         """The runs that begin at once, each to its end."""
@@ -196,9 +208,11 @@ class Sample:
         cassette = self.stage.cassette
         missed = [each.explain() for each in cassette.misses] if cassette is not None else []
         so_far = [Ran(index, inputs, each.result, each.transcript, {}) for index, inputs, each in self.begun]
+        runs = (*self.done, *so_far)
         return Played(
             program=self.program,
-            runs=(*self.done, *so_far),
+            runs=runs,
+            behind=tuple(self._behind(runs)),
             asked=tuple(self.stage.asked),
             broken=tuple(dict.fromkeys([*self.stage.broken, *missed, *broken])),
             scripts=tuple(
