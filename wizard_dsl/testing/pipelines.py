@@ -24,7 +24,7 @@ class NoScript(AssertionError):
 @asynccontextmanager
 async def open_scripted(
     path: str | Path,
-    scripts: Mapping[str, Iterable[Any]],
+    scripts: Mapping[str, Iterable[Any] | Script],
     *,
     env: Mapping[str, str] | None = None,
     seed: int = 0,
@@ -32,10 +32,11 @@ async def open_scripted(
     """The pipeline of a file with every target scripted, and the scripts by target name.
 
     `scripts` holds items by target name or pattern (`openai/*`), the first that matches; every target gets a script of
-    its own, made of the items. `env` are the variables that the file sees, none by default. Run it in virtual time
-    (`virtual.run`). Raises SpecError for a file with errors, NoScript for a target that nothing matches.
+    its own, made of the items. A Script in their place is played by all targets that its pattern matches. `env` are the
+    variables that the file sees, none by default. Run it in virtual time (`virtual.run`). Raises SpecError for a file
+    with errors, NoScript for a target that nothing matches.
     """
-    items = {pattern: list(each) for pattern, each in scripts.items()}
+    items = {pattern: each if isinstance(each, Script) else list(each) for pattern, each in scripts.items()}
     made: dict[str, Script] = {}
 
     def provide(plan: TargetPlan, context: BuildContext) -> Node:
@@ -43,7 +44,8 @@ async def open_scripted(
             pattern = next((each for each in items if fnmatchcase(plan.name, each)), None)
             if pattern is None:
                 raise NoScript(f"no script for target {plan.name}; there are scripts for {', '.join(items) or 'none'}")
-            made[plan.name] = Script(plan.name, items[pattern])
+            own = items[pattern]
+            made[plan.name] = own if isinstance(own, Script) else Script(plan.name, own)
         return Scripted(made[plan.name], context.clock)
 
     async with open_file(path, env=env or {}, seed=seed, provide=provide) as pipeline:
