@@ -56,7 +56,9 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    off = [part for name in ("randomly", "cov", "hypothesispytest", "xdist", "asyncio") for part in ("-p", f"no:{name}")]
+    off = [
+        part for name in ("randomly", "cov", "hypothesispytest", "xdist", "asyncio") for part in ("-p", f"no:{name}")
+    ]
     return project.runpytest_inprocess("-p", "wizard_dsl.testing.plugin", *off, *arguments)
 
 
