@@ -164,6 +164,47 @@ def test_a_result_is_written_as_people_read_it_and_compared(project: pytest.Pyte
     run(project, path.name).assert_outcomes(passed=1)
 
 
+SHOWN = """
+version: 1
+pipeline: ask.yaml
+tests:
+  it's asked: {targets: {local: ["yes"]}, snapshot: true}
+"""
+
+
+def test_a_snapshot_is_the_file_that_the_command_writes_and_is_approved_here_too(project: pytest.Pytester) -> None:
+    project.makefile(".test.yaml", ask=SHOWN)
+    kept = project.path / "__snapshots__" / "ask.test"
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["there is no snapshot of this test yet: --snapshot-update writes it"])
+    run(project, "--snapshot-update").assert_outcomes(passed=1)
+    (path,) = kept.iterdir()
+    suite = collect(project.path / "ask.test.yaml")
+    assert try_case(suite, suite.cases[0]).passed, "wizard test finds it, and it is the same"
+    assert path.read_text() == try_case(suite, suite.cases[0], snapshots="make").snapshot
+    run(project).assert_outcomes(passed=1)
+    (project.path / "ask.yaml").write_text(ASK.replace("{{ question }}", "{{ question }} Be brief."))
+    result = run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["the snapshot differs: *", "*-*Why?", "*+*Why? Be brief."])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    run(project, "--snapshot-update").assert_outcomes(passed=1)
+    assert "Be brief." in path.read_text()
+
+
+def test_a_snapshot_of_no_test_is_told_and_removed(project: pytest.Pytester) -> None:
+    project.makefile(".test.yaml", ask=SHOWN)
+    project.makepyfile("def test_other(snapshot): assert 1 == snapshot")
+    run(project, "--snapshot-update").assert_outcomes(passed=2)
+    (kept,) = (project.path / "__snapshots__" / "ask.test").iterdir()
+    stale = kept.with_name("of-no-test.txt")
+    stale.write_text("gone")
+    assert run(project).ret == 1
+    run(project, "--snapshot-update").assert_outcomes(passed=2)
+    assert kept.exists() and not stale.exists()
+
+
 def test_importing_the_plug_in_imports_nothing_of_weight() -> None:
     program = (
         "import sys, pytest; before = set(sys.modules); import wizard_dsl.testing.plugin; "

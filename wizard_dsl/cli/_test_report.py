@@ -174,6 +174,6 @@ def _escaped(text: str) -> str:
 
 
 #: What stdout gets, by `--format`.
-REPORTS: Final[Mapping[str, Callable[[Sequence[Outcome], Sequence[Path], Sequence[FileCoverage] | None], str]]] = MappingProxyType(
-    {"text": as_text, "json": as_object, "github": as_github}
+REPORTS: Final[Mapping[str, Callable[[Sequence[Outcome], Sequence[Path], Sequence[FileCoverage] | None], str]]] = (
+    MappingProxyType({"text": as_text, "json": as_object, "github": as_github})
 )

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
     from wizard_dsl.testing.bench import ScriptedPipeline, VirtualTime
     from wizard_dsl.testing.cases import Case, Programs, Suite
     from wizard_dsl.testing.scripted import Script
@@ -89,7 +91,10 @@ class TestCase(pytest.Function):
         def plain() -> None:
             _hold(suite, case)
 
-        item: TestCase = cls.from_parent(parent, name=case.name, callobj=plain)
+        def kept(snapshot: SnapshotAssertion) -> None:
+            _compare(suite, case, _hold(suite, case), snapshot)
+
+        item: TestCase = cls.from_parent(parent, name=case.name, callobj=kept if case.spec.snapshot else plain)
         item.case = case
         return item
 
@@ -102,12 +107,32 @@ class TestCase(pytest.Function):
         return str(excinfo.value) if isinstance(excinfo.value, Failed) else super().repr_failure(excinfo)
 
 
-def _hold(suite: Suite, case: Case) -> None:
+def _hold(suite: Suite, case: Case) -> str | None:
+    """The text of a case's snapshot, if it has one. Raises Failed where the case does not hold."""
     from wizard_dsl.testing.trying import try_case
 
-    outcome = try_case(suite, case)
+    outcome = try_case(suite, case, snapshots="make")
     if not outcome.passed:
         raise Failed(_told(outcome))
+    return outcome.snapshot
+
+
+def _compare(suite: Suite, case: Case, text: str | None, snapshot: SnapshotAssertion) -> None:
+    """Let syrupy compare, or approve. What is not the same twice is never approved. Raises Failed."""
+    from wizard_dsl.testing._syrupy import CaseText
+    from wizard_dsl.testing.checking import difference
+    from wizard_dsl.testing.snapshots import approved, first_difference
+
+    before = approved(case)
+    if text != before and (again := _hold(suite, case)) != text:
+        differ = first_difference(text or "", again or "")
+        raise Failed(f"two runs of this test differ, so no snapshot of it can hold: {differ}")
+    if snapshot.use_extension(CaseText) == text:
+        return
+    if before is None:
+        raise Failed("there is no snapshot of this test yet: --snapshot-update writes it")
+    diff = difference(before, text or "", "approved", "now")
+    raise Failed(f"the snapshot differs: --snapshot-update approves what is now\n{diff}")
 
 
 def _told(outcome: Outcome) -> str:
