@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+#: What tests of test files are about; pytest collects none of it.
+collect_ignore_glob = ["*.test.yaml"]
+
 settings.register_profile("same-every-time", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("same-every-time")
 

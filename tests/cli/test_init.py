@@ -16,8 +16,11 @@ WRITTEN = [
     "begun/wizard.yaml",
     "begun/pipelines/hello.yaml",
     "begun/prompts/hello.md",
+    "begun/pipelines/hello.test.yaml",
     "begun/schemas/pipeline.schema.json",
     "begun/schemas/project.schema.json",
+    "begun/schemas/test.schema.json",
+    "begun/pipelines/__snapshots__/hello.test/somebody-is-greeted.txt",
     "begun/.gitignore",
 ]
 
@@ -26,7 +29,7 @@ def test_a_project_is_begun_and_valid(wizard: Wizard) -> None:
     code, out, err = wizard("init", "begun")
     assert (code, out) == (0, "".join(f"wrote {each}\n" for each in WRITTEN))
     assert "wizard run begun/pipelines/hello.yaml --mock" in err
-    assert wizard("validate", "--strict", "begun") == (0, "", "no findings in 2 files\n")
+    assert wizard("validate", "--strict", "begun") == (0, "", "no findings in 3 files\n")
 
 
 def test_its_pipeline_runs_on_mocks(wizard: Wizard) -> None:
@@ -34,6 +37,19 @@ def test_its_pipeline_runs_on_mocks(wizard: Wizard) -> None:
     code, out, _ = wizard("run", "begun/pipelines/hello.yaml", "--mock", "--format", "json")
     assert code == 0
     assert json.loads(out)["ok"] is True
+
+
+def test_its_tests_pass(wizard: Wizard) -> None:
+    wizard("init", "begun")
+    code, out, _ = wizard("test", "begun")
+    assert (code, out.splitlines()[-1]) == (0, "2 tests in 1 file: 2 passed")
+
+
+def test_tests_that_do_not_fit_what_is_there_are_written_and_not_approved(wizard: Wizard) -> None:
+    Path("begun/pipelines").mkdir(parents=True)
+    Path("begun/pipelines/hello.yaml").write_text("version: 1\nsteps: {}\n")
+    code, out, _ = wizard("init", "begun")
+    assert code == 0 and "wrote begun/pipelines/hello.test.yaml" in out and "__snapshots__" not in out
 
 
 def test_nothing_that_exists_is_overwritten(wizard: Wizard) -> None:

@@ -1,0 +1,39 @@
+"""A project that `wizard init` made passes pytest, notices a changed prompt, and takes the change over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+WIZARD = Path(sys.executable).with_name("wizard")
+#: Where this package is not installed with its entry point, the plug-in is named.
+NAMED = [] if entry_points(group="pytest11", name="wizard") else ["-p", "wizard_dsl.testing.plugin"]
+ENV = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+
+
+def test_a_begun_project_lives_with_pytest(tmp_path: Path) -> None:
+    def ran(*command: str | Path) -> tuple[int, str]:
+        done = subprocess.run(command, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def tried(*more: str) -> tuple[int, str]:
+        others = [part for name in ("randomly", "asyncio", "hypothesispytest") for part in ("-p", f"no:{name}")]
+        return ran(sys.executable, "-m", "pytest", "-q", *NAMED, *others, *more)
+
+    assert ran(WIZARD, "init")[0] == 0
+    code, told = tried()
+    assert code == 0 and "2 passed" in told and "1 snapshot passed" in told, told
+    prompt = tmp_path / "prompts" / "hello.md"
+    prompt.write_text(prompt.read_text().replace("in one sentence", "in verse"))
+    code, told = tried()
+    assert code == 1 and "1 failed, 1 passed" in told, told
+    removed, added = (
+        f"{sign}  You are friendly and answer in {how}." for sign, how in (("-", "one sentence"), ("+", "verse"))
+    )
+    assert removed in told and added in told and "Traceback" not in told, told
+    assert tried("--snapshot-update")[0] == 0
+    code, told = tried()
+    assert code == 0 and "2 passed" in told, told
+    assert ran(WIZARD, "test")[0] == 0, "the approved file is the command's, too"
