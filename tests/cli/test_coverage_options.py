@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,17 @@ def test_the_page_is_written(project: Path, wizard: Wizard) -> None:
     assert page.startswith("<!doctype html>") and "✗ not seen" in page and "ask.yaml" in page
     ran = wizard("test", "--coverage-html", "nowhere/coverage.html")
     assert ran.code == 2 and "cannot write nowhere/coverage.html: No such file or directory" in ran.err
+
+
+def test_machines_get_it_too_and_null_where_it_was_not_asked_for(project: Path, wizard: Wizard) -> None:
+    told = json.loads(wizard("test", "--coverage", "--format", "json").out)["coverage"]
+    assert (told["covered"], told["possible"], told["files"][0]["file"]) == (3, 16, "ask.yaml")
+    assert json.loads(wizard("test", "--format", "json").out)["coverage"] is None
+
+
+def test_several_processes_measure_the_same(project: Path, wizard: Wizard) -> None:
+    many = "".join(f'  number {number}: {{targets: {{local: ["{{}}"]}}}}\n' for number in range(60))
+    (project / "ask.test.yaml").write_text(f"version: 1\npipeline: ask.yaml\ntests:\n{many}")
+    alone = wizard("test", "--coverage", "--format", "json", "-j", "1")
+    assert alone.code == 0 and json.loads(alone.out)["coverage"]["covered"] == 3
+    assert wizard("test", "--coverage", "--format", "json", "-j", "2") == alone

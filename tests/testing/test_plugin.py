@@ -34,7 +34,8 @@ WRONG = "version: 1\npipeline: ask.yaml\ntests: {one: {targetz: {}}}\n"
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # syrupy would leave its report to somebody else
     pytester.makefile(".yaml", ask=ASK)
     pytester.makefile(".test.yaml", ask=TESTS)
     return pytester
