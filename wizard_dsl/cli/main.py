@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "cache": ("cache", "Look at, clear and warm the caches on disk."),
     "cassette": ("cassette", "Look at recorded exchanges, and take an edit by hand over."),
     "repro": ("repro", "Write a recorded run as a test file."),
+    "eval": ("eval", "The value of an expression about a recorded run."),
     "history": ("history", "The runs that a project recorded."),
     "cost": ("cost", "What the budgets of a project have spent."),
     "config": ("config", "Show the configuration and where it comes from."),

@@ -53,7 +53,8 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One run that ended. `number` counts the runs of its runtime and seeds chance; `began` is wall-clock time."""
+    """One run that ended. `number` counts the runs of its runtime and seeds chance; `began` is wall-clock time.
+    `breakers` are the figures of the circuit breakers after it, by name."""
 
     setup: Setup
     asked: Asked
@@ -61,6 +62,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     began: float
     result: Result
     transcript: Transcript
+    breakers: Mapping[str, Any] = {}
 
 
 class Recorder(Protocol):

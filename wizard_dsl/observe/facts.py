@@ -22,7 +22,7 @@ STEP_FACTS: Final = (*StepRow.__struct_fields__,)
 ERROR_FACTS: Final = (*ErrorRow.__struct_fields__,)
 
 
-def facts(result: Result, breakers: Mapping[str, BreakerFigures]) -> dict[str, Any]:
+def facts(result: Result, breakers: Mapping[str, BreakerFigures | Mapping[str, Any]]) -> dict[str, Any]:
     """Plain data. `attempts` are the rows of the result, over all steps; `elapsed` is in seconds, `cost` in US dollars,
     null where it is not known; `error` is null or has kind, message and so on; `steps` are by name, with all that a
     result says of them, and their `cost` is in dollars too; `breakers` are by name, as `pipeline.breakers()` has them.

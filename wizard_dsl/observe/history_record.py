@@ -59,7 +59,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded run. `file` is relative to the project where it lies in it; `began` is seconds since the epoch."""
+    """One recorded run. `file` is relative to the project where it lies in it; `began` is seconds since the epoch;
+    `breakers` are the figures of the circuit breakers after it, by name."""
 
     format: int = FORMAT
     file: str
@@ -70,6 +71,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     attempts: tuple[Asking, ...] = ()
     events: tuple[Entry, ...] = ()
+    breakers: dict[str, dict[str, Any]] = {}
 
     @property
     def id(self) -> str:
@@ -119,6 +121,7 @@ def encode(record: Record, began: float) -> tuple[Stored, bytes]:
         result=record.result if kept else without_content(record.result),
         attempts=_askings(record.transcript),
         events=tuple((at, place, event.name, _held(event)) for at, place, event in record.transcript.events),
+        breakers={name: msgspec.to_builtins(each) for name, each in record.breakers.items()},
     )
     plain = redact_tree(msgspec.to_builtins(stored, enc_hook=repr), setup.secrets)
     if setup.content != "full":

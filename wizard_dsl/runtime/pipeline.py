@@ -134,7 +134,7 @@ class Pipeline:
             raise
         finally:
             if self._recording is not None:
-                self._recording.ended(execution)
+                self._recording.ended(execution, self.breakers())
 
     async def recorded(self) -> None:
         """Wait until the runs that ended stand in the history, where there is one: not for long, and not for one that

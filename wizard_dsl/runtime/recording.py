@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.step import Sink
+    from wizard_dsl.policies._breaker import BreakerFigures
     from wizard_dsl.runtime.execution import Execution
 
 
@@ -53,8 +54,9 @@ class Recording:
         if self._setup.content != "none":
             execution.run.transcript.exchanges = []
 
-    def ended(self, execution: Execution) -> None:
-        """A run is over, however it ended. Whatever is wrong with the recorder changes nothing of it."""
+    def ended(self, execution: Execution, breakers: Mapping[str, BreakerFigures]) -> None:
+        """A run is over, however it ended, and `breakers` stand so. Whatever is wrong with the recorder changes nothing
+        of it."""
         asked, transcript = execution.asked, execution.run.transcript
         if asked is None or execution.ended is None:
             return
@@ -65,6 +67,7 @@ class Recording:
             began=self._clock.wall() - (self._clock.now() - transcript.started),
             result=execution.result(),
             transcript=transcript,
+            breakers=breakers,
         )
         try:
             self._recorder.ended(record)
