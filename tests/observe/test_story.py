@@ -176,7 +176,7 @@ def test_costs_are_told_by_attempt_and_in_all(tmp_path: Path) -> None:
 def test_a_wait_that_nothing_followed_is_said_to_be_one(tmp_path: Path) -> None:
     text = told(compiled(tmp_path, "chains.default.policies.retry={base: 9s, jitter: none}"), {"a": [503]}, cancel=2.0)
     assert "Began to wait 9.0 s, which nothing followed, because a server failure is repeated after a back-off." in text
-    assert ": failed with cancelled after 2.0 s" in text.splitlines()[0]
+    assert ": cancelled after 2.0 s" in text.splitlines()[0]
 
 
 def test_each_step_and_item_has_a_chapter_of_its_own(tmp_path: Path) -> None:
@@ -195,6 +195,19 @@ def test_no_key_is_ever_told(tmp_path: Path) -> None:
     text = told(compiled(tmp_path), {"a": [{"status": 401, "body": body}]})
     assert "is wrong" in text
     assert "sk-aaaa" not in text
+
+
+def test_why_a_target_was_not_asked_is_said_in_words(tmp_path: Path) -> None:
+    case = compiled(tmp_path, "chains.default.policies.rate_limit={rate: 1/minute, burst: 1, max_wait: 0s}")
+    text = told(case, {"a": ["x"], "b": ["y"]}, runs=2)
+    assert re.search(
+        r"The limit \S*rate_limit had no room, and would have some in 60\.0 s, so the call was refused", text
+    )
+    text = told(compiled(tmp_path, "chains.default.policies.retry=off"), {"a": [{"status": 429, "retry_after": "60s"}],
+                                                                        "b": ["y"]})  # fmt: skip
+    assert "a said rate limited, so nobody calls it for 60.0 s." in text
+    text = told(compiled(tmp_path, "steps.answer.output={schema: {enum: [1]}, repairs: 0}"), {"a": ["x"], "b": ["1"]})
+    assert "The output of a was not as declared ($: json)." in text
 
 
 ITEMS = st.sampled_from([

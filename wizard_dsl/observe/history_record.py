@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.core.errors import KINDS
 from wizard_dsl.core.events import EVENTS, Event
 from wizard_dsl.core.record import Content, Exchange, Record
-from wizard_dsl.core.result import ErrorRow, ItemRow, Result, StepRow
+from wizard_dsl.core.result import AttemptRow, Cost, ErrorRow, ItemRow, Result, StepRow, UsageRow
 from wizard_dsl.core.run import Attempt, Transcript
 from wizard_dsl.observe.personal import redact_personal
-from wizard_dsl.observe.redact import redact_tree
+from wizard_dsl.observe.redact import redact
 
 #: Of what is written; a run that says more was recorded by a later version.
 FORMAT: Final = 1
@@ -123,18 +124,44 @@ def encode(record: Record, began: float) -> tuple[Stored, bytes]:
         events=tuple((at, place, event.name, _held(event)) for at, place, event in record.transcript.events),
         breakers={name: msgspec.to_builtins(each) for name, each in record.breakers.items()},
     )
-    plain = redact_tree(msgspec.to_builtins(stored, enc_hook=repr), setup.secrets)
+    plain = _Censor(setup.secrets, personal=False).tree(msgspec.to_builtins(stored, enc_hook=repr))
     if setup.content != "full":
-        plain = {key: _impersonal(value) if key in _WRITTEN else value for key, value in plain.items()}
+        censor = _Censor(setup.secrets, personal=True)
+        plain = {key: censor.tree(value) if key in _WRITTEN else value for key, value in plain.items()}
     return stored, msgspec.json.encode(plain)
 
 
-def _impersonal(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact_personal(value)
-    if isinstance(value, Mapping):
-        return {key: _impersonal(each) for key, each in value.items()}
-    return [_impersonal(each) for each in value] if isinstance(value, list) else value
+_STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
+    Stored, Options, Asking, Result, StepRow, AttemptRow, ErrorRow, ItemRow, Cost, UsageRow, *EVENTS,
+)  # fmt: skip
+#: The words that every record says: names of fields and events, kinds, confidences.
+_GRAMMAR: Final[frozenset[str]] = frozenset({
+    *(field for struct in _STRUCTS for field in struct.__struct_fields__),
+    *(each.name for each in EVENTS), *KINDS, "ok", "reported", "estimated", "unknown",
+})  # fmt: skip
+
+
+class _Censor:
+    """Takes keys, and personal data where asked, out of plain data. A record says most of its words many times, so
+    each is looked at once, and those of its own grammar not at all, unless a secret is part of one."""
+
+    def __init__(self, secrets: tuple[str, ...], *, personal: bool) -> None:
+        self._secrets = secrets
+        self._personal = personal
+        self._known = {word: word for word in _GRAMMAR if not any(secret in word for secret in secrets)}
+
+    def tree(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, dict):
+            return {self._text(key): self.tree(each) for key, each in value.items()}
+        return [self.tree(each) for each in value] if isinstance(value, list | tuple) else value
+
+    def _text(self, text: str) -> str:
+        if text not in self._known:
+            plain = text.encode("utf-8", "backslashreplace").decode()
+            self._known[text] = redact_personal(plain) if self._personal else redact(plain, self._secrets)
+        return self._known[text]
 
 
 def decode(text: str | bytes) -> Stored:

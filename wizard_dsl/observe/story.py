@@ -121,6 +121,8 @@ def _head(result: Result) -> str:
     if result.error is None:
         by = f" by {result.served_by}" if result.served_by else ""
         return f"{head}: answered{by} after {show_time(result.elapsed)}, {attempts}{cost}"
+    if result.error.kind == "cancelled":
+        return f"{head}: cancelled after {show_time(result.elapsed)}, {attempts}{cost}"
     why = f": {result.error.message}" if result.error.message else ""
     return f"{head}: failed with {result.error.kind} after {show_time(result.elapsed)}, {attempts}{cost}{why}"
 

@@ -27,6 +27,16 @@ _GIVEN_UP: Final = {
     "rate_limit": "it asks to wait longer than is waited for",
     "when": "its predicate says that this is not repeated",
 }
+#: Why a target was not asked at all.
+_SKIPPED: Final = {
+    "budget": "another call would not fit the budget",
+    "local_limit": "one of our own limits had no room",
+    "deadline": "its call could not end before the deadline",
+    "context_length": "the prompt does not fit its window",
+    "disabled": "it is switched off",
+}
+#: Kinds of a target that was left without being asked.
+_NOT_ASKED: Final = frozenset({"circuit_open", "budget", "local_limit", "unsupported"})
 
 
 # -- attempts -----------------------------------------------------------------------------------------
@@ -75,7 +85,7 @@ def _because(scene: Scene, position: int, event: e.Event, target: str) -> str:
 
 
 def _left(kind: str) -> str:
-    return "was skipped" if kind == "circuit_open" else f"failed with {kind}"
+    return "was skipped" if kind in _NOT_ASKED else f"failed with {kind}"
 
 
 def _fate(scene: Scene, number: int, row: AttemptRow) -> str:
@@ -176,9 +186,9 @@ def _skipped(scene: Scene, position: int, event: e.TargetSkipped) -> str:
             return f"{target} was skipped, because it is not to be called for {asked} ({_words(event.reason)})."
         since = scene.past.blocked.get(target, " before this run began")
         return f"{target} was skipped, because it said {_words(event.reason)}{since}."
-    if event.reason == "disabled":
-        return f"{target} was skipped, because it is switched off."
-    return f"{target} was skipped: {_words(event.reason)}."
+    if event.reason in _SKIPPED:
+        return f"{target} was skipped, because {_SKIPPED[event.reason]}."
+    return f"{target} was skipped, because it lacks {event.reason}."
 
 
 def _breaker(scene: Scene, position: int, event: e.BreakerChanged) -> str:
@@ -201,7 +211,7 @@ def _breaker(scene: Scene, position: int, event: e.BreakerChanged) -> str:
 
 def _fallback(scene: Scene, position: int, event: e.FallbackTriggered) -> str:
     """Told with the attempt that follows, if one does."""
-    if scene.next_attempt(position, event.to) is not None:
+    if event.to == event.target or scene.next_attempt(position, event.to) is not None:
         return ""
     return f"{event.target} {_left(event.kind)}, so {event.to} was next; it was not asked."
 
@@ -221,7 +231,22 @@ def _cancelled(scene: Scene, position: int, event: e.BranchCancelled) -> str:
 def _step_ended(scene: Scene, position: int, event: e.StepEnded) -> str:
     if event.kind == "ok":
         return ""
-    return "The step was skipped." if event.kind == "skipped" else f"The step failed with {event.kind}."
+    how = {"skipped": "was skipped", "cancelled": "was cancelled"}.get(event.kind, f"failed with {event.kind}")
+    return f"The step {how}."
+
+
+def _blocked(scene: Scene, position: int, event: e.TargetBlocked) -> str:
+    return f"{event.target} said {_words(event.reason)}, so nobody calls it for {show_time(event.seconds)}."
+
+
+def _refused(scene: Scene, position: int, event: e.LimitRefused) -> str:
+    free = "" if event.retry_after is None else f", and would have some in {show_time(event.retry_after)}"
+    return f"The limit {event.limit} had no room{free}, so the call was refused."
+
+
+def _violated(scene: Scene, position: int, event: e.ContractFailed) -> str:
+    asked = f", after {event.repair} repairs" if event.repair > 1 else ", after a repair" if event.repair else ""
+    return f"The output of {event.target} was not as declared{asked} ({'; '.join(event.violations)})."
 
 
 def _cache_hit(scene: Scene, position: int, event: e.CacheHit) -> str:
@@ -267,6 +292,9 @@ _NOTES: Final[dict[type[e.Event], Callable[[Scene, int, Any], str]]] = {
     e.HedgeStarted: _hedge,
     e.BranchCancelled: _cancelled,
     e.BreakerChanged: _breaker,
+    e.TargetBlocked: _blocked,
+    e.LimitRefused: _refused,
+    e.ContractFailed: _violated,
     e.CacheHit: _cache_hit,
     e.CacheMissed: _cache_missed,
     e.CacheStored: _cache_stored,
