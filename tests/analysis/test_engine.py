@@ -125,8 +125,16 @@ def test_what_the_cache_answers_is_counted_and_costs_no_attempt(tmp_path) -> Non
     seen = played(tmp_path, scenario({"repeats": "50%"}, targets={"*": {"latency": "50ms"}}), text)
     assert seen.cache_share == pytest.approx(0.5, abs=0.1)
     assert seen.attempts == seen.calls == round(200 * (1 - seen.cache_share))
+    assert (seen.cached, seen.targets["one"].served) == (seen.hits, seen.attempts)
     fresh = played(tmp_path, scenario(targets={"*": {"latency": "50ms"}}), text)
     assert (fresh.cache_share, fresh.attempts) == (0.0, 200)
+
+
+def test_a_run_whose_last_step_is_skipped_is_served_by_no_model(tmp_path) -> None:
+    text = CHAIN.replace('"{{ question }}"}}', '"{{ question }}"}, when: "question == 1"}').replace("string", "integer")
+    seen = played(tmp_path, scenario({"inputs": [{"question": 1}, {"question": 2}]}), text)
+    assert seen.unserved + seen.targets["one"].served == seen.ok == 200
+    assert seen.unserved == pytest.approx(100, abs=30)
 
 
 def test_cost_is_that_of_the_tokens_drawn_and_unknown_where_there_is_no_price(tmp_path) -> None:

@@ -63,6 +63,15 @@ def test_changes_of_the_load_that_overlap_name_each_other(tmp_path) -> None:
     assert "error[E095] it begins before the change above ends, at 30s" in said
 
 
+def test_more_runs_than_can_be_played_are_told_before_they_are_begun(tmp_path) -> None:
+    said = told(tmp_path, WHOLE.replace("{rate: 10/s, duration: 60s}", "{rate: 500/s, duration: 1h}"))
+    assert "3:1 error[E096] these are 1,800,000 runs; a seed plays 1,000,000 of them at most" in said
+
+
+def test_a_load_that_lasts_no_time_is_told(tmp_path) -> None:
+    assert "3:30 error[E095] a load lasts longer than 0s" in told(tmp_path, WHOLE.replace("60s", "0s"))
+
+
 def test_a_rate_of_tokens_is_no_rate_of_runs(tmp_path) -> None:
     assert "3:14 error[E096] runs come at a rate such as 20/s" in told(tmp_path, WHOLE.replace("10/s", "10 tokens/s"))
 

@@ -36,7 +36,7 @@ class Collector:
         self._pipeline: Pipeline | None = None
         self._clock: Clock | None = None
         self._since = 0.0
-        self._uncalled = 0
+        self._cached = self._unserved = 0
         self._takes: dict[type[Event], Callable[[Run, Any], None]] = {
             e.AttemptEnded: self._attempt,
             e.BreakerChanged: self._breaker_changed,
@@ -144,10 +144,14 @@ class Collector:
             self._answered(at, result)
 
     def _answered(self, at: float, result: Result) -> None:
-        if not result.attempts:
-            self._uncalled += 1
-        elif result.served_by in self._targets:
-            self._targets[result.served_by].served += 1
+        name = result.served_by
+        source = next((step for step in result.steps.values() if name is not None and step.served_by == name), None)
+        if source is None or name not in self._targets:
+            self._unserved += 1
+        elif source.cached or source.shared:
+            self._cached += 1
+        else:
+            self._targets[name].served += 1
         number = int(at / self._width)
         if number < len(self._times):
             self._times[number].append(result.elapsed)
@@ -168,7 +172,8 @@ class Collector:
             width=self._width,
             runs=total.runs,
             ok=total.ok,
-            uncalled=self._uncalled,
+            cached=self._cached,
+            unserved=self._unserved,
             errors=dict(sorted(self._errors.items())),
             latency=times_of(sorted(each for times in self._times for each in times)),
             first_chunk=times_of(sorted(self._first)),

@@ -86,9 +86,9 @@ def bars(frame: Frame, title: str, good: Sequence[float], bad: Sequence[float], 
             if value:
                 y, foot = place.y(base + value), place.y(base)
                 parts.append(f'<rect class="{style}" {size} y="{y:.1f}" height="{foot - y:.1f}"/>')
-    found = [Line("answered", good, 0), Line("failed", bad, 1)]
+    found = [Line("answered", good, 0), Line("did not answer", bad, 1)]
     parts.append(_tips(frame, found, show))
-    legend = '<li><i class="key good"></i>answered</li><li><i class="key bad"></i>failed</li>'
+    legend = '<li><i class="key good"></i>answered</li><li><i class="key bad"></i>did not answer</li>'
     return _figure(title, _told(found, show), f"<ul>{legend}</ul>", "".join(parts), _HEIGHT)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from wizard_dsl.analysis._arrivals import end_of, start_of
+from wizard_dsl.analysis._arrivals import end_of, start_of, stretches
 from wizard_dsl.analysis.scenario import Spread, TokenSpread
 from wizard_dsl.core.units import parse_duration, parse_money, parse_rate, parse_ratio, show_duration
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from wizard_dsl.analysis.scenario import Phase, Scenario, TargetModel
     from wizard_dsl.compiler.report import Report
     from wizard_dsl.spec.diagnostics import DocPath
+
+#: Ten minutes of work, more or less.
+MOST_RUNS: Final = 1_000_000
 
 
 def check_spans(scenario: Scenario, report: Report) -> None:
@@ -39,6 +42,7 @@ class _Checker:
         load = self._scenario.load
         if self._end <= 0:
             self._report.add("E095", "a load lasts longer than 0s", ("load", "duration"), value=load.duration)
+            return
         self._runs(load.rate, ("load", "rate"))
         self._share(load.repeats, ("load", "repeats"))
         before: tuple[float, int] | None = None
@@ -51,6 +55,14 @@ class _Checker:
                 other = (("load", "shape", before[1]), "that change")
                 self._report.add("E095", message, (*at, "from"), related=(other,))
             before = max(before or (0.0, 0), (end_of(change, self._end), index))
+        self._size()
+
+    def _size(self) -> None:
+        """A seed plays all its runs in one process."""
+        runs = sum(each.arrivals for each in stretches(self._scenario.load))
+        if runs > MOST_RUNS:
+            message = f"these are {runs:,.0f} runs; a seed plays {MOST_RUNS:,} of them at most"
+            self._report.add("E096", message, ("load",), key=True, suggestion="lower the rate, or shorten the load")
 
     def _runs(self, rate: str, path: DocPath) -> None:
         if parse_rate(rate).tokens:

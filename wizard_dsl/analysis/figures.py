@@ -75,15 +75,16 @@ class TargetTally(msgspec.Struct):
 
 
 class SeedFigures(msgspec.Struct, kw_only=True):
-    """One seed. `cost` is None where an answer has no price; `uncalled` runs ended well without an attempt, as those do
-    that the cache answers."""
+    """One seed. `cost` is None where an answer has no price; `cached` and `unserved` runs ended well with an answer
+    of the cache, and with none of a model, as where the last step was skipped."""
 
     seed: int
     duration: float
     width: float
     runs: int
     ok: int
-    uncalled: int
+    cached: int
+    unserved: int
     errors: dict[str, int]
     latency: Times | None
     first_chunk: Times | None

@@ -33,10 +33,13 @@ class Side(msgspec.Struct, frozen=True):
 
     @property
     def served(self) -> dict[str, int]:
-        """Runs that ended well by the target that answered them, in all seeds; those that the cache answered called
-        none."""
+        """Runs that ended well by the target that answered them, in all seeds."""
         found = [
-            {**{name: it.served for name, it in seed.targets.items()}, "without a call": seed.uncalled}
+            {
+                **{name: it.served for name, it in seed.targets.items()},
+                "the cache": seed.cached,
+                "no model": seed.unserved,
+            }
             for seed in self.seeds
         ]
         return {name: count for name, count in counted(found).items() if count}

@@ -20,7 +20,7 @@ SCENARIO_CODES: Final = (
     Code(
         "E096", "a number that cannot be",
         "A share is at most 100%. Of a spread, the median is above zero and the p99 is not below it. Runs come at a "
-        "rate of runs, not of tokens.",
+        "rate of runs, not of tokens, and there are at most a million of them in a seed.",
         "# outage.sim.yaml\ntargets: {\"openai/*\": {latency: {median: 4s, p99: 800ms}}}",
         "# outage.sim.yaml\ntargets: {\"openai/*\": {latency: {median: 800ms, p99: 4s}}}",
     ),
