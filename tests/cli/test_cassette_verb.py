@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from cli_kit import Wizard
+from interrupt_kit import started
 
 FILE = """
 version: 1
@@ -95,12 +96,12 @@ def test_an_interrupted_run_is_recorded_as_far_as_it_came(tape: Path) -> None:
     slow = FILE.replace('"one two three", latency: 20ms', '"one two three four", chunk: 4, per_chunk: 30s')
     Path("case.yaml").write_text(slow)
     command = [Path(sys.executable).with_name("wizard"), *RUN[:-1], "slow.jsonl", "--record", "all", "--stream"]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert started.stdout is not None
-    assert started.stdout.read(4) == "one "
-    started.send_signal(signal.SIGINT)
-    _, err = started.communicate(timeout=30)
-    assert started.returncode == 130
+    process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.read(4) == "one "
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
     assert "slow.jsonl: 1 recorded, 0 replayed" in err
     line = json.loads(Path("slow.jsonl").read_text().splitlines()[1])
     assert [batch for _, batch in line["deltas"]] == [[{"text": "one "}]]

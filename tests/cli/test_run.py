@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from interrupt_kit import started
 
 from wizard_dsl.cli.main import _guarded, tell
 from wizard_dsl.core.errors import RateLimitExceeded
@@ -213,7 +214,7 @@ chains: {{default: {{targets: [p]}}}}
 steps: {{answer: {{prompt: {{user: hi}}}}}}
 """
     )
-    process = subprocess.Popen(
+    process = started(
         [WIZARD, "run", str(path), "--stream"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cli_kit import Wizard
+from interrupt_kit import interruptible
 
 from wizard_dsl.cli import main as entry
 
@@ -78,7 +79,7 @@ def test_ctrl_c_while_modules_are_imported_leaves_no_traceback(monkeypatch: pyte
         return 0
 
     monkeypatch.setattr(entry, "_told", interrupted)
-    with pytest.raises(SystemExit) as ended:
+    with interruptible(), pytest.raises(SystemExit) as ended:
         entry.main(["run"])
     assert ended.value.code == 130
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cli_kit import Wizard
+from interrupt_kit import started
 
 PIPELINE = """version: 1
 inputs: {question: {type: string}}
@@ -195,7 +196,7 @@ def test_the_same_bytes_come_of_one_process_and_of_four(wizard: Wizard) -> None:
 def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     Path("ask.test.yaml").write_text(many(3000))
     command = [sys.executable, "-m", "wizard_dsl.cli", "test", "-j", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     try:
         children = _children(process.pid)
         deadline = time.monotonic() + 60
@@ -227,7 +228,7 @@ def _children(parent: int) -> list[int]:
 def test_watch_runs_again_after_a_change_until_ctrl_c(tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-m", "wizard_dsl.cli", "test", "--watch", "-k", "an answer"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     assert process.stdout is not None and process.stderr is not None
     try:
         assert process.stdout.readline() == b"ask.test.yaml: 1 passed\n"

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from interrupt_kit import started
 
 Begin = Callable[[Path], subprocess.Popen[str]]
 pytestmark = pytest.mark.server
@@ -112,7 +113,7 @@ def begun() -> Iterator[Begin]:
     made: list[subprocess.Popen[str]] = []
 
     def begin(path: Path) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+        process = started(
             [sys.executable, "-m", "wizard_dsl.cli", "run", str(path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=path.parent,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(path.parent), "WIZARD_PLUGINS": ""},
