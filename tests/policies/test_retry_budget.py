@@ -9,12 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wizard_dsl.core.errors import BudgetExceeded, WizardError
+from wizard_dsl.core.events import HedgeStarted
 from wizard_dsl.core.messages import Request, message
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import RateLimitRule
+from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.contract import CONTRACT
+from wizard_dsl.policies.rate_limit import RATE_LIMIT
 from wizard_dsl.policies.retry import RETRY
 from wizard_dsl.policies.retry_budget import RETRY_BUDGET, RetryBudget, RetryBudgetConfig
+from wizard_dsl.strategies.hedged import HEDGED
 from wizard_dsl.testing.chains import ScriptedChain, build_chain
 from wizard_dsl.testing.virtual import run
 
@@ -156,5 +160,103 @@ def test_a_wait_that_cannot_be_paid_for_takes_no_repeat_from_the_budget() -> Non
         await fail(chain)
         assert chain.story() == "a 429"
         assert await chain.chain.allowance.withdraw(chain.clock.now())
+
+    run(main())
+
+
+ONE = (RETRY_BUDGET, {"ratio": "0%", "floor": "0.001/s", "window": "1000s"})
+CALM = (RETRY, {"jitter": "none", "base": "10s"})
+
+
+def close(chain: ScriptedChain) -> None:
+    """As another call would, that opened its breaker."""
+    chain.targets["a"].gates.append(lambda now: 99.0)
+
+
+async def is_whole(chain: ScriptedChain) -> bool:
+    """Whether the one repeat is there, and no more than that one."""
+    allowance = chain.chain.allowance
+    return await allowance.withdraw(chain.clock.now()) and not await allowance.withdraw(chain.clock.now())
+
+
+@pytest.mark.parametrize("first", [503, {"status": 429, "retry_after": "20s"}])
+def test_a_repeat_whose_target_closed_meanwhile_is_given_back(first: object) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [first]}, [CALM, ONE])
+        call = asyncio.ensure_future(fail(chain))
+        await asyncio.sleep(5)
+        close(chain)
+        await call
+        assert chain.story() in {"a 503", "a 429"} and chain.clock.now() > 5
+        assert await is_whole(chain)
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", [503, {"status": 429, "retry_after": "20s"}])
+def test_a_repeat_that_is_cancelled_while_it_waits_is_given_back(first: object) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [first]}, [CALM, ONE])
+        call = asyncio.ensure_future(chain.answer())
+        await asyncio.sleep(5)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await is_whole(chain)
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", [503, {"status": 429, "retry_after": "20s"}])
+def test_a_repeat_that_our_own_limit_refuses_is_given_back(first: object) -> None:
+    async def main() -> None:
+        limit = (RATE_LIMIT, {"rate": "0.001/s", "burst": 1, "max_wait": "0s"})
+        chain = build_chain({"a": [first]}, [CALM, ONE, limit])
+        await fail(chain)
+        assert len(chain.attempts) == 1 and await is_whole(chain)
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", [503, {"status": 429, "retry_after": "20s"}])
+def test_a_repeat_that_was_made_is_not_given_back(first: object) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [first, "hello"]}, [CALM, ONE])
+        assert (await chain.answer()).text == "hello"
+        assert not await is_whole(chain)
+
+    run(main())
+
+
+def test_a_wait_for_another_target_gives_back_the_repeat_of_the_one_that_closed() -> None:
+    async def main() -> None:
+        waits = {"a": [{"status": 429, "retry_after": "20s"}], "b": [{"status": 429, "retry_after": "30s"}, "hello"]}
+        chain = build_chain(waits, [CALM, (RETRY_BUDGET, {"ratio": "0%", "floor": "0.002/s", "window": "1000s"})])
+        call = asyncio.ensure_future(chain.answer())
+        await asyncio.sleep(5)
+        close(chain)
+        assert (await call).text == "hello" and chain.clock.now() == 30
+        assert await is_whole(chain)
+
+    run(main())
+
+
+def test_a_hedge_that_was_never_sent_is_given_back() -> None:
+    async def main() -> None:
+        slow = {"reply": "hello", "first_chunk": "5s"}
+        place = (CONCURRENCY, {"limit": 1})
+        chain = build_chain(
+            {"a": [slow], "b": [{"reply": "x", "delay": "1h"}]},
+            [ONE, place],
+            strategy=HEDGED,
+            strategy_config={"after": "1s"},
+        )
+        other = build_chain({"b": [{"reply": "x", "delay": "1h"}]}, [place], shared=chain.shared)
+        busy = asyncio.ensure_future(other.answer())
+        await asyncio.sleep(0)
+        assert (await chain.answer()).text == "hello"
+        assert chain.events(HedgeStarted) and len(chain.attempts) == 1
+        assert await is_whole(chain)
+        busy.cancel()
 
     run(main())

@@ -411,6 +411,19 @@ def test_a_repeat_that_is_given_back_is_there_for_another_process() -> None:
     run(main())
 
 
+def test_a_repeat_that_is_allowed_when_its_caller_is_gone_is_given_back() -> None:
+    async def main() -> None:
+        _, (mine, yours) = failing(2, ratio="0%", floor="0.1/s", window="10s")
+        asking = asyncio.ensure_future(mine.chain.allowance.withdraw(0.0))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.sleep(0.2)
+        assert asking.cancelled()
+        assert await yours.chain.allowance.withdraw(0.2) and not await yours.chain.allowance.withdraw(0.2)
+
+    run(main())
+
+
 def test_alone_each_goes_by_its_own_attempts_and_its_share_of_the_floor() -> None:
     async def main() -> None:
         keeper, chains = failing(2, ratio="0%", floor="1/s", window="10s")

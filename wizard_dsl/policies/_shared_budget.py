@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from wizard_dsl.core.state import Arguments, Decision, State, StateUnavailable
+from wizard_dsl.core.state import Arguments, Decided, Decision, State, StateUnavailable
 from wizard_dsl.core.target import RetryAllowance
 from wizard_dsl.policies._counts import Counts
 
@@ -94,11 +94,17 @@ class SharedRetryBudget(RetryAllowance):
         unused, self._unused = self._unused, 0
         arguments = {**self._settings, "deposits": deposits, "unused": unused, "withdraw": withdraw}
         try:
-            decided = await self._state.decide(DECIDE, self._key, arguments)
+            decided = await self._state.decide(DECIDE, self._key, arguments, lost=self._lost)
         except StateUnavailable:
             return withdraw and self._alone()
         self._members = decided.members
         return bool(decided.reply)
+
+    def _lost(self, decided: Decided) -> None:
+        """A repeat that was allowed when nobody waited for it any more."""
+        if decided.reply:
+            self._unused += 1
+            self._soon(self._clock.now())
 
     def _alone(self) -> bool:
         self._own.advance(self._clock.now())

@@ -149,6 +149,7 @@ class Retry:
                 seen.previous = step.delay or seen.previous
                 closed = await self._pause(error, run, used, step.delay)
                 if closed:
+                    self._give_back()
                     raise self._given_up(error, run, used, closed)
                 child = msgspec.structs.replace(run, used=used, retry_of=error.attempt)
                 try:
@@ -163,6 +164,7 @@ class Retry:
         """The repeat's error; where the repeat was refused before it was sent, the end with the one before."""
         if again.attempt is not None:
             return again
+        self._give_back()
         reason = "breaker_opened" if isinstance(again, CircuitOpen) else again.kind
         error.unpaid = again if isinstance(again, BudgetExceeded) else None
         raise self._given_up(error, run, used, reason) from again
@@ -246,12 +248,20 @@ class Retry:
         self._emit(run, RetryScheduled(path=self._path, target=name, kind=error.kind, retry=used, delay=delay))
         began = self._clock.now()
         if delay > 0:
-            await self._clock.sleep(delay)
+            try:
+                await self._clock.sleep(delay)
+            except BaseException:
+                self._give_back()
+                raise
             run.call.waited += self._clock.now() - began
         now = max(self._clock.now(), began + delay)
         if self._target.closed_for(now) is None:
             return ""
         return "rate_limit" if self._target.blocked_for(now) is not None else "breaker_opened"
+
+    def _give_back(self) -> None:
+        """The repeat that the retry budget allowed is not made after all."""
+        self._chain.allowance.give_back(self._clock.now())
 
     def _given_up(self, error: WizardError, run: Run, used: int, reason: str) -> WizardError:
         if reason != "kind":

@@ -75,12 +75,13 @@ class Runner:
 class Field:
     """The branches of one call that are under way at once, in the order in which they began."""
 
-    __slots__ = ("_clock", "_waiter", "halted", "newest", "running", "withheld")
+    __slots__ = ("_clock", "_waiter", "halted", "hedges", "newest", "running", "withheld")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiter: Future[None] | None = None
         self.running: list[Runner] = []
+        self.hedges: list[Call] = []
         self.newest: Runner | None = None
         self.withheld = False  # no hedge of the newest
         self.halted: Target | None = None  # after its error no target may follow
@@ -96,6 +97,8 @@ class Field:
         task.add_done_callback(self._wake)
         self.newest = Runner(target, task, run, lost, self._clock.now())
         self.running.append(self.newest)
+        if hedge:
+            self.hedges.append(run.call)
         self.withheld = False
 
     @property
@@ -168,6 +171,14 @@ class Race(Walk):
 
     async def _visit(self, visit: Visit) -> Response:
         field = Field(self._clock)
+        try:
+            return await self._race(visit, field)
+        finally:
+            for call in field.hedges:
+                if not call.deposited:  # it was never sent
+                    self._chain.allowance.give_back(self._clock.now())
+
+    async def _race(self, visit: Visit, field: Field) -> Response:
         winner: Runner | None = None
         try:
             winner = await self._compete(visit, field)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from wizard_dsl.core.errors import WizardError
+from wizard_dsl.core.errors import CircuitOpen, Unsupported, WizardError
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.run import Failure, Run
 from wizard_dsl.core.target import Target
@@ -14,24 +14,25 @@ from wizard_dsl.core.target import Target
 
 class Waiting(msgspec.Struct):
     """A target that may be called again from `free_at` on; `used` attempts of this call were made on it, the last
-    of them being row `retry_of` of the ledger. `paid`: the retry budget gave the repeat, which was not made yet."""
+    of them being row `retry_of` of the ledger."""
 
     free_at: float
     used: int = 0
     retry_of: int | None = None
-    paid: bool = False
 
 
 class Visit:
-    """What one logical call has seen so far: failures in the order they happened, and who may be waited for."""
+    """What one logical call has seen so far: failures in the order they happened, and who may be waited for. `granted`
+    are the positions for which the retry budget allowed a repeat that was not made yet."""
 
-    __slots__ = ("failures", "first", "marks", "request", "run", "waiting", "window")
+    __slots__ = ("failures", "first", "granted", "marks", "request", "run", "waiting", "window")
 
     def __init__(self, request: Request, run: Run, first: Collection[int] = (0,)) -> None:
         self.request = request
         self.run = run
         self.failures = list(run.failures)
         self.first = first  # the positions that are asked before all others
+        self.granted: set[int] = set()
         self.waiting: dict[int, Waiting] = {}
         self.window: int | None = None  # a prompt did not fit a window of that many tokens
         self.marks: tuple[str, ...] = ()
@@ -45,3 +46,14 @@ class Visit:
         """Book the end of a target; a second one takes the first one's place, at the end."""
         self.failures = [each for each in self.failures if each.position != target.position]
         self.failures.append(Failure(target.position, target.name, error, called))
+
+
+def reason(target: Target, error: WizardError) -> str:
+    """Why a target was skipped, in a word or two."""
+    if isinstance(error, Unsupported):
+        return ", ".join(error.lost)
+    if target.state.disabled:
+        return "disabled"
+    if isinstance(error, CircuitOpen) and target.state.blocked is not None:
+        return target.state.blocked.kind
+    return error.kind

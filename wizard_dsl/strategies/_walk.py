@@ -42,7 +42,7 @@ from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.strategies._leaving import leaving
 from wizard_dsl.strategies._losses import fitted, is_open_minded, losses, refused, too_small
 from wizard_dsl.strategies._outage import note, to_probe
-from wizard_dsl.strategies._visit import Visit, Waiting
+from wizard_dsl.strategies._visit import Visit, Waiting, reason
 
 #: What every walk may emit, and how it may fail.
 EMITS = (TargetSkipped, FallbackTriggered, PrimaryRecovered, OutageProbed, LossAccepted, RateLimitWaited, DeadlineCut)
@@ -78,6 +78,8 @@ class Walk:
         try:
             return await self._visit(visit)
         finally:
+            for _ in visit.granted:
+                self._chain.allowance.give_back(self._clock.now())
             visit.failures = []  # each of these errors holds frames that hold the visit: a cycle
 
     async def _visit(self, visit: Visit) -> Response:
@@ -146,7 +148,7 @@ class Walk:
         return too_small(target.facts, visit.request, target.name, target.params)
 
     def _skip(self, target: Target, visit: Visit, error: WizardError) -> None:
-        self._emit(visit.run, TargetSkipped(path=self._path, target=target.name, reason=_reason(target, error)))
+        self._emit(visit.run, TargetSkipped(path=self._path, target=target.name, reason=reason(target, error)))
         visit.fail(target, error, called=False)
 
     def _announce(self, target: Target, visit: Visit, lost: tuple[str, ...]) -> None:
@@ -311,10 +313,16 @@ class Walk:
 
     async def _again(self, branch: Branch, visit: Visit, waiting: Waiting) -> Response | None:
         run = visit.run
+        position = branch.target.position
+        granted, failures = position in visit.granted, visit.failures
+        visit.granted.discard(position)
         if waiting.used:
             run = msgspec.structs.replace(run, used=waiting.used, retry_of=waiting.retry_of)
         lost = losses(branch.target.facts, visit.request, run)
-        return await self._enter(branch, visit, run, lost)
+        response = await self._enter(branch, visit, run, lost)
+        if granted and response is None and visit.failures is failures:  # refused before it was sent
+            visit.granted.add(position)
+        return response
 
     async def _free_first(self, visit: Visit, only: int | None) -> Branch | None:
         """The branch to wait for; ties by declaration. None, with a mark, where none may be waited for."""
@@ -340,11 +348,12 @@ class Walk:
         waiting, branch = visit.waiting[position], self._branches[position]
         if not await self._pays(position, visit):
             return await self._free_first(visit, only)
-        if waiting.used and not waiting.paid and not await self._chain.allowance.withdraw(now):
-            visit.marks = ("retry_budget_exhausted",)
-            branch.target.drop_held(visit.run)
-            return None
-        waiting.paid = True
+        if waiting.used and position not in visit.granted:
+            if not await self._chain.allowance.withdraw(now):
+                visit.marks = ("retry_budget_exhausted",)
+                branch.target.drop_held(visit.run)
+                return None
+            visit.granted.add(position)
         return branch
 
     async def _pays(self, position: int, visit: Visit) -> bool:
@@ -373,16 +382,6 @@ def _is_too_narrow(target: Target, visit: Visit) -> bool:
     """Whether the prompt did not fit a window that was at least as large."""
     window = target.facts.context
     return visit.window is not None and window is not None and window <= visit.window
-
-
-def _reason(target: Target, error: WizardError) -> str:
-    if isinstance(error, Unsupported):
-        return ", ".join(error.lost)
-    if target.state.disabled:
-        return "disabled"
-    if isinstance(error, CircuitOpen) and target.state.blocked is not None:
-        return target.state.blocked.kind
-    return error.kind
 
 
 def bound_walk(branches: Sequence[Bound], facts: BoundFacts) -> Bound:
