@@ -54,6 +54,23 @@ async def all_began(chains: list[ScriptedChain], calls: int) -> list[float]:
 # -- windows ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("window", "form"), [("6/minute", "2:"), ("600/minute", ""), ("6 tokens/minute", "")])
+def test_a_row_that_an_older_release_would_misread_has_a_key_of_its_own(window: str, form: str) -> None:
+    async def main() -> None:
+        keeper, (chain,) = processes(1, [(RATE_LIMIT, {"windows": [window], "token_estimate": 1})])
+        old = msgspec.msgpack.encode({"queue": [], "windows": [[int(EPOCH // 60), 1, 1]]})
+        await began(chain, 1)
+        (key,) = keeper.rows
+        kind, _, rest = key.partition(":")
+        assert kind == "rate_limit" and rest.startswith(form) and ":" not in rest.removeprefix(form)
+        keeper.rows[f"rate_limit:{rest.removeprefix(form)}"] = (old, EPOCH + 1e6)
+        await began(chain, 1)
+        assert len(keeper.rows) == (2 if form else 1) and not keeper.told
+        assert (old in [row for row, _ in keeper.rows.values()]) is bool(form)
+
+    run(main())
+
+
 def test_processes_share_one_window_and_pass_in_the_order_they_came() -> None:
     async def main() -> None:
         _, chains = processes(2, [(RATE_LIMIT, {"windows": ["6/minute"]})])

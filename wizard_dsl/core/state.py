@@ -69,6 +69,8 @@ class StateUnavailable(Exception):
     """The state cannot be asked now. It was told already, once for the outage."""
 
 
-def state_key(kind: str, scope_key: str) -> str:
-    """The key of one state. A hash stands for the scope, whose endpoint may hold a password."""
-    return f"{kind}:{hashlib.sha256(scope_key.encode()).hexdigest()[:24]}"
+def state_key(kind: str, scope_key: str, form: int = 1) -> str:
+    """The key of one state. A hash stands for the scope, whose endpoint may hold a password. Rows of another `form`
+    have another key: in an upgrade, processes of the old and the new release never read each other's."""
+    version = "" if form == 1 else f"{form}:"
+    return f"{kind}:{version}{hashlib.sha256(scope_key.encode()).hexdigest()[:24]}"

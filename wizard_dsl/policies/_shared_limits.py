@@ -9,7 +9,7 @@ from wizard_dsl.policies._limited import LimitConfig, gate_of, longest_wait
 from wizard_dsl.policies._line import Gate, Line
 from wizard_dsl.policies._queueing import Waiting
 from wizard_dsl.policies._shared_line import SharedBucket, SharedWaiting
-from wizard_dsl.policies._shared_windows import SharedWindows
+from wizard_dsl.policies._shared_windows import SharedWindows, form_of
 
 LimitLine = Line | SharedBucket | SharedWindows
 
@@ -23,7 +23,7 @@ def line_of(
         return Line(gate or gate_of(config, context), context.clock, name=name, of=of)
     if config.windows:
         rates = [parse_rate(text) for text in config.windows]
-        key = state_key(name, f"{scope} {config.windows}")
+        key = state_key(name, f"{scope} {config.windows}", form_of(rates))
         return SharedWindows(rates, key, state, context, name=name, of=of)
     rate = parse_rate(config.rate).per_second
     return SharedBucket(rate, config.burst, state_key(name, scope), state, context, name=name, of=of)

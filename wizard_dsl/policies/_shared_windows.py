@@ -161,6 +161,15 @@ def _left(count: list[Any], window: Sequence[Any], now: float) -> float:
 WINDOWS: Final = Decision("windows", _LUA / "windows.lua", decide_windows, library=_LUA / "queue.lua")
 
 
+def form_of(rates: Sequence[Rate]) -> int:
+    """The form of a row: 1 where all windows are counted, as they were in all releases; 2 where one is exact."""
+    return 2 if any(is_exact(_whole(rate), rate.tokens) for rate in rates) else 1
+
+
+def _whole(rate: Rate) -> int:
+    return max(1, int(rate.amount))
+
+
 def share_of(counts: Counts, own: Counts, windows: Windows, members: int) -> Counts:
     """What one of so many processes counts alone: its part of what was known, and its own."""
     shared = [
@@ -187,7 +196,7 @@ class SharedWindows(SharedQueue):
         super().__init__(WINDOWS, full, key, state, context, name=name, of=of)
         self._windows = [
             [int(rate.period), limit, rate.tokens, is_exact(limit, rate.tokens)]
-            for rate, limit in zip(rates, [max(1, int(rate.amount)) for rate in rates], strict=True)
+            for rate, limit in zip(rates, map(_whole, rates), strict=True)
         ]
         self._offset = context.clock.wall() - context.clock.now()
         self._counts: Counts = []  # as told last
