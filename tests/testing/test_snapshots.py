@@ -70,6 +70,36 @@ def test_what_differs_between_two_runs_is_named_and_never_approved(
         assert not path_of(case).exists()
 
 
+def test_runs_that_began_at_once_and_are_alike_are_told_once(tmp_path: Path) -> None:
+    script = '[{status: 401, times: 3}, \'{"topic": "bug"}\']'
+    suite = suite_of(
+        tmp_path,
+        f"""  one:
+    targets: {{openai/gpt-4o-mini: {script}, openai/gpt-4o: [Hello]}}
+    snapshot: true
+    runs:
+      - {{expect: {{error: auth}}}}
+      - {{times: 2, expect: {{error: auth}}}}
+      - {{}}
+""",
+    )
+    (outcome,) = (try_case(suite, case, snapshots="make") for case in suite.cases)
+    assert outcome.passed
+    lines = (outcome.snapshot or "").splitlines()
+    heads = [line.removeprefix("## output of ") for line in lines if line.startswith(("run", "## output"))]
+    assert heads == ["run 1", "runs 2 to 3", "run 4", "run 1", "runs 2 to 3", "run 4"]
+
+
+def test_no_line_of_a_snapshot_ends_with_a_blank_of_ours(tmp_path: Path) -> None:
+    targets = "{openai/gpt-4o-mini: [401]}"
+    inputs = '{ticket: "one\\n\\ntwo"}'
+    suite = suite_of(
+        tmp_path, f"  one: {{inputs: {inputs}, targets: {targets}, snapshot: true, expect: {{error: auth}}}}\n"
+    )
+    (outcome,) = (try_case(suite, case, snapshots="make") for case in suite.cases)
+    assert "  one\n\n  two\n" in (outcome.snapshot or "")
+
+
 def test_the_first_difference_names_its_section_and_line() -> None:
     first = "# a\n\n## output\n\none\ntwo\n"
     assert first_difference(first, first.replace("two", "2")) == "line 6, in 'output': 'two', and then '2'"

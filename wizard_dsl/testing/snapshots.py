@@ -10,7 +10,8 @@ import hashlib
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.messages import Message, Request
     from wizard_dsl.core.result import Result
     from wizard_dsl.testing.cases import Case, Suite
-    from wizard_dsl.testing.playing import Asked, Played
+    from wizard_dsl.testing.playing import Asked, Played, Ran
 
 FOLDER: Final = "__snapshots__"
 _LONGEST: Final = 80  # characters of a file's name, without its ending
@@ -93,12 +94,21 @@ def remove(paths: Iterable[Path]) -> None:
 def snapshot_of(case: Case, played: Played, story: str) -> str:
     """The text of a sample; `story` is its transcript."""
     parts = [f"# {case.name}", *_messages(played.asked)]
-    several = len(played.runs) > 1
-    for number, ran in enumerate(played.runs, start=1):
-        parts.append(f"## output{f' of run {number}' if several else ''}\n\n{_output(ran.result)}")
+    for which, text in told_once(played.runs, lambda ran: _output(ran.result)):
+        parts.append(f"## output{f' of {which}' if which else ''}\n\n{text}")
     parts += [f"## not played to its end\n\n{each}" for each in played.broken]
     parts.append(f"## what happened\n\n{_numbered(story)}")
     return "\n\n".join(parts) + "\n"
+
+
+def told_once(runs: Sequence[Ran], told: Callable[[Ran], str]) -> Iterator[tuple[str, str]]:
+    """What there is to tell of each run, under `run 3`; under `runs 3 to 22` where runs that began at once are alike.
+    A run that is alone has no number."""
+    numbered = enumerate([(ran.planned, told(ran)) for ran in runs], start=1)
+    for (_, text), same in groupby(numbered, key=lambda each: each[1]):
+        numbers = [number for number, _ in same]
+        one = f"run {numbers[0]}" if len(runs) > 1 else ""
+        yield f"runs {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else one, text
 
 
 def _numbered(story: str) -> str:
@@ -157,7 +167,8 @@ def _named(name: str, value: Any) -> str:
 
 
 def _indented(text: str) -> str:
-    return textwrap.indent(text.rstrip("\n"), "  ", lambda line: True)
+    """An empty line stays empty: editors and hooks remove blanks at the end of a line."""
+    return textwrap.indent(text.rstrip("\n"), "  ")
 
 
 def first_difference(first: str, second: str) -> str:

@@ -30,7 +30,7 @@ from wizard_dsl.testing.cases import Case, Programs, Source, Suite, suite_of
 from wizard_dsl.testing.checking import difference
 from wizard_dsl.testing.expecting import unmet
 from wizard_dsl.testing.playing import Played, Ran, play
-from wizard_dsl.testing.snapshots import approve, approved, first_difference, path_of, snapshot_of
+from wizard_dsl.testing.snapshots import approve, approved, first_difference, path_of, snapshot_of, told_once
 
 #: Sees each sample of a case: coverage, say. What it returns for the samples of a case is kept in its outcome.
 Observe = Callable[[Case, Played], Any]
@@ -215,11 +215,9 @@ def _left(case: Case, played: Played) -> Iterator[tuple[Source, str]]:
 
 def story(played: Played, *, summed_up: bool = True) -> str:
     """The transcripts of all runs, each under its number where there are several, and each with its line of summary
-    where that is asked for."""
-    told = [_told(ran, summed_up) for ran in played.runs]
-    if len(told) == 1:
-        return told[0]
-    return "\n".join(f"run {number}\n{each}" for number, each in enumerate(told, start=1))
+    where that is asked for. Runs that began at once and are alike are told once."""
+    told = told_once(played.runs, lambda ran: _told(ran, summed_up))
+    return "\n".join(f"{which}\n{text}" if which else text for which, text in told)
 
 
 def _told(ran: Ran, summed_up: bool) -> str:
