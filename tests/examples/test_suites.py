@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from wizard_dsl.registry import Registry
-from wizard_dsl.testing.cases import Case, Programs, Suite
-from wizard_dsl.testing.coverage import exercised, possible
-from wizard_dsl.testing.playing import Played
+from wizard_dsl.testing.cases import Programs, Suite
+from wizard_dsl.testing.coverage import Observer, measure
+from wizard_dsl.testing.coverage_report import as_text
 from wizard_dsl.testing.suites import How, run
 from wizard_dsl.testing.trying import Outcome, collect, try_case
 
@@ -40,16 +40,11 @@ def short(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=short)
 def test_a_test_file_passes_and_shows_nearly_all_that_its_policies_may_do(path: Path) -> None:
     suite = suite_of(path)
-    can: set[tuple[str, str]] = set()
-    did: set[tuple[str, str]] = set()
-
-    def note(case: Case, played: Played) -> None:
-        can.update((each.path, each.name) for each in possible(played.program))
-        did.update(exercised(played.program, [entry for ran in played.runs for entry in ran.transcript.events]))
-
-    failed = [each for each in (try_case(suite, case, note) for case in suite.cases) if not each.passed]
-    assert failed == []
-    assert len(did & can) / len(can) >= ENOUGH, f"nobody has seen {sorted(can - did)}"
+    observer = Observer()
+    outcomes = [try_case(suite, case, observer) for case in suite.cases]
+    assert [each for each in outcomes if not each.passed] == []
+    (measured,) = measure(each for outcome in outcomes for each in outcome.seen)
+    assert measured.share.ratio >= ENOUGH, as_text([measured])
 
 
 def test_every_pipeline_that_we_ship_has_a_test_file() -> None:

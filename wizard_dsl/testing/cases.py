@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from os.path import normpath
 from pathlib import Path
 from typing import Any, Final
 
@@ -173,7 +174,7 @@ def _case(
         path=at,
         row=row_at,
         place=found.source.value_at(row_at) if row_at else found.source.key_at(at),
-        pipeline=folder / file.pipeline,
+        pipeline=Path(normpath(folder / file.pipeline)),
         options=Options(
             env={key: value for each, _, _ in layers for key, value in each.env.items()},
             overlays=tuple(str(folder / each) for each in ([overlays] if isinstance(overlays, str) else overlays)),
