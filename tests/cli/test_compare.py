@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,45 @@ def test_chains_share_the_limit_of_their_provider(wizard: Wizard) -> None:
     )
     waited = [result["elapsed"] for row in found["rows"] for result in row["results"].values()]
     assert len(started) == 6 and max(waited) > 2, "six calls at one a second, four of them at once"
+
+
+class Seen(HTMLParser):
+    """The texts of a page by the element that they stand in, and what it refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag != "meta":
+            self.open.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+def test_as_a_page_what_differs_is_marked_and_nothing_is_fetched(wizard: Wizard) -> None:
+    Path("chains.yaml").write_text(FILE.replace("{}]", "{reply: A <b>long</b> answer.}]"))
+    assert compared(wizard, "--html", "out.html").code == 0
+    text = Path("out.html").read_text()
+    seen = Seen(text)
+    assert not seen.open and not seen.links and "script" not in seen.texts
+    assert "".join(seen.texts["mark"]).replace(" ", "") == "<b>long</b>"
+    assert "Row 1 (the same)" in seen.texts["h3"] and "Row 2" in seen.texts["h3"]
+    assert any("failed: server" in each for each in seen.texts["pre"])
+    assert "3 of 3" in seen.texts["td"] and "2 of 3" in seen.texts["td"]
+    compared(wizard, "--html", "again.html")
+    assert Path("again.html").read_text() == text
+
+
+def test_a_page_that_cannot_be_written_costs_no_run(wizard: Wizard) -> None:
+    code, out, err = compared(wizard, "--html", "none/out.html")
+    assert (code, out) == (2, "") and "--html cannot write none/out.html" in err

@@ -1,7 +1,9 @@
-"""The style of the reports: colours that keep their contrast in light, dark and print, and differ without colour."""
+"""What the reports share: one file without script and network, and its style: colours that keep their contrast in
+light, dark and print, and differ without colour."""
 
 from __future__ import annotations
 
+from html import escape
 from typing import Final
 
 STYLE: Final = """
@@ -57,3 +59,13 @@ rect.shut { fill: none; stroke: var(--soft); pointer-events: all; }
 rect.half { fill: var(--half); stroke: var(--ink); stroke-dasharray: 2 2; }
 rect.open { fill: var(--gate); }
 """
+
+
+def document(title: str, body: str, style: str = "") -> str:
+    """A whole page: `title` is text, `body` HTML, `style` what is laid over the common one."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
+        "</body>\n</html>\n"
+    )

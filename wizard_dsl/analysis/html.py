@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from wizard_dsl.analysis import timeline
-from wizard_dsl.analysis._page import STYLE
+from wizard_dsl.analysis._page import document
 from wizard_dsl.analysis._plots import Block, Frame, Line, bars, lanes, lines
 from wizard_dsl.analysis.report import Report, Side, signed, told
 from wizard_dsl.analysis.summary import METRICS, Unit, interval, shown
@@ -28,11 +28,7 @@ def page(report: Report) -> str:
     """The whole document."""
     title = f"{report.file}: {report.new.pipeline}"
     body = "".join([_head(report, title), _verdicts(report), _measures(report), _plots(report), _details(report)])
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return document(title, body)
 
 
 def _head(report: Report, title: str) -> str:

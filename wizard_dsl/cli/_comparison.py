@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from wizard_dsl.analysis.compare_html import money
 from wizard_dsl.cli._output import columns
 from wizard_dsl.observe.summary import show_time
 
 if TYPE_CHECKING:
     from wizard_dsl.analysis.compare import Comparison, Row, Total
-    from wizard_dsl.core.result import Cost, Result
+    from wizard_dsl.core.result import Result
 
 #: Columns narrower than this are read with more effort than texts below each other.
 _NARROWEST: Final = 30
@@ -61,7 +62,7 @@ def _wrapped(result: Result, width: int) -> list[str]:
 
 
 def _facts(result: Result) -> str:
-    parts = [result.served_by or "nobody", show_time(result.elapsed), _money(result.cost)]
+    parts = [result.served_by or "nobody", show_time(result.elapsed), money(result.cost)]
     if len(result.attempts) > 1:
         parts.append(f"{len(result.attempts)} attempts")
     return " · ".join(parts)
@@ -73,16 +74,10 @@ def _total(total: Total) -> tuple[str, ...]:
         f"{total.ok}/{total.runs}",
         "–" if total.p50 is None else show_time(total.p50),
         "–" if total.p95 is None else show_time(total.p95),
-        _money(total.cost),
+        money(total.cost),
         f"{total.usage.input_tokens} + {total.usage.output_tokens}",
         str(total.attempts),
     )
-
-
-def _money(cost: Cost) -> str:
-    if cost.usd is None:
-        return "cost unknown"
-    return f"{'' if cost.confidence == 'reported' else '~'}${cost.usd:.6f}".rstrip("0").rstrip(".")
 
 
 def _json(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -24,6 +25,16 @@ def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     overlay = click.option("--overlay", "overlays", multiple=True, metavar="FILE", help="A document over the file.")
     value = click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="One value over everything else.")
     return overlay(value(command))
+
+
+def refuse_unwritable(path: Path | None, option: str) -> None:
+    """Raises UsageError before any work is done, or paid for, whose outcome could not be written."""
+    if path is None:
+        return
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise click.UsageError(f"{option} cannot write {path}: {error.strerror}") from None
 
 
 def has_colour(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from wizard_dsl.analysis import compare_html
 from wizard_dsl.analysis.compare import Comparing
 from wizard_dsl.cli._caches import rows as read_rows
 from wizard_dsl.cli._comparison import as_text
 from wizard_dsl.cli._inputs import gather
-from wizard_dsl.cli._output import as_json, format_option, layer_options
+from wizard_dsl.cli._output import as_json, format_option, layer_options, refuse_unwritable
 from wizard_dsl.cli._progress import Progress
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.cli.main import INTERRUPTED
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True, help="Runs at once.")
 @click.option("--mock", is_flag=True, help="Answer every target by the mock provider, in virtual time.")
 @click.option("--seed", type=int, help="Chance and ids derive from it.")
+@click.option(
+    "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write one page with all of it here."
+)
 @format_option("text", "json")
 @layer_options
 def command(file: Path, **options: Any) -> int:
@@ -56,8 +60,11 @@ def command(file: Path, **options: Any) -> int:
     warnings = [each for each in ordered(files[0].diagnostics) if each.severity == "warning"]
     click.echo(render_text(warnings), nl=False, err=True)
     rows = _rows(program, options)
+    refuse_unwritable(options["page"], "--html")
     main = _main(dict(zip(names, files, strict=True)), rows, options)
     comparison, interrupted = virtual.run(main) if options["mock"] else asyncio.run(main)
+    if options["page"] is not None:
+        options["page"].write_text(compare_html.page(comparison), encoding="utf-8")
     if options["form"] == "json":
         click.echo(as_json(msgspec.to_builtins(comparison)), nl=False)
     else:

@@ -12,6 +12,7 @@ import click
 from wizard_dsl.cli._chaos import faults_of
 from wizard_dsl.cli._dry_run import show
 from wizard_dsl.cli._inputs import gather
+from wizard_dsl.cli._output import refuse_unwritable
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.cli._tape import open_tape, refuse_contradictions, replays, with_tape
 from wizard_dsl.cli._work import Work
@@ -91,11 +92,6 @@ def _refuse_what_would_be_ignored(options: dict[str, Any]) -> None:
 
 def _refuse_unwritable(path: Path | None, dry: bool) -> None:
     """Raises UsageError before anything is asked and paid for."""
-    if path is None:
-        return
-    if dry or str(path) == "-":
+    if path is not None and (dry or str(path) == "-"):
         raise click.UsageError("--stats takes the path of a file, and a run: stdout is for the result alone")
-    try:
-        path.open("a").close()
-    except OSError as error:
-        raise click.UsageError(f"--stats cannot write {path}: {error.strerror}") from None
+    refuse_unwritable(path, "--stats")

@@ -14,7 +14,7 @@ from wizard_dsl.analysis._arrivals import stretches
 from wizard_dsl.analysis.reading import Opened, compiled_for, open_scenario
 from wizard_dsl.analysis.report import Report, report
 from wizard_dsl.analysis.workers import Job, cores, play
-from wizard_dsl.cli._output import as_json, format_option, layer_options
+from wizard_dsl.cli._output import as_json, format_option, layer_options, refuse_unwritable
 from wizard_dsl.cli._program import refused
 from wizard_dsl.cli._progress import Progress
 from wizard_dsl.cli._registry import has_plugins, registry_of
@@ -48,7 +48,7 @@ def command(file: Path, form: str, page: Path | None, compare: Path | None, **op
     assert scenario is not None
     if compare is not None:
         _require(scenario, compare, registry)
-    _refuse_unwritable(page)
+    refuse_unwritable(page, "--html")
     if options["seeds"] is not None:
         scenario = msgspec.structs.replace(scenario, seeds=options["seeds"])
     made = _played(opened, scenario, compare, registry, options)
@@ -77,16 +77,6 @@ def _require(scenario: Scenario, pipeline: Path, registry: Registry) -> None:
     compiled = compiled_for(scenario, pipeline, registry)
     if has_errors(compiled.diagnostics):
         raise refused(compiled.diagnostics)
-
-
-def _refuse_unwritable(page: Path | None) -> None:
-    """Raises UsageError before the work is done."""
-    if page is None:
-        return
-    try:
-        page.open("a").close()
-    except OSError as error:
-        raise click.UsageError(f"--html cannot write {page}: {error.strerror}") from None
 
 
 def _played(
