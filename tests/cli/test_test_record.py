@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -85,6 +86,25 @@ def test_changed_prompts_are_a_warning_and_an_edited_cassette_is_an_error(wizard
     assert done.code == 3
     assert "ask.cassette.jsonl:2:1 error[E093] the line was edited" in done.err
     assert wizard("test", "--record", "all").code == 0
+
+
+def test_an_old_cassette_is_a_warning(wizard: Wizard) -> None:
+    wizard("test", "--record", "all")
+    text = re.sub('"recorded_at":"20[0-9][0-9]', '"recorded_at":"2001', Path("ask.cassette.jsonl").read_text())
+    Path("ask.cassette.jsonl").write_text(text)
+    assert wizard("cassette", "accept", "ask.cassette.jsonl").code == 0
+    done = wizard("test")
+    assert (done.code, done.err.count("W171")) == (0, 1)
+    assert "ask.cassette.jsonl:1:1 warning[W171] this was recorded" in done.err
+    assert "warning[W171]" in wizard("validate", "ask.test.yaml").out
+
+
+def test_a_cassette_that_is_named_is_validated(wizard: Wizard) -> None:
+    wizard("test", "--record", "all")
+    assert wizard("validate", "ask.cassette.jsonl").code == 0
+    Path("ask.cassette.jsonl").write_text(Path("ask.cassette.jsonl").read_text().replace("So it is.", "So it was."))
+    done = wizard("validate", "ask.cassette.jsonl")
+    assert (done.code, done.out.count("E093")) == (1, 3)
 
 
 def test_all_does_not_drop_what_other_tests_recorded(wizard: Wizard) -> None:

@@ -304,6 +304,15 @@ def test_a_replay_needs_no_key_and_a_word_that_is_one_in_the_environment_changes
         assert again.text == "hello"
 
 
+def test_what_was_hidden_in_an_answer_is_hidden_in_the_prompt_that_quotes_it(tmp_path: Path) -> None:
+    says = f"Mail jane.doe@firm.com, call +49 170 1234567, card 4111 1111 1111 1111, key {KEY}."
+    file = FILE.replace("steps: {answer:", "steps: {first: {prompt: {user: '{{ q }}'}}, answer:")
+    bench = Bench(tmp_path, file.replace('"{{ q }}"', '"<{{ steps.first.text }}> {{ steps.first.text }}"'))
+    bench.run("all", [whole(says), whole("done")])
+    assert [each.text for each in bench.run()] == ["done"]
+    assert bench.tape is not None and bench.tape.tape.unused == []
+
+
 def test_the_server_may_be_another_one(bench: Bench) -> None:
     bench.run("all", [whole()])
     bench.file.write_text(FILE.replace("{type: openai,", "{type: openai, base_url: http://127.0.0.1:1/proxy/v1,"))

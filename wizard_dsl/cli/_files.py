@@ -17,10 +17,12 @@ from wizard_dsl.spec.project import PROJECT_FILE
 from wizard_dsl.spec.source import read_bytes
 from wizard_dsl.testing.testfile import TEST_FILE
 
-Kind = Literal["pipeline", "project", "overlay", "test", "simulation"]
+Kind = Literal["pipeline", "project", "overlay", "test", "simulation", "cassette"]
 
 _ENDINGS: Final = (".yaml", ".yml")
 _OVERLAYS: Final = (".overlay.yaml", ".overlay.yml")
+#: Recorded exchanges; in a folder they are looked at by the tests that name them.
+CASSETTE: Final = ".cassette.jsonl"
 _SKIPPED_FOLDERS: Final = ("node_modules", "__pycache__")
 _HEAD_BYTES: Final = 256 * 1024
 _VERSION: Final = re.compile(rb"^(?:\{\s*)?[\"']?version[\"']?\s*:", re.MULTILINE)
@@ -66,6 +68,8 @@ def kind_of(path: Path) -> Kind:
         return "overlay"
     if TEST_FILE.owns(path):
         return "test"
+    if path.name.endswith(CASSETTE):
+        return "cassette"
     return "simulation" if SCENARIO.owns(path) else "pipeline"
 
 

@@ -40,13 +40,18 @@ def open_tape(compiled: Compiled, options: dict[str, Any]) -> Cassette | None:
     if made.record != "none":
         _refuse_unwritable(made)
     if made.record != "all":
-        warnings = made.stale(asyncio.run(_wall()))
+        warnings = made.stale(wall())
         click.echo(render_text(warnings), err=True, nl=False)
     return made
 
 
-async def _wall() -> float:
-    return LoopClock().wall()
+def wall() -> float:
+    """Now, in epoch seconds."""
+
+    async def ask() -> float:
+        return LoopClock().wall()
+
+    return asyncio.run(ask())
 
 
 def _refuse_unwritable(made: Cassette) -> None:

@@ -12,6 +12,7 @@ from wizard_dsl.analysis.reading import open_scenario
 from wizard_dsl.cli._files import Found, Kind, find
 from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._registry import registry_of
+from wizard_dsl.cli._tape import wall
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.spec.diagnostics import (
@@ -23,6 +24,7 @@ from wizard_dsl.spec.diagnostics import (
     render_text,
 )
 from wizard_dsl.spec.load import load
+from wizard_dsl.testing import _cassette_file
 from wizard_dsl.testing.cases import Programs
 from wizard_dsl.testing.trying import collect
 
@@ -49,7 +51,7 @@ def command(paths: tuple[Path, ...], form: str, strict: bool, verbose: bool) -> 
     found = _files(paths or (Path(),))
     if verbose:
         _name(found)
-    programs = Programs(registry_of())
+    programs = Programs(registry_of(), wall=wall())
     diagnostics = ordered(each for path, kind in found.files for each in findings(path, kind, programs))
     click.echo(RENDERERS[form](diagnostics), nl=False)
     if form == "text":
@@ -87,6 +89,9 @@ def findings(path: Path, kind: Kind, programs: Programs) -> list[Diagnostic]:
         return collect(path, programs).found.diagnostics
     if kind == "simulation":
         return list(open_scenario(path, programs.registry).diagnostics)
+    if kind == "cassette":
+        recorded = _cassette_file.read(path)
+        return [*recorded.wrong, *recorded.edited]
     return list(load(path, registry=programs.registry, kind="project" if kind == "project" else "overlay").diagnostics)
 
 

@@ -63,7 +63,7 @@ class _Against:
         self.whole = not has_errors(self.report.found)
         self._told: set[bytes] = set()
         self._inputs: dict[int, Inputs] = {}
-        self._cassettes = Cassettes(suite.file, self.report, record=suite.programs.record)
+        self._cassettes = Cassettes(suite.file, self.report, suite.programs)
 
     def case(self, case: Case) -> None:
         program = self._program(case)

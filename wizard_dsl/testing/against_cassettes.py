@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, meant
+from wizard_dsl.spec.diagnostics import DocPath, meant
 from wizard_dsl.testing import _cassette_file as files
-from wizard_dsl.testing.cases import root_of
-from wizard_dsl.testing.cassettes import changed_prompts
+from wizard_dsl.testing.cases import Programs, root_of
+from wizard_dsl.testing.cassettes import changed_prompts, too_old
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Cassettes:
-    """Those of one test file, each told about once. `record`: they are about to be recorded, and need not be there."""
+    """Those of one test file, each told about once."""
 
-    def __init__(self, file: Path, report: Report, *, record: bool) -> None:
+    def __init__(self, file: Path, report: Report, programs: Programs) -> None:
         self._file = file
         self._report = report
-        self._record = record
+        self._programs = programs
         self._read: dict[Path, files.Read | None] = {}
         self._stale: set[Path] = set()
 
@@ -32,17 +32,18 @@ class Cassettes:
         found = self._read[path]
         if found is None or found.recording is None or path in self._stale:
             return
-        stale: Diagnostic | None = changed_prompts(path, found.recording.header, compiled)
-        if stale is not None:
+        header, wall = found.recording.header, self._programs.wall
+        stale = [changed_prompts(path, header, compiled), None if wall is None else too_old(path, header, wall)]
+        if any(stale):
             self._stale.add(path)
-            self._report.found.append(stale)
+        self._report.found.extend(each for each in stale if each is not None)
 
     def _found(self, path: Path, at: DocPath) -> files.Read | None:
         """What is in it, read once; None where it is not looked at."""
         if not path.resolve().is_relative_to(root_of(self._file)):
             self._report.add("E033", f"'{path}' leaves the project {root_of(self._file).name}", at)
             return None
-        if self._record:
+        if self._programs.record:
             return None
         if not path.is_file():
             others = [each.name for each in path.parent.glob("*.jsonl")] if path.parent.is_dir() else []

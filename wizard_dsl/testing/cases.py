@@ -88,10 +88,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 class Programs:
     """Pipelines compiled once for each set of options. With `record`, cassettes are about to be recorded: what is
-    there of them is not looked at."""
+    there of them is not looked at. `wall` is now, in epoch seconds, by which a cassette is old; None: it does not
+    matter."""
 
-    def __init__(self, registry: Registry, *, record: bool = False) -> None:
+    def __init__(self, registry: Registry, *, record: bool = False, wall: float | None = None) -> None:
         self.registry = registry
+        self.wall = wall
         self.record = record
         self._compiled: dict[bytes, Compiled] = {}
 
