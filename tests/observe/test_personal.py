@@ -40,6 +40,7 @@ def test_what_has_the_shape_of_personal_data_is_replaced_by_what_has_it_too(text
         "4111 1111 1111 1112 is no card: its check digit is wrong",
         "DE00370400440532013000 is no account",
         "order 1234567890123456, 2026-11-28, 01-02-2026, 12:34:56, 1.2.3, 3.11.4",
+        "std::vec, abc::def, a::b, fd00::1, 20:30:40",
         "127.0.0.1, 10.0.0.1, 192.168.1.1, ::1, fe80::1, 300.1.2.3",
         "one in 1,000,000 at 20.5% of $12.50; a 555-page book",
         "chains.writer.targets[1] @ 10/s",

@@ -88,6 +88,17 @@ def test_a_body_that_breaks_off_anywhere_holds_no_secret(make):
             assert piece not in left
 
 
+@pytest.mark.parametrize("make", STREAMS.values(), ids=STREAMS)
+def test_a_secret_whose_end_is_in_an_event_that_breaks_off_is_hidden(make):
+    body = make([f"It is {KEY[:11]}", f"{KEY[11:]}, as you know"])
+    end = body.index(KEY[-6:]) + 6
+    for more in range(8):
+        (left,) = redact_body([body[: end + more]], REDACTION)
+        assert KEY[11:] not in left
+        assert KEY[:11] not in left
+        assert left.count("***") == 1
+
+
 def test_only_what_changes_is_written_anew():
     body = '{ "a":1.50,  "b" : "\\u00fc", "c":[ "' + KEY + '" ] }'
     assert redact_body([body], REDACTION) == ['{ "a":1.50,  "b" : "\\u00fc", "c":[ "***" ] }']

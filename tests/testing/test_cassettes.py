@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from wizard_dsl.core.errors import SpecError, WizardError
+from wizard_dsl.core.http import ConnectFailed, HttpRequest, HttpResponse
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing.cassettes import Cassette, CassetteMiss, open_recorded
 from wizard_dsl.testing.transport import Reply, ScriptedTransport
@@ -252,6 +253,25 @@ def test_broken_connections_break_again(bench: Bench, reply: Reply) -> None:
     (again,) = bench.run()
     assert again.to_json() == live.to_json()
     assert story(again.result) == story(live.result)
+
+
+class Talkative(ScriptedTransport):
+    """Names the key where it fails."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        raise ConnectFailed(f"the proxy does not like {request.headers.get('authorization')}")
+
+
+def test_a_key_in_the_message_of_an_error_is_not_written(bench: Bench) -> None:
+    async def main() -> None:
+        opened = open_recorded(bench.file, bench.cassette, record="all", env=ENV, transport=Talkative())
+        async with opened as (pipeline, _):
+            with pytest.raises(WizardError):
+                await pipeline.run(q="hi")
+
+    virtual.run(main())
+    assert bench.lines()[1]["failed"]["message"] == "the proxy does not like Bearer ***"
+    assert KEY not in bench.cassette.read_text()
 
 
 @pytest.mark.parametrize("stream", [False, True])

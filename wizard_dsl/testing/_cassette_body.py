@@ -83,7 +83,7 @@ def _documents(body: str) -> Iterator[_Document]:
     start = len(body) - len(body.lstrip("\ufeff \t\r\n"))
     whole = _document(body, [(start, body[start:].rstrip())])
     if whole is None and body[start : start + 1] in ("{", "["):
-        whole = _cut(body, start)
+        whole = _cut(body, [(start, body[start:])])
     if whole is not None:
         yield whole
         return
@@ -108,7 +108,11 @@ def _event(body: str, lines: list[tuple[int, str]]) -> Iterator[_Document]:
         yield together
         return
     if lines and alone[-1] is None and lines[-1][0] + len(lines[-1][1]) == len(body):
-        alone[-1] = _cut(body, lines[-1][0])
+        cut = _cut(body, lines) if len(lines) > 1 else None
+        if cut is not None:
+            yield cut
+            return
+        alone[-1] = _cut(body, lines[-1:])
     yield from (each for each in alone if each is not None)
 
 
@@ -116,16 +120,18 @@ def _document(body: str, lines: list[tuple[int, str]]) -> _Document | None:
     """None where the lines are no JSON, or none that holds a text."""
     text = "\n".join(line for _, line in lines)
     value = _parsed(text)
-    if not isinstance(value, (list, str)):
-        return None
+    return _Document(value, text, _offsets(lines), len(body)) if isinstance(value, (list, str)) else None
+
+
+def _offsets(lines: list[tuple[int, str]]) -> tuple[tuple[int, int], ...]:
+    """Where each line begins in their text, and in the body."""
     begins = accumulate((len(line) + 1 for _, line in lines[:-1]), initial=0)
-    offsets = tuple((at, there) for at, (there, _) in zip(begins, lines, strict=True))
-    return _Document(value, text, offsets, len(body))
+    return tuple((at, there) for at, (there, _) in zip(begins, lines, strict=True))
 
 
-def _cut(body: str, start: int) -> _Document | None:
-    """JSON that breaks off where the body ends, closed as it might have gone on."""
-    text = body[start:]
+def _cut(body: str, lines: list[tuple[int, str]]) -> _Document | None:
+    """JSON on lines that break off where the body ends, closed as it might have gone on."""
+    text = "\n".join(line for _, line in lines)
     quoted, escaped, open_ = False, False, []
     for char in text:
         if quoted:
@@ -141,7 +147,7 @@ def _cut(body: str, start: int) -> _Document | None:
         made = "".join([head, '"' if quoted else "", tail, *reversed(open_)])
         value = _parsed(made)
         if isinstance(value, (list, str)):
-            return _Document(value, made, ((0, start),), start + len(head))
+            return _Document(value, made, _offsets(lines), len(body) - len(text) + len(head))
     return None
 
 
@@ -229,5 +235,5 @@ def _stretches(document: _Document) -> list[tuple[int, int]]:
     if len(document.offsets) == 1:
         start = document.offsets[0][1]
         return [(start, min(start + len(document.text), document.end))]
-    lines = document.text.split("\n")
-    return [(there, there + len(line)) for (_, there), line in zip(document.offsets, lines, strict=True)]
+    lines = zip(document.offsets, document.text.split("\n"), strict=False)  # a last one that is empty may be gone
+    return [(there, min(there + len(line), document.end)) for (_, there), line in lines]
