@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,27 @@ def test_a_pipeline_that_has_gone_or_broken_is_told(project: Path, wizard: Wizar
     ran = wizard("repro", "last")
     assert ran.code == 3
     assert "a.yaml" in ran.err
+
+
+CHAOS = """\
+version: 1
+pipeline: a.yaml
+load: {rate: 1/s, duration: 1m, inputs: [{q: hi}]}
+targets:
+  m:
+    phases:
+      - {status: 503}
+"""
+
+
+def test_faults_that_were_laid_over_a_run_are_in_its_test(project: Path, wizard: Wizard) -> None:
+    (project / "out.sim.yaml").write_text(CHAOS)
+    ran = wizard("run", "a.yaml", "--mock", "--chaos", "out.sim.yaml", "-i", "q=hi", "--format", "json")
+    attempts = [(row["target"], row["kind"]) for row in json.loads(ran.out)["attempts"]]
+    assert attempts == [("m", "server"), ("m", "server"), ("n", "ok")]
+    assert wizard("repro", "last", "-o", "tests/again.test.yaml").code == 0
+    text = (project / "tests" / "again.test.yaml").read_text()
+    assert "      attempts: 3\n" in text
+    assert "in the recorded run" not in text
+    tested = wizard("test", "tests")
+    assert (tested.code, "1 passed" in tested.out) == (0, True)

@@ -36,8 +36,8 @@ def history_of(place: Path) -> HistoryFile:
 
 
 def could_be_run(word: str) -> bool:
-    """Whether `word` looks like a run's id, or the beginning of one."""
-    return word == "last" or (len(word) >= SHORTEST and _HEX.issuperset(word.lower()))
+    """Whether `word` looks like a run's id, or the beginning of one: in small letters, as codes are not."""
+    return word == "last" or (len(word) >= SHORTEST and _HEX.issuperset(word))
 
 
 def recorded(ref: str, place: Path) -> Stored:
@@ -45,7 +45,7 @@ def recorded(ref: str, place: Path) -> Stored:
     than one, is meant."""
     file = history_of(place)
     try:
-        found = file.find(ref.lower())
+        found = file.find(ref)
     except HistoryUnavailable as error:
         raise SpecError(str(error)) from None
     if isinstance(found, Stored):

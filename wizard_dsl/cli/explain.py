@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from wizard_dsl.cli._explained_case import MARK, explained_case
 from wizard_dsl.cli._history import could_be_run, earlier, place_option, recorded
 from wizard_dsl.cli._output import as_json, columns, format_option
 from wizard_dsl.cli._pages import pages, text_of, words
@@ -22,11 +23,14 @@ from wizard_dsl.spec.diagnostics import did_you_mean
 @format_option("text", "json")
 def command(word: str | None, place: Path, form: str) -> int:
     """Explain WORD: a code such as E021, an error kind such as rate_limited, a policy, strategy, provider or step. Or
-    tell the story of a recorded run, by its id, the beginning of it, or `last`.
+    tell the story of a recorded run, by its id, the beginning of it, or `last`, or of a test, as FILE::TEST.
 
     Without WORD, list everything that has a page.
     """
     registry = registry_of()
+    if word is not None and MARK in word:
+        click.echo(explained_case(word, form), nl=False)
+        return 0
     if word is None:
         everything = words(registry)
         click.echo(as_json(everything) if form == "json" else _listed(everything), nl=False)
