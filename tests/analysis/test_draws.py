@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wizard_dsl.analysis._draws import Draws, Lognormal, durations, tokens
+from wizard_dsl.analysis._draws import Draws, Lognormal, draws_of, durations, tokens
 from wizard_dsl.analysis.scenario import Spread, TokenSpread
+from wizard_dsl.core.run import nobody
 
 
 def test_half_of_a_spread_is_below_its_median_and_99_in_100_below_its_p99() -> None:
@@ -31,3 +32,8 @@ def test_the_draws_of_an_attempt_are_even_and_tell_nothing_about_each_other() ->
     both = sum((each.number(0) - 0.5) * (each.number(1) - 0.5) for each in draws) / len(draws)
     assert both == pytest.approx(0, abs=0.01)
     assert len({each.named("a") for each in draws} | {each.named("b") for each in draws}) == 8000
+
+
+def test_probes_are_of_no_run_and_each_has_a_chance_of_its_own() -> None:
+    found = {draws_of(1, "one", nobody(at), at).number(0) for at in (1.0, 2.0, 3.0)}
+    assert len(found) == 3

@@ -28,6 +28,23 @@ def test_an_outage_opens_the_breaker_and_the_second_target_serves(tmp_path) -> N
     assert seen.targets["two"].served == 200 - seen.targets["one"].served > 100
 
 
+def test_the_slices_add_up_to_the_whole(tmp_path) -> None:
+    load = {
+        "arrivals": "poisson",
+        "repeats": "20%",
+        "shape": [{"from": "5s", "to": "9s", "rate": "40/s", "ramp": True}],
+    }
+    text = CHAIN.replace("targets: [one, two]", "policies: {cache: 1h}\n    targets: [one, two]")
+    seen = played(tmp_path, scenario(load, targets=OUTAGE), text)
+    for name in ("runs", "ok", "attempts", "calls"):
+        assert sum(getattr(each, name) for each in seen.slices) == getattr(seen, name)
+    tallies = seen.targets.values()
+    assert seen.ok + sum(seen.errors.values()) == seen.runs > 200
+    assert seen.ok == seen.cached + seen.unserved + sum(tally.served for tally in tallies)
+    assert seen.attempts == sum(tally.attempts for tally in tallies)
+    assert sum(a + b for tally in tallies for a, b in tally.by_slice) <= seen.attempts
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path) -> None:
     under = scenario({"arrivals": "poisson"}, targets={"one": {"latency": {"median": "1s", "p99": "3s"}}})
     first, second, other = (msgspec.json.encode(played(tmp_path, under, seed=seed)) for seed in (4, 4, 5))
@@ -39,6 +56,14 @@ def test_a_share_of_attempts_is_hit_and_the_others_are_not(tmp_path) -> None:
     seen = played(tmp_path, scenario({"duration": "60s"}, targets=targets))
     assert seen.targets["one"].errors["invalid_request"] == pytest.approx(180, abs=35)
     assert seen.ok == 600 - seen.errors["invalid_request"]  # nobody else is asked to answer a bad request
+
+
+def test_a_repeat_has_a_chance_of_its_own(tmp_path) -> None:
+    text = CHAIN.replace("targets: [one, two]", "policies: {use: none, retry: {max_attempts: 3}}\n    targets: [one]")
+    targets = {"one": {"phases": [{"share": "50%", "status": 503}]}}
+    seen = played(tmp_path, scenario({"duration": "60s"}, targets=targets), text)
+    assert seen.availability == pytest.approx(7 / 8, abs=0.05)  # three independent chances of one half
+    assert seen.amplification == pytest.approx(1.75, abs=0.1)
 
 
 def test_latencies_and_faults_do_not_depend_on_the_pipeline(tmp_path) -> None:
@@ -101,6 +126,17 @@ def test_a_provider_refuses_what_is_beyond_its_limit_and_says_when_there_is_room
     assert silent.targets["one"].served < served / 2  # each refusal keeps everybody away for ten seconds
 
 
+def test_answers_tell_what_is_left_to_those_who_follow_it(tmp_path) -> None:
+    policies = "policies: {use: none, rate_limit: {rate: 1000/s, burst: 1000, follow_headers: true}}"
+    text = CHAIN.replace("targets: [one, two]", f"{policies}\n    targets: [one]")
+    refused = {}
+    for told in (True, False):
+        limit = {"rates": ["60/minute"], "headers": told, "retry_after": "none"}
+        seen = played(tmp_path, scenario(targets={"one": {"rate_limit": limit, "latency": "100ms"}}), text)
+        refused[told] = seen.targets["one"].errors.get("rate_limited", 0)
+    assert refused[True] < refused[False] / 2
+
+
 def test_targets_of_a_pattern_may_share_one_limit(tmp_path) -> None:
     text = CHAIN.replace("targets: [one, two]", "policies: {use: none}\n    targets: [one, two]")
     for per, most in (("target", 200), ("pattern", 105)):
@@ -146,6 +182,8 @@ def test_cost_is_that_of_the_tokens_drawn_and_unknown_where_there_is_no_price(tm
     seen = played(tmp_path, scenario(targets=targets), text)
     assert seen.cost_per_run == pytest.approx(0.002)
     assert sum(each.cost for each in seen.slices) == pytest.approx(seen.cost)
+    short = text.replace('"{{ question }}"}}', '"{{ question }}", params: {max_tokens: 100}}}')
+    assert played(tmp_path, scenario(targets=targets), short).cost_per_run == pytest.approx(0.0012)
     unknown = text.replace(", models: {x-1: {prices: {input: $1, output: $2}}}", "")
     assert played(tmp_path, scenario(targets=targets), unknown).cost is None
 

@@ -14,7 +14,9 @@ from wizard_dsl.core.errors import SpecError
 
 def jobs(folder, count: int = 3, text: str = CHAIN) -> list[Job]:
     (folder / "p.yaml").write_text(text)
-    under = scenario({"arrivals": "poisson"}, targets={"one": {"latency": {"median": "1s", "p99": "3s"}}})
+    under = scenario(
+        {"arrivals": "poisson", "duration": "60s"}, targets={"one": {"latency": {"median": "1s", "p99": "3s"}}}
+    )
     return [Job(under, folder / "p.yaml", (), (), seed, plugins=False) for seed in range(count)]
 
 

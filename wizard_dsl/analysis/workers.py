@@ -65,15 +65,20 @@ def _one_by_one(jobs: Sequence[Job], progress: Progress | None) -> Iterator[Seed
             if progress is not None:
                 progress(before + ended)
 
-        figures = _played(job, tick)
+        figures = _figures(_played(job, tick))
         done += figures.runs
         yield figures
 
 
-def _played(job: Job, tick: Callable[[int], None]) -> SeedFigures:
+def _played(job: Job, tick: Callable[[int], None]) -> bytes:
+    """The figures of a job as JSON: what comes out of another process is what comes out of this one."""
     registry = Registry(plugins=job.plugins)
     compiled = compiled_for(job.scenario, job.pipeline, registry, job.overlays, job.sets)
-    return simulate(compiled, registry, job.scenario, job.seed, tick)
+    return msgspec.json.encode(simulate(compiled, registry, job.scenario, job.seed, tick))
+
+
+def _figures(encoded: bytes) -> SeedFigures:
+    return msgspec.json.decode(encoded, type=SeedFigures)
 
 
 def _at_once(jobs: Sequence[Job], processes: int, progress: Progress | None) -> list[SeedFigures]:
@@ -84,7 +89,7 @@ def _at_once(jobs: Sequence[Job], processes: int, progress: Progress | None) -> 
         try:
             futures = [pool.submit(_work, job, board, number) for number, job in enumerate(jobs)]
             _watch(futures, board, progress)
-            return [msgspec.json.decode(future.result(), type=SeedFigures) for future in futures]
+            return [_figures(future.result()) for future in futures]
         except BaseException:
             for process in multiprocessing.active_children():
                 process.terminate()
@@ -122,4 +127,4 @@ def _work(job: Job, board: Path, number: int) -> bytes:
         def tick(ended: int) -> None:
             _COUNT.pack_into(counts, number * _COUNT.size, ended)
 
-        return msgspec.json.encode(_played(job, tick))
+        return _played(job, tick)
