@@ -10,13 +10,14 @@ from typing import Any
 
 from outcome_kit import BARE, Driver, Scenario, named, played
 
-from wizard_dsl.compiler.outcomes import sites
+from wizard_dsl.compiler.outcomes import MID_STREAM, sites
+from wizard_dsl.compiler.outcomes import STEP as STEPS
 from wizard_dsl.testing.coverage import Observed, Observer, Possible, Share, exercised, measure, possible, total
 from wizard_dsl.testing.coverage_html import as_html
 from wizard_dsl.testing.coverage_report import as_data, as_text
 
-RETRY = Possible("chains.default.targets[0].retry", "gave_up", "no attempts were left", "local")
-TRIED = Possible("chains.default.targets[0].retry", "first_try", "the first attempt answered", "local")
+RETRY = Possible("chains.default.targets[0].retry", "gave_up", "no attempts were left", "local", "retry")
+TRIED = Possible("chains.default.targets[0].retry", "first_try", "the first attempt answered", "local", "retry")
 STEP = Possible("steps.answer", "ran", "the step ran to its end")
 
 
@@ -159,6 +160,7 @@ def test_the_text_names_what_was_not_seen() -> None:
         "  a.yaml: 2 of 3 outcomes (66.6%)\n"
         "    chains.default.targets[0].retry (local)\n"
         "      not seen: gave_up  no attempts were left\n"
+        "        try targets: {local: [{status: 503, times: forever}]}\n"
         "  b.yaml: 1 of 1 outcomes (100%)\n"
         "  in all: 3 of 4 outcomes (75%)\n"
     )
@@ -172,6 +174,10 @@ def test_the_data_has_every_outcome_and_its_tests() -> None:
     assert [(each["name"], each["covered"], each["tests"]) for each in retry["outcomes"]] == [
         ("first_try", True, ["one"]),
         ("gave_up", False, []),
+    ]
+    assert [each["hint"] for each in retry["outcomes"]] == [
+        None,
+        "targets: {local: [{status: 503, times: forever}]}",
     ]
 
 
@@ -189,3 +195,9 @@ def test_the_page_stands_alone_and_says_in_words_what_colours_say() -> None:
     assert page.count("✗ not seen") == 1 and "aria-label='3 of 4 outcomes (75%)'" in page
     assert "it&#x27;s &lt;b&gt;" in page and "<b>" not in page
     assert re.search(r"prefers-color-scheme: dark", page) and "@media print" in page
+
+
+def test_the_page_names_every_outcome_of_the_rules_that_are_no_component() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "coverage.md").read_text()
+    for outcome in (*MID_STREAM, *STEPS):
+        assert f"| `{outcome.name}` | {outcome.summary}" in page, f"docs/how-to/coverage.md: {outcome.name}"

@@ -64,6 +64,7 @@ class Declared(msgspec.Struct, frozen=True):
     component: str
     site: Site
     outcomes: tuple[OutcomeType, ...]
+    strategy: bool = False
 
 
 def sites(program: Program) -> tuple[Declared, ...]:
@@ -108,12 +109,12 @@ class _Sites:
         for policy in (*plan.outer, *plan.shared):
             yield self._policy(policy, site)
         at = f"{path}.{plan.strategy.name}"
-        yield Declared(at, plan.strategy.name, _at(site, at, plan.strategy_config), plan.strategy.outcomes)
+        yield Declared(at, plan.strategy.name, _at(site, at, plan.strategy_config), plan.strategy.outcomes, True)
         if site.streamed:
             at = f"{path}.on_mid_stream_error"
             yield Declared(at, "on_mid_stream_error", _at(site, at, None), MID_STREAM)
         for target in plan.targets:
-            yield from self._target(target, site, own)
+            yield from self._target(target, site, own | {plan.strategy.name})
 
     def _target(self, target: TargetPlan, chain: Site, own: frozenset[str]) -> Iterator[Declared]:
         kinds = own | {policy.type.name for policy in target.ladder}

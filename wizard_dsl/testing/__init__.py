@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from wizard_dsl.testing.bench import Bench, VirtualTime
     from wizard_dsl.testing.cases import Case, Programs, Suite
     from wizard_dsl.testing.cassettes import Cassette, CassetteMiss, open_recorded
     from wizard_dsl.testing.pipelines import open_scripted
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wizard_dsl.testing.trying import Failure, Outcome, collect, try_case
 
 _HOMES: Final = {
+    "Bench": "bench",
     "Case": "cases",
     "Cassette": "cassettes",
     "CassetteMiss": "cassettes",
@@ -35,6 +37,7 @@ _HOMES: Final = {
     "Script": "scripted",
     "Scripted": "scripted",
     "Suite": "cases",
+    "VirtualTime": "bench",
     "collect": "trying",
     "open_recorded": "cassettes",
     "open_scripted": "pipelines",
@@ -42,6 +45,7 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "Bench",
     "Case",
     "Cassette",
     "CassetteMiss",
@@ -54,6 +58,7 @@ __all__ = [
     "Script",
     "Scripted",
     "Suite",
+    "VirtualTime",
     "collect",
     "open_recorded",
     "open_scripted",

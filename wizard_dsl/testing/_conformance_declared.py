@@ -13,7 +13,8 @@ import msgspec
 from wizard_dsl.core.component import Example, PolicyType, ProviderType, StepType, StrategyType
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import Event
-from wizard_dsl.core.outcomes import OutcomeType
+from wizard_dsl.core.outcomes import OutcomeType, Site
+from wizard_dsl.core.target import RateLimitRule
 from wizard_dsl.registry import BUILT_INS, Component, Group, Registry
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.spec.load import load
@@ -126,6 +127,10 @@ def _has_outcomes(component: Declared) -> None:
         own = [sign.event for sign in each.signs if sign.about == "node"]
         odd = [event.__name__ for event in own if event not in getattr(component, "emits", ())]
         expect(not odd, f"outcome {each.name} is told by {', '.join(odd)}, which `emits` does not name")
+        for title, raw in settings_of(component):
+            site = Site(path="", config=msgspec.convert(raw, component.config), rate_limit=RateLimitRule())
+            said = each.possible(site)
+            expect(isinstance(said, bool), f"whether outcome {each.name} is possible with {title!r}: {said!r}")
 
 
 def _has_words(node: Mapping[str, Any]) -> bool:

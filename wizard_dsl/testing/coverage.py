@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from math import floor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.outcomes import Declared
     from wizard_dsl.compiler.program import Program
     from wizard_dsl.core.events import Event
-    from wizard_dsl.core.outcomes import Sign, Site
+    from wizard_dsl.core.outcomes import OutcomeType, Sign, Site
     from wizard_dsl.testing.cases import Case
     from wizard_dsl.testing.playing import Played
 
@@ -35,12 +35,25 @@ Entry = tuple[float, str, "Event"]
 
 
 class Possible(msgspec.Struct, frozen=True):
-    """One outcome that a node can have. `path` is the node's."""
+    """One outcome that a node can have. `path` is the node's, `component` its kind. Of a node around a target, `target`
+    is its name, `before` those of the targets that are asked before it; `followed` says whether others come after,
+    `races` whether they may be asked at the same time, and `cached` whether equal calls of the chain share an answer.
+    """
 
     path: str
     name: str
     summary: str
     target: str = ""
+    component: str = ""
+    strategy: bool = False
+    before: tuple[str, ...] = ()
+    followed: bool = False
+    races: bool = False
+    cached: bool = False
+
+
+#: Strategies that ask several targets at once.
+_RACES: Final = frozenset({"hedged", "parallel"})
 
 
 class _Seen(NamedTuple):
@@ -111,9 +124,25 @@ def _possible(found: Sequence[Declared]) -> tuple[Possible, ...]:
     for each in found:
         for kind in each.outcomes:
             if kind.possible(each.site):
-                own = Possible(each.path, kind.name, kind.summary, each.site.target)
-                outcomes.setdefault((each.path, kind.name), own)
+                outcomes.setdefault((each.path, kind.name), _named(each, kind))
     return tuple(outcomes.values())
+
+
+def _named(declared: Declared, kind: OutcomeType) -> Possible:
+    site = declared.site
+    place = site.targets.index(site.target) if site.target else 0
+    return Possible(
+        path=declared.path,
+        name=kind.name,
+        summary=kind.summary,
+        target=site.target,
+        component=declared.component,
+        strategy=declared.strategy,
+        before=site.targets[:place],
+        followed=place + 1 < len(site.targets),
+        races=not site.kinds.isdisjoint(_RACES),
+        cached="cache" in site.kinds,
+    )
 
 
 def _exercised(found: Sequence[Declared], events: Iterable[Entry]) -> frozenset[tuple[str, str]]:
@@ -172,9 +201,16 @@ def _below(path: str, place: str) -> bool:
 class Measured(msgspec.Struct, frozen=True):
     """One outcome of a node, and the tests that made it happen, in the order they ran."""
 
-    name: str
-    summary: str
+    kind: Possible
     tests: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def summary(self) -> str:
+        return self.kind.summary
 
 
 class NodeCoverage(msgspec.Struct, frozen=True):
@@ -244,7 +280,7 @@ def _nodes(rows: Iterable[_Row]) -> tuple[NodeCoverage, ...]:
     nodes: dict[str, tuple[str, list[Measured]]] = {}
     for kind, tests in rows:
         _, own = nodes.setdefault(kind.path, (kind.target, []))
-        own.append(Measured(kind.name, kind.summary, tuple(tests)))
+        own.append(Measured(kind, tuple(tests)))
     return tuple(NodeCoverage(path, target, tuple(own)) for path, (target, own) in nodes.items())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from wizard_dsl.testing.coverage import FileCoverage, Measured, NodeCoverage, Share, total
-from wizard_dsl.testing.coverage_report import name_of, title_of
+from wizard_dsl.testing.coverage_report import lines_of, name_of, title_of
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --line: #d5dae1; --good: #1f7a3d; --bad: #b3261e;
@@ -26,6 +26,7 @@ th { color: var(--dim); font-weight: 600; }
 td:first-child { width: 7rem; white-space: nowrap; }
 td:nth-child(2) { width: 11rem; font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
 .seen { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.85em; }
 tr.gap { background: var(--soft); } .dim { color: var(--dim); }
 @media print { body { margin: 0; max-width: none; } }
 """
@@ -62,14 +63,16 @@ def _file(file: FileCoverage, base: Path | None) -> Iterator[str]:
 def _node(node: NodeCoverage) -> Iterator[str]:
     yield f"<h3>{escape(title_of(node))}</h3>"
     yield "<table><thead><tr><th scope='col'>seen</th><th scope='col'>outcome</th><th scope='col'>what happened</th>"
-    yield "<th scope='col'>by the tests</th></tr></thead><tbody>"
+    yield "<th scope='col'>by the tests, or what a test would write</th></tr></thead><tbody>"
     yield from map(_row, node.outcomes)
     yield "</tbody></table>"
 
 
 def _row(outcome: Measured) -> str:
     mark = "<span class='seen'>✓ seen</span>" if outcome.tests else "<span class='missed'>✗ not seen</span>"
-    cells = (mark, escape(outcome.name), escape(outcome.summary), escape(_named(outcome.tests)))
+    lines = "" if outcome.tests else "\n".join(lines_of(outcome))
+    told = f"<pre>{escape(lines)}</pre>" if lines else escape(_named(outcome.tests))
+    cells = (mark, escape(outcome.name), escape(outcome.summary), told)
     kind = "" if outcome.tests else " class='gap'"
     return f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 

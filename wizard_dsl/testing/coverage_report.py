@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from wizard_dsl.testing.coverage import FileCoverage, NodeCoverage, total
+from wizard_dsl.testing.coverage import FileCoverage, Measured, NodeCoverage, total
+from wizard_dsl.testing.coverage_hints import as_lines, hint
+
+#: What stands before the lines of a hint.
+_TRY: Final = ("try", "   ", "   ", "   ")
 
 
 def as_text(files: Sequence[FileCoverage], base: Path | None = None) -> str:
@@ -28,6 +32,13 @@ def _missing(node: NodeCoverage) -> Iterator[str]:
     width = max(len(each.name) for each in node.missing)
     for each in node.missing:
         yield f"      not seen: {each.name.ljust(width)}  {each.summary}"
+        yield from (f"        {word} {line}" for word, line in zip(_TRY, lines_of(each), strict=False))
+
+
+def lines_of(outcome: Measured) -> list[str]:
+    """What a test would write to see it; nothing where that depends on the file."""
+    keys = hint(outcome.kind)
+    return [] if keys is None else as_lines(keys)
 
 
 def title_of(node: NodeCoverage) -> str:
@@ -66,7 +77,13 @@ def _node(node: NodeCoverage) -> dict[str, Any]:
         "path": node.path,
         "target": node.target or None,
         "outcomes": [
-            {"name": each.name, "summary": each.summary, "covered": bool(each.tests), "tests": list(each.tests)}
+            {
+                "name": each.name,
+                "summary": each.summary,
+                "covered": bool(each.tests),
+                "tests": list(each.tests),
+                "hint": None if each.tests else "\n".join(lines_of(each)) or None,
+            }
             for each in node.outcomes
         ],
     }
