@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from wizard_dsl.registry import Registry
@@ -254,11 +256,12 @@ def test_an_observer_sees_each_sample(project: Path) -> None:
     assert outcome.seen == (("one", 2), ("one", 2))
 
 
-def test_everything_a_file_names_that_is_not_there_is_told_at_once(project: Path) -> None:
-    text = (FILES / "wrong.test.yaml").read_text()
-    Path("wrong.test.yaml").write_text(text)
-    suite = collect("wrong.test.yaml", PROGRAMS)
-    assert render_text(suite.found.diagnostics).splitlines() == (FILES / "wrong.txt").read_text().splitlines()
+@pytest.mark.parametrize("name", ["wrong", "unreadable"])
+def test_everything_that_does_not_fit_the_pipeline_or_cannot_be_read_is_told_at_once(project: Path, name: str) -> None:
+    Path(f"{name}.test.yaml").write_text((FILES / f"{name}.test.yaml").read_text())
+    suite = collect(f"{name}.test.yaml", PROGRAMS)
+    told = render_text(suite.found.diagnostics).replace(f" leaves the project {project.name}", " leaves the project")
+    assert told.splitlines() == (FILES / f"{name}.txt").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -283,3 +286,64 @@ def test_options_that_break_the_pipeline_are_told_where_they_stand(project: Path
     found = render_text(collect("t.test.yaml", PROGRAMS).found.diagnostics)
     assert "t.test.yaml:6:10 error[E080] triage.yaml has an error:" in found
     assert "t.test.yaml:7:14 error[E081] the pipeline has no chain 'wrter'; did you mean 'writer'?" in found
+
+
+def test_no_two_cases_of_a_file_have_one_name(project: Path) -> None:
+    tests = "  a: {for_each: [{}, {name: '2'}, {name: x}]}\n  a [x]: {}\n"
+    Path("t.test.yaml").write_text(f"{HEAD}tests:\n{tests}")
+    assert [case.name for case in collect("t.test.yaml", PROGRAMS).cases] == ["a [1]", "a [2]", "a [x]", "a [x] again"]
+
+
+def test_a_value_is_held_against_a_schema(tried: Try) -> None:
+    spam = 'targets: {"openai/*": [\'{"topic": "spam"}\']}'
+    outcomes = tried(
+        f"""
+  one: {{{spam}, expect: {{json: {{schema: {{required: [other], properties: {{topic: {{enum: [bug]}}}}}}}}}}}}
+  two: {{{spam}, expect: {{output: {{at: {{topic: {{schema: {{type: string}}, not: spam}}}}}}}}}}
+"""
+    )
+    assert told(outcomes[0]) == [
+        "6:71 json: expected to fit its schema, was JSON that does not: 'other' is a required property",
+        "6:71 json['topic']: expected to fit its schema, was JSON that does not: 'spam' is not one of ['bug']",
+    ]
+    assert told(outcomes[1])[0].endswith('output.topic: expected JSON, was "spam"')
+    assert told(outcomes[1])[1].endswith('output.topic: expected not "spam", was "spam"')
+
+
+OUTAGE = """version: 1
+pipeline: triage.yaml
+tests:
+  ten minutes without the first two targets:
+    targets:
+      openai/gpt-4o-mini: [{status: 503, times: 6}, {reply: {topic: bug}, times: forever}]
+      openai/gpt-4o: [{status: 503, times: 6}, {reply: Hello, times: forever}]
+      local: [{reply: {topic: bug}, times: forever}]
+      claude/*: [{reply: Hello, times: forever}]
+    snapshot: true
+    runs:
+      - {inputs: {ticket: One}, expect: {served_by: claude/*, attempts: {at_least: 6}}}
+      - {inputs: {ticket: Two}, after: 20s, expect: {served_by: claude/*}}
+      - {inputs: {ticket: Three}, after: 2m, expect: {served_by: claude/*}}
+      - {inputs: {ticket: Four}, after: 10m, expect: {served_by: openai/gpt-4o, breakers: {"openai/*": closed}}}
+"""
+
+
+def test_a_suite_with_an_outage_of_ten_minutes_takes_less_than_half_a_second(project: Path) -> None:
+    """Of this process: the clock on the wall is shared with whatever else runs on the machine."""
+    Path("outage.test.yaml").write_text(OUTAGE)
+    first = collect("outage.test.yaml", PROGRAMS)
+    try_case(first, first.cases[0])  # what is imported is imported once
+    began = time.process_time()
+    suite = collect("outage.test.yaml", Programs(Registry(plugins=False)))
+    outcomes = [try_case(suite, case, snapshots="make") for case in suite.cases]
+    assert time.process_time() - began < 0.5
+    assert [told(each) for each in outcomes] == [[]]
+    assert outcomes[0].elapsed < 60
+
+
+def test_a_hundred_runs_give_the_same_bytes(project: Path) -> None:
+    Path("outage.test.yaml").write_text(OUTAGE)
+    suite = collect("outage.test.yaml", PROGRAMS)
+    (case,) = suite.cases
+    outcomes = {msgspec.json.encode(try_case(suite, case, snapshots="make")) for _ in range(100)}
+    assert len(outcomes) == 1

@@ -3,6 +3,7 @@ the clock: the same files give the same bytes."""
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from wizard_dsl.cli._output import as_json
-from wizard_dsl.spec.diagnostics import Diagnostic, finding, render_github
+from wizard_dsl.spec.diagnostics import Diagnostic, finding, render_github, render_json
 from wizard_dsl.testing import coverage_report
 from wizard_dsl.testing.coverage import FileCoverage
 from wizard_dsl.testing.trying import Failure, Outcome
@@ -21,19 +24,27 @@ from wizard_dsl.testing.trying import Failure, Outcome
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-def as_text(
-    outcomes: Sequence[Outcome], obsolete: Sequence[Path] = (), covered: Sequence[FileCoverage] | None = None
-) -> str:
+class Tested(msgspec.Struct, frozen=True):
+    """One round of tests: what came of the cases, snapshots that no test has any more, what is wrong with the files, and
+    what is covered, where that was measured."""
+
+    outcomes: Sequence[Outcome]
+    obsolete: Sequence[Path] = ()
+    diagnostics: Sequence[Diagnostic] = ()
+    covered: Sequence[FileCoverage] | None = None
+
+
+def as_text(tested: Tested) -> str:
     """Each file with its numbers, what failed below it, the sum, and the policy coverage where it was measured."""
     lines: list[str] = []
-    for file in dict.fromkeys(each.file for each in outcomes):
-        own = [each for each in outcomes if each.file == file]
+    for file in dict.fromkeys(each.file for each in tested.outcomes):
+        own = [each for each in tested.outcomes if each.file == file]
         lines.append(f"{file}: {numbers(own)}")
         for each in own:
             lines += [] if each.passed else _failed(each)
-    lines += [f"{path}: no test has this snapshot any more; --update removes it" for path in obsolete]
-    told = "" if covered is None else coverage_report.as_text(covered, Path.cwd())
-    return "\n".join([*lines, summary(outcomes)]) + "\n" + told
+    lines += [f"{path}: no test has this snapshot any more; --update removes it" for path in tested.obsolete]
+    told = "" if tested.covered is None else coverage_report.as_text(tested.covered, Path.cwd())
+    return "\n".join([*lines, summary(tested.outcomes)]) + "\n" + told
 
 
 def numbers(outcomes: Sequence[Outcome]) -> str:
@@ -78,17 +89,17 @@ def _at(failure: Failure) -> str:
 # -- for machines -----------------------------------------------------------------------------------
 
 
-def as_object(
-    outcomes: Sequence[Outcome], obsolete: Sequence[Path] = (), covered: Sequence[FileCoverage] | None = None
-) -> str:
-    """One JSON object; keys never disappear."""
-    good = sum(each.passed for each in outcomes)
+def as_object(tested: Tested) -> str:
+    """One JSON object; keys never disappear. Diagnostics are as `validate` has them."""
+    good = sum(each.passed for each in tested.outcomes)
+    covered = tested.covered
     made = {
-        "tests": len(outcomes),
+        "tests": len(tested.outcomes),
         "passed": good,
-        "failed": len(outcomes) - good,
-        "cases": [_plain(each) for each in outcomes],
-        "obsolete_snapshots": [str(each) for each in obsolete],
+        "failed": len(tested.outcomes) - good,
+        "cases": [_plain(each) for each in tested.outcomes],
+        "obsolete_snapshots": [str(each) for each in tested.obsolete],
+        "diagnostics": json.loads(render_json(tested.diagnostics)),
         "coverage": None if covered is None else coverage_report.as_data(covered, Path.cwd()),
     }
     return as_json(made)
@@ -121,13 +132,10 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def as_github(
-    outcomes: Sequence[Outcome], obsolete: Sequence[Path] = (), covered: Sequence[FileCoverage] | None = None
-) -> str:
-    """Annotations of the pull request, one a failure."""
-    return "".join(
-        _annotation(outcome, failure) for outcome in outcomes if not outcome.passed for failure in outcome.failures
-    )
+def as_github(tested: Tested) -> str:
+    """Annotations of the pull request, one a finding or a failure."""
+    failed = [(each, failure) for each in tested.outcomes if not each.passed for failure in each.failures]
+    return render_github(tested.diagnostics) + "".join(_annotation(each, failure) for each, failure in failed)
 
 
 def _annotation(outcome: Outcome, failure: Failure) -> str:
@@ -174,6 +182,6 @@ def _escaped(text: str) -> str:
 
 
 #: What stdout gets, by `--format`.
-REPORTS: Final[Mapping[str, Callable[[Sequence[Outcome], Sequence[Path], Sequence[FileCoverage] | None], str]]] = (
-    MappingProxyType({"text": as_text, "json": as_object, "github": as_github})
+REPORTS: Final[Mapping[str, Callable[[Tested], str]]] = MappingProxyType(
+    {"text": as_text, "json": as_object, "github": as_github}
 )

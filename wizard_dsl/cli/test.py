@@ -16,7 +16,7 @@ from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._record import record_cassettes
 from wizard_dsl.cli._registry import has_plugins, registry_of
 from wizard_dsl.cli._tape import wall
-from wizard_dsl.cli._test_report import REPORTS, as_junit
+from wizard_dsl.cli._test_report import REPORTS, Tested, as_junit
 from wizard_dsl.cli._test_watch import watch
 from wizard_dsl.spec.diagnostics import has_errors, ordered, render_text
 from wizard_dsl.testing.cases import Programs, Suite
@@ -85,7 +85,8 @@ def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -
     if options["update"]:
         remove(left)
     covered = wanted.measure(outcomes)
-    click.echo(REPORTS[options["form"]](outcomes, [] if options["update"] else left, covered), nl=False)
+    tested = Tested(outcomes, [] if options["update"] else left, wrong, covered)
+    click.echo(REPORTS[options["form"]](tested), nl=False)
     if options["junit"] is not None:
         options["junit"].write_text(as_junit(outcomes), encoding="utf-8")
     failed = not wanted.is_enough(covered) or any(not each.passed for each in outcomes)

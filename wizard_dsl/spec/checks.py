@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from wizard_dsl.spec import grammar
 from wizard_dsl.spec.convert_policies import Uninstalled
-from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, capped, finding, meant, show_path, show_value
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, capped, finding, meant, show_path, show_value
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Refused, has_reference, read_inside
 from wizard_dsl.spec.keeper import NoHome, state_home
@@ -161,16 +161,17 @@ def schemas(document: Document, places: Merged) -> list[Diagnostic]:
     """JSON Schemas of inputs and outputs that are none, and defaults that do not fit."""
     found: list[Diagnostic] = []
     for name, spec in document.inputs.items():
-        found += _schema(spec.schema, ("inputs", name), places) or _default(spec, ("inputs", name), places)
+        found += schema_problems(spec.schema, ("inputs", name), places) or _default(spec, ("inputs", name), places)
     for name, step in document.steps.items():
         output = getattr(step.config, "output", None)
         schema = getattr(output, "schema", None)
         if isinstance(schema, dict):
-            found += _schema(schema, ("steps", name, "output", "schema"), places)
+            found += schema_problems(schema, ("steps", name, "output", "schema"), places)
     return found
 
 
-def _schema(schema: dict[str, Any], path: DocPath, places: Merged) -> list[Diagnostic]:
+def schema_problems(schema: dict[str, Any], path: DocPath, places: Places) -> list[Diagnostic]:
+    """What keeps the mapping at `path` from being a JSON Schema that can be used."""
     if _is_plain(schema):
         return []
     from jsonschema import Draft202012Validator
@@ -201,7 +202,7 @@ def _word(error: Any) -> str | None:
     return f"did you mean '{known}'?" if known else meant(error.instance, _TYPES)
 
 
-def _patterns(schema: Any, path: DocPath, places: Merged) -> list[Diagnostic]:
+def _patterns(schema: Any, path: DocPath, places: Places) -> list[Diagnostic]:
     """Regular expressions that are none; the metaschema does not look into them."""
     found = []
     for key, value in schema.items() if isinstance(schema, dict) else ():
@@ -217,7 +218,7 @@ def _patterns(schema: Any, path: DocPath, places: Merged) -> list[Diagnostic]:
     return found
 
 
-def _links(schema: Any, path: DocPath, places: Merged) -> Iterator[Diagnostic]:
+def _links(schema: Any, path: DocPath, places: Places) -> Iterator[Diagnostic]:
     """References that cannot be followed."""
     for below, why in broken_links(schema) if isinstance(schema, dict) else ():
         at = (*path, *below)

@@ -3,8 +3,10 @@ readable. Everything that is wrong is found at once, before anything runs."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,7 +21,7 @@ from wizard_dsl.runtime.breakers import breaker_names
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import DocPath, has_errors, meant, ordered, sentence, show_value
 from wizard_dsl.testing.against_cassettes import Cassettes
-from wizard_dsl.testing.against_checks import readable
+from wizard_dsl.testing.against_checks import playable, readable
 from wizard_dsl.testing.cases import Assertion, Case, Options, PlannedRun, Suite, root_of
 from wizard_dsl.testing.expecting import expression_of
 
@@ -66,7 +68,7 @@ class _Against:
         self._cassettes = Cassettes(suite.file, self.report, suite.programs)
 
     def case(self, case: Case) -> None:
-        program = self._program(case)
+        program = self._program(case) if self._overlays_are_there(case) else None
         if program is None:
             return
         self._patterns(case, program)
@@ -100,6 +102,19 @@ class _Against:
                 self._failed(compiled, case, case.options)
         return compiled.program
 
+    def _overlays_are_there(self, case: Case) -> bool:
+        """Whether each is a file of the project; those that are not are told."""
+        root = root_of(case.file)
+        wrong = [each for each in case.options.overlays if not _is_in(Path(each), root)]
+        for each in wrong:
+            written = os.path.relpath(each, case.file.parent)
+            at = self._at(case, "overlay")
+            if Path(each).resolve().is_relative_to(root):
+                self._tell("E035", f"there is no file '{written}'", at)
+            else:
+                self._tell("E033", f"'{written}' leaves the project {root.name}", at)
+        return not wrong
+
     def _failed(self, compiled: Compiled, case: Case, options: Options) -> None:
         key = msgspec.json.encode(options, order="sorted")
         if key in self._told:
@@ -127,6 +142,7 @@ class _Against:
     def _patterns(self, case: Case, program: Program) -> None:
         names = sorted(targets_of(program))
         for script in case.scripts:
+            playable(script.items, script.path, self.report)
             if not any(fnmatchcase(name, script.pattern) for name in names):
                 self._no_target(script.pattern, names, script.path, key=True)
 
@@ -187,7 +203,7 @@ class _Against:
     # -- what is expected ---------------------------------------------------------------------------
 
     def _assertion(self, each: Assertion, program: Program) -> None:
-        readable(each.wanted, each.path, self._tell)
+        readable(each.wanted, each.path, self.report)
         if each.key == "served_by" and each.wanted is not None:
             self._served_by(each.wanted, each.path, program)
         elif each.key == "steps":
@@ -273,3 +289,7 @@ def targets_of(program: Program) -> set[str]:
     """The names of all targets, also of files that its steps run."""
     programs = [program, *subprograms(program)]
     return {target.name for each in programs for chain in each.chains.values() for target in chain.targets}
+
+
+def _is_in(path: Path, root: Path) -> bool:
+    return path.is_file() and path.resolve().is_relative_to(root)

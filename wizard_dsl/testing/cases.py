@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os.path import normpath
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
-from wizard_dsl.core.units import parse_ratio
+from wizard_dsl.core.units import parse_duration, parse_ratio
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import DocPath, Place
 from wizard_dsl.spec.project import find_project
@@ -129,7 +129,18 @@ def suite_of(path: Path, programs: Programs, *, text: str | None = None) -> Suit
     found = read(path, TEST_FILE, text=text)
     if found.value is None:
         return Suite(path, (), found, programs)
-    return Suite(path, tuple(_cases(path, found.value, found)), found, programs)
+    return Suite(path, tuple(_renamed(_cases(path, found.value, found))), found, programs)
+
+
+def _renamed(cases: Iterable[Case]) -> Iterator[Case]:
+    """Each with a name of its own, also where a test is called as the row of another."""
+    taken: set[str] = set()
+    for case in cases:
+        name = case.name
+        while name in taken:
+            name += " again"
+        taken.add(name)
+        yield case if name == case.name else msgspec.structs.replace(case, name=name)
 
 
 def _cases(path: Path, file: TestFile, found: Read[TestFile]) -> Iterator[Case]:
@@ -220,8 +231,6 @@ def _runs(
     rows: Mapping[str, Assertion],
     at: DocPath,
 ) -> Iterator[PlannedRun]:
-    from wizard_dsl.core.units import parse_duration
-
     specs = test.runs or [RunSpec()]
     for index, spec in enumerate(specs):
         asked = _assertions(spec.expect, (*at, "runs", index))

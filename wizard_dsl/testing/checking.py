@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from wizard_dsl.core.units import parse_duration, parse_money, parse_ratio, show_duration, show_money
+from wizard_dsl.spec.diagnostics import DocPath
 from wizard_dsl.testing.testfile import Check, Number, Similar, Sum, Time
 
 _LONGEST: Final = 300  # characters of a value that are shown
@@ -28,12 +29,13 @@ MISSING: Final = object()
 
 class Miss(msgspec.Struct, frozen=True):
     """One thing that is not as it should be. `what` names it, as `text` or `json.topic`; `diff` is set where lines of
-    texts are better compared than shown."""
+    texts are better compared than shown. `path` leads from the assertion to the key that says so."""
 
     what: str
     expected: str
     actual: str
     diff: str = ""
+    path: DocPath = ()
 
 
 def misses(check: Any, value: Any, what: str) -> list[Miss]:
@@ -47,7 +49,12 @@ def _tried(check: Check, key: str, test: Callable[..., list[Miss]], value: Any, 
     asked = getattr(check, key)
     if asked is UNSET:
         return []
-    return [Miss(what, "a value", "nothing")] if value is MISSING else test(asked, value, what)
+    found = [Miss(what, "a value", "nothing")] if value is MISSING else test(asked, value, what)
+    return [_below(each, key.rstrip("_")) for each in found]
+
+
+def _below(miss: Miss, key: str) -> Miss:
+    return msgspec.structs.replace(miss, path=(key, *miss.path))
 
 
 def same(first: Any, second: Any) -> bool:
@@ -136,19 +143,23 @@ def _similar(wanted: str | Similar, value: Any, what: str) -> list[Miss]:
 
 
 def _schema(schema: dict[str, Any], value: Any, what: str) -> list[Miss]:
+    """No reference is followed out of the schema: nothing is fetched."""
     from jsonschema import Draft202012Validator
+    from referencing import Registry
 
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except ValueError:
             return [Miss(what, "JSON", shown(value))]
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(value), key=lambda each: list(map(str, each.absolute_path))
-    )
+    errors = Draft202012Validator(schema, registry=Registry()).iter_errors(value)
     return [
-        Miss(what + "".join(f"[{part!r}]" for part in each.absolute_path), "to fit its schema", each.message)
-        for each in errors
+        Miss(
+            what + "".join(f"[{part!r}]" for part in each.absolute_path),
+            "to fit its schema",
+            f"JSON that does not: {each.message}",
+        )
+        for each in sorted(errors, key=lambda each: list(map(str, each.absolute_path)))
     ]
 
 
@@ -168,7 +179,11 @@ def _at_most(most: float, value: Any, what: str) -> list[Miss]:
 
 def _at(checks: Mapping[str, Any], value: Any, what: str) -> list[Miss]:
     joined = {path: f"{what}{path}" if path.startswith("[") else f"{what}.{path}" for path in checks}
-    return [miss for path, check in checks.items() for miss in misses(check, inside(value, path), joined[path])]
+    return [
+        _below(miss, path)
+        for path, check in checks.items()
+        for miss in misses(check, inside(value, path), joined[path])
+    ]
 
 
 def _not(check: Any, value: Any, what: str) -> list[Miss]:

@@ -33,7 +33,8 @@ Found = Iterator[tuple[DocPath, Miss]]
 def unmet(assertion: Assertion, ran: Ran, source: str | None) -> Found:
     """What of one key does not hold, each with where it is written. `source` names the step that the run's text comes
     from."""
-    yield from _KEYS[assertion.key](assertion.wanted, ran, assertion.path, source)
+    for path, miss in _KEYS[assertion.key](assertion.wanted, ran, assertion.path, source):
+        yield (*path, *miss.path), miss
 
 
 # -- one function a key -----------------------------------------------------------------------------
@@ -190,7 +191,9 @@ def _seen(expression: Expression, ran: Ran) -> str:
     values = facts(ran.result, ran.breakers)
     plain = [name for name in ("served_by", "elapsed", "cost", "text", "json") if name in expression.names]
     told = [f"{name} is {shown(values[name])}" for name in plain]
-    told += [f"there are {len(values['attempts'])} attempts"] if "attempts" in expression.names else []
+    if "attempts" in expression.names:
+        count = len(values["attempts"])
+        told.append("there is one attempt" if count == 1 else f"there are {count} attempts")
     return f"; {', '.join(told)}" if told else ""
 
 

@@ -184,7 +184,7 @@ _Cassette = Annotated[
     str,
     Meta(min_length=1, description="recorded exchanges, relative to this file; they answer where no script does"),
 ]
-_Overlay = Annotated[Words, Meta(description="documents over the pipeline, relative to this file")]
+_Overlay = Annotated[str | list[str], Meta(description="documents over the pipeline, relative to this file")]
 _Set = Annotated[dict[str, Any], Meta(description="single values over everything else, by path")]
 _Chain = Annotated[str, Meta(description="asked in every step")]
 _Deadline = Annotated[Duration, Meta(description="of each run; tightens the file's")]
