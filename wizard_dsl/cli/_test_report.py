@@ -25,8 +25,8 @@ _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uff
 
 
 class Tested(msgspec.Struct, frozen=True):
-    """One round of tests: what came of the cases, snapshots that no test has any more, what is wrong with the files, and
-    what is covered, where that was measured."""
+    """One round of tests: what came of the cases, snapshots that no test has any more, what is wrong with the files,
+    and what is covered, where that was measured."""
 
     outcomes: Sequence[Outcome]
     obsolete: Sequence[Path] = ()
