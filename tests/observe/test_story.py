@@ -210,6 +210,15 @@ def test_why_a_target_was_not_asked_is_said_in_words(tmp_path: Path) -> None:
     assert "The output of a was not as declared ($: json)." in text
 
 
+def test_why_nothing_more_was_tried_is_said(tmp_path: Path) -> None:
+    text = told(compiled(tmp_path), {"a": [401]})
+    assert "The step failed with auth, which is neither repeated nor passed on to another target." in text
+    item = {"status": 503, "headers": {"x-should-retry": "false"}}
+    text = told(compiled(tmp_path), {"a": [item], "b": ["x"]})
+    assert "Attempt 1 asked a first: 503 server after 0.0 ms, which the provider says is not to be repeated." in text
+    assert "Attempt 2 asked b instead, because a failed with server" in text
+
+
 ITEMS = st.sampled_from([
     "yes", 503, 401, {"status": 429, "retry_after": "1s"}, {"status": 429, "retry_after": "400s"}, {"refuse": True},
     {"status": 503, "retry_after": "2s"}, {"reply": "slow", "delay": "9s"}, {"reply": "a b c", "cut_after": 1},

@@ -106,6 +106,11 @@ def alike(rows: list[AttemptRow]) -> list[tuple[Any, ...]]:
 CASES: dict[str, tuple[tuple[str, ...], dict[str, list[Any]], dict[str, Any]]] = {
     "retries and a fallback": ((), {"a": [503, {"status": 503, "delay": "2s"}, 500], "b": ["yes"]}, {}),
     "a 429 with retry-after": ((), {"a": [{"status": 429, "retry_after": "1500ms"}, "yes"]}, {}),
+    "a failure that is not to be repeated": (
+        (),
+        {"a": [{"status": 503, "headers": {"x-should-retry": "false"}}], "b": ["yes"]},
+        {},
+    ),
     "a 429 that is left": ((), {"a": [{"status": 429, "retry_after": "90s"}], "b": ["yes"]}, {}),
     "a key that is refused": ((), {"a": [401]}, {}),
     "no connection": ((), {"a": [{"refuse": True, "delay": "1s"}] * 3, "b": [{"refuse": True}] * 3, "c": ["ok"]}, {}),
@@ -204,6 +209,8 @@ def test_placeholders_are_called_so_and_inputs_may_be_given(tmp_path: Path) -> N
     assert 'q: "really? \'yes\' : \\"no\\" # \\u0085"\n' in given.text
     assert "n: 7\n" in given.text
     assert given.passes
+    assert "Inputs that are not named here were not recorded, and take their defaults." in made.notes
+    assert "and take their defaults" not in case.repro(stored, inputs={"q": "x", "n": 3, "d": "y"}).text
 
 
 def test_a_cache_hit_is_played_after_a_run_that_fills_the_cache(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ class AttemptFrame:
             row.request_id = getattr(error, "request_id", None)
             row.message = error.message
             row.retry_after = error.retry_after
+            row.should_retry = getattr(error, "should_retry", None)
             sent = getattr(error, "sent", isinstance(error, Interrupted))
             self._close(row, request, run, error.kind, seen or error.partial, sent, cut=_cut(error))
             if error.row.verdict == "failure":

@@ -63,6 +63,7 @@ class Attempt(msgspec.Struct):
     request_id: str | None = None
     number: int = 0
     retry_after: float | None = None
+    should_retry: bool | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -51,10 +51,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt beyond its row in the result. `retry_after` is what the provider said, seconds; `messages` and
-    `reply` are None where content is not kept."""
+    """One attempt beyond its row in the result. `retry_after`, in seconds, and `should_retry` are what the provider
+    said; `messages` and `reply` are None where content is not kept."""
 
     retry_after: float | None = None
+    should_retry: bool | None = None
     messages: list[dict[str, Any]] | None = None
     reply: str | None = None
 
@@ -90,7 +91,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
         for number, row in enumerate(self.result.attempts):
             held = {name: getattr(row, name) for name in _ATTEMPT}
             asking = self.attempts[number] if number < len(self.attempts) else Asking()
-            transcript.attempts.append(Attempt(**held, number=number, retry_after=asking.retry_after))
+            held |= {"retry_after": asking.retry_after, "should_retry": asking.should_retry}
+            transcript.attempts.append(Attempt(**held, number=number))
         return transcript
 
 
@@ -216,11 +218,12 @@ def _askings(transcript: Transcript) -> tuple[Asking, ...]:
 
 def _asking(row: Attempt, exchange: Exchange | None) -> Asking:
     if exchange is None:
-        return Asking(retry_after=row.retry_after)
+        return Asking(retry_after=row.retry_after, should_retry=row.should_retry)
     request, answer = exchange.request, exchange.answer
     messages = [{"role": each.role, "content": each.text} for each in request.messages]
     return Asking(
         retry_after=row.retry_after,
+        should_retry=row.should_retry,
         messages=messages or [{"role": "user", "content": text} for text in request.texts],
         reply=None if answer is None else answer.text,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from wizard_dsl.core import events as e
+from wizard_dsl.core.errors import TABLE
 from wizard_dsl.core.units import show_money
 from wizard_dsl.observe.summary import show_time
 from wizard_dsl.observe.transcript import SENTENCES, unknown
@@ -35,6 +36,8 @@ _SKIPPED: Final = {
     "context_length": "the prompt does not fit its window",
     "disabled": "it is switched off",
 }
+#: Kinds that say that we gave up, not the target.
+_CUT_OFF: Final = frozenset({"deadline", "cancelled"})
 #: Kinds of a target that was left without being asked.
 _NOT_ASKED: Final = frozenset({"circuit_open", "budget", "local_limit", "unsupported"})
 
@@ -100,6 +103,8 @@ def _fate(scene: Scene, number: int, row: AttemptRow) -> str:
     begun = "" if row.first_chunk is None else ", after it had begun to answer"
     words = (row.message or "").removeprefix(f"status {row.status}").removeprefix(": ")
     said = f" ({words})" if words else ""
+    if number < len(scene.told) and scene.told[number].should_retry is False:
+        said += ", which the provider says is not to be repeated"
     return ", ".join([f"{status}{row.kind} {after}{begun}{said}", *_spent(row)])
 
 
@@ -133,7 +138,7 @@ def _back_off(scene: Scene, position: int, event: e.RetryScheduled) -> str:
     if event.delay == 0:
         return f"Waited for nothing, because a {event.kind} failure is repeated at once."
     last = scene.last_attempt(position, event.target)
-    asked = scene.waited_for[last] if last is not None and last < len(scene.waited_for) else None
+    asked = scene.told[last].retry_after if last is not None and last < len(scene.told) else None
     cut = _cut_short(scene, position, event.target, event.delay)
     if asked is not None and event.delay >= asked - 1e-3:
         return f"{cut}, because {event.target} asked for {show_time(asked)}."
@@ -232,7 +237,17 @@ def _step_ended(scene: Scene, position: int, event: e.StepEnded) -> str:
     if event.kind == "ok":
         return ""
     how = {"skipped": "was skipped", "cancelled": "was cancelled"}.get(event.kind, f"failed with {event.kind}")
-    return f"The step {how}."
+    return f"The step {how}{_final(scene, position, event.kind)}."
+
+
+def _final(scene: Scene, position: int, kind: str) -> str:
+    """Why nothing more was tried, where the very first attempt failed with what is the end."""
+    here = scene.place_at(position)
+    kinds = [row.kind for row in scene.result.attempts if scene.place(row) == here]
+    row = TABLE.get(kind)
+    if kinds == [kind] and row is not None and (row.retry, row.fallback) == ("no", "no") and kind not in _CUT_OFF:
+        return ", which is neither repeated nor passed on to another target"
+    return ""
 
 
 def _blocked(scene: Scene, position: int, event: e.TargetBlocked) -> str:

@@ -35,7 +35,7 @@ class Scene:
         self.result = result
         self.events = transcript.events
         self.past = past
-        self.waited_for = [each.retry_after for each in transcript.attempts]
+        self.told = transcript.attempts
         begun = [at for at, (_, _, event) in enumerate(self.events) if isinstance(event, e.AttemptStarted)]
         self.number_at = {position: number for number, position in enumerate(begun)}
         self._begun = begun

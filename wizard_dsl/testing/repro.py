@@ -218,6 +218,8 @@ def _told(stored: Stored, program: Program, draft: Draft) -> Iterator[str]:
             f"What was asked and answered was not recorded (`history.content: {stored.content}`): "
             "what is marked as placeholder stands for it."
         )
+    if stored.inputs is None and any(name not in draft.inputs for name in program.inputs):
+        yield "Inputs that are not named here were not recorded, and take their defaults."
     if stored.result.pipeline.hash != program.hash:
         yield f"{stored.file} has changed since: it was {stored.result.pipeline.hash}, and is {program.hash}."
     if stored.options.number:

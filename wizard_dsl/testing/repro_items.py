@@ -100,7 +100,12 @@ def _body(word: str) -> str:
 
 
 def _asked(asking: Asking) -> dict[str, Any]:
-    return {} if asking.retry_after is None else {"retry_after": show_duration(round(asking.retry_after, 3))}
+    said: dict[str, Any] = {}
+    if asking.retry_after is not None:
+        said["retry_after"] = show_duration(round(asking.retry_after, 3))
+    if asking.should_retry is not None:
+        said["headers"] = {"x-should-retry": "true" if asking.should_retry else "false"}
+    return said
 
 
 def _usage(row: AttemptRow) -> dict[str, Any]:
