@@ -30,3 +30,9 @@ def codes(policies: str, folder: Path) -> list[tuple[int, str]]:
 def test_a_key_that_no_place_gives_is_a_diagnostic(tmp_path: Path) -> None:
     assert codes("{quota: {}}", tmp_path) == [(4, "E071")]
     assert codes("{quota: {limit: 3}}", tmp_path) == []
+
+
+def test_a_key_that_is_wrong_is_not_missing_as_well(tmp_path: Path) -> None:
+    assert codes("{quota: {limit: x}}", tmp_path) == [(4, "E022")]
+    assert codes("{deadline: {after: 0s}}", tmp_path) == [(4, "E026")]
+    assert codes("{deadline: {after: 0s}, quota: {}}", tmp_path) == [(4, "E026"), (4, "E071")]

@@ -248,3 +248,118 @@ def test_what_another_setting_leaves_nothing_to_do_is_told(
     text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
 ) -> None:
     assert found(text, tmp_path) == warnings
+
+
+ON = "policies: {retry: {max_attempts: %d,\n%s}}"
+MORE = "policies:\n  default: {cache: {ttl: 1h, fallback_ttl: 30s}}\n"
+LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_response: linear}"
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(ONE + ON % (1, "backoff: {server: linear}")), [(6, "W148", [5])]),
+        (file(ONE + ON % (1, "backoff: {rate_limited: none}")), []),  # for so long a 429 blocks
+        (file(ONE + ON % (2, "backoff: {server: linear}")), []),
+        (file(ONE + ON % (2, "multiplier: 3")), [(6, "W148", [5])]),
+        (file(ONE + ON % (3, "multiplier: 3")), []),
+        (file(ONE + ON % (1, "multiplier: 3, backoff: {rate_limited: exponential}")), []),
+        (file(ONE + ON % (3, "multiplier: 3,\njitter: decorrelated")), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, f"multiplier: 3,\n{LINEAR}")), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, f"multiplier: 3,\n{LINEAR}") + ",\n" + RESTART), []),
+        (file(ONE + ON % (3, f"multiplier: 3, retry_on: {{auth: true}}, {LINEAR}")), []),
+        (file(ONE + ON % (3, f"multiplier: 3, retry_on: {{'409': true}}, {LINEAR}")), []),
+        (file(ONE + ON % (3, "multiplier: 3, backoff: {server: linear, timeout: linear}")), []),
+        (file("targets: [local, {provider: other, policies: {retry: 3}}],\n" + ON % (2, "multiplier: 3")), []),
+    ],
+)  # fmt: skip
+def test_back_offs_of_no_repeat_and_multipliers_of_no_growth_are_told(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(ONE + "policies: {cache: {ttl: 1h,\nfallback_ttl: 30s}}"), [(6, "W136", [4])]),
+        (file(TWO + "policies: {cache: {ttl: 1h,\nfallback_ttl: 30s}}"), []),
+        (file(OFF + "policies: {cache: {ttl: 1h,\nfallback_ttl: 30s}}"), [(6, "W136", [4])]),
+        (file("targets: [local]}, more: {targets: [local, other]", more=MORE), []),
+        (file("targets: [local]}, more: {targets: [other]", more=MORE), [(7, "W136", [4])]),
+    ],
+)  # fmt: skip
+def test_a_lifetime_of_fallback_answers_needs_a_fallback(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
+HEDGED = "targets: [local, other, local],\nstrategy: {type: hedged, after: %s},\npolicies: {%s}"
+
+
+@pytest.mark.parametrize(
+    ("after", "policies", "warnings"),
+    [
+        ("20s", "retry: 1,\ntimeout: {total: 20s}", [(5, "W138", [7])]),
+        ("20s", "retry: off,\ntimeout: {total: 10s}", [(5, "W138", [7])]),
+        ("6m", "retry: off, circuit_breaker: 3", [(5, "W138", [])]),
+        ("19s", "retry: 1, timeout: {total: 20s}", []),
+        ("20s", "retry: 2, timeout: {total: 20s}", []),
+        ("20s", "retry: 1, timeout: {total: off}", []),
+        ("20s", "retry: 1, timeout: {total: 20s}, concurrency: 4", []),  # a branch may stand in line
+        ("p95", "retry: 1, timeout: {total: 20s}", []),
+    ],
+)
+def test_a_hedge_after_the_end_of_the_only_attempt_is_told(
+    after: str, policies: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(file(HEDGED % (after, policies)), tmp_path) == warnings
+
+
+def test_a_hedge_is_due_where_one_target_may_last_longer_or_the_state_is_shared(tmp_path: Path) -> None:
+    chain = HEDGED % ("20s", "retry: 1, timeout: {total: 20s}")
+    assert [code for _, code, _ in found(file(chain), tmp_path)] == ["W138"]
+    assert found(file(chain.replace("[local,", "[{provider: local, policies: {timeout: 30s}},")), tmp_path) == []
+    assert found(file(chain.replace("other,", "{provider: other, policies: {retry: 2}},")), tmp_path) == []
+    assert found(file(chain, more="state: state.db\n"), tmp_path) == []
+
+
+SCHEMA = "prompt: {user: Hello}, output: {schema: {type: object}}"
+TOOLS = "prompt: {user: Hello, tools: [{name: t, parameters: {type: object}}]}"
+IMAGE = "prompt: {messages: [{role: user, content: [{image: 'https://x.example/a.png'}]}]}"
+SYSTEM = "prompt: {system: Be kind, user: Hello}"
+ADMITS = "policies: {admission: {global: {rate: 1/s}}}"
+
+
+@pytest.mark.parametrize(
+    ("chain", "step", "warnings"),
+    [
+        ("fallback_on: {contract: true}", "prompt: {user: Hello}", [(5, "W139", [6])]),
+        ("fallback_on: {contract: true}", SCHEMA, []),
+        ("fallback_on: {safety: true}", SCHEMA, [(5, "W139", [])]),
+        ("fallback_on: {stream_buffer: true, input: true, session: true}", SCHEMA, [(5, "W139", [])] * 3),
+        ("fallback_on: {local_limit: true}", SCHEMA, [(5, "W139", [])]),
+        ("fallback_on: {local_limit: true},\n" + ADMITS, SCHEMA, [(5, "W139", [6])]),
+        ("fallback_on: {local_limit: true}, policies: {concurrency: 3}", SCHEMA, []),
+        ("fallback_on: {auth: true, circuit_open: false, budget: false, deadline: true}", SCHEMA, []),
+        ("allow_loss: [json_schema]", SCHEMA, [(5, "W139", [])]),
+        ("allow_loss: [tools]", SCHEMA, [(5, "W139", [6])]),
+        ("allow_loss: [tools]", TOOLS, []),
+        ("allow_loss: [images]", SCHEMA, [(5, "W139", [6])]),
+        ("allow_loss: [images]", IMAGE, []),
+        ("allow_loss: [system]", SCHEMA, [(5, "W139", [6])]),
+        ("allow_loss: [system]", SYSTEM, []),
+        ("allow_loss: [streaming]", SCHEMA, [(5, "W139", [6])]),
+        ("allow_loss: [streaming]", "prompt: {user: Hello}", []),
+    ],
+)
+def test_what_never_reaches_a_strategy_or_is_never_lost_is_told(
+    chain: str, step: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(file(TWO + chain, step), tmp_path) == warnings
+
+
+def test_a_chain_that_no_step_asks_is_only_told_to_be_unused(tmp_path: Path) -> None:
+    chain = "targets: [local]}, more: {targets: [local, other], allow_loss: [tools], fallback_on: {safety: true}"
+    assert found(file(chain), tmp_path) == []

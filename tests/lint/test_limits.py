@@ -50,6 +50,22 @@ def test_w140_a_breaker_that_the_limit_keeps_from_ever_opening(
     assert found(tmp_path, *lines) == warnings
 
 
+def test_w140_says_what_is_built_in_and_names_the_window(tmp_path: Path) -> None:
+    def said(*lines: str) -> str:
+        found(tmp_path, *lines)
+        made = compile_file(tmp_path / "p.yaml", Registry(plugins=False), Sources(env={}))
+        return next(each.message for each in lint(made))
+
+    assert found(tmp_path, SLOW, "circuit_breaker: {failure_threshold: 7,\nwindow: 50s}") == ["W140 5 → 4 → 6"]
+    assert (
+        "rate_limit (rate 5/minute, burst 1) lets at most 6 attempts through in its window of 60s (built-in)"
+        in said(SLOW, "circuit_breaker: {failure_threshold: 7}")
+    )
+    assert "rate_limit (rate 0.1/s, burst 20 (built-in))" in said(
+        "rate_limit: {rate: 0.1/s}", "circuit_breaker: {failure_threshold: 700}"
+    )
+
+
 def test_w140_knows_what_goes_through_the_limit_of_a_provider(tmp_path: Path) -> None:
     slow = "a: {type: mock, model: m, policies: {rate_limit: {rate: 5/minute, burst: 1}}}"
     assert found(tmp_path, "circuit_breaker: {failure_threshold: 7}", providers=slow) == ["W140 4 → 2"]

@@ -359,7 +359,7 @@ def test_a_time_of_the_cache_that_another_one_hides_is_told(project: Path, cache
 @pytest.mark.parametrize(
     "cache",
     [
-        "{ttl: 10s, fallback_ttl: 10s, negative: 10s}",
+        "{ttl: 10s, negative: 10s}",
         "{stale_if_error: 1h, stale_while_revalidate: 5m}",
         "{stale_if_error: 1h}",
         "{stale_while_revalidate: 5m}",

@@ -64,6 +64,52 @@ def test_a_ratio_of_what_cannot_be_slow_is_pointed_out(project: Path, breaker: s
     assert codes(f"circuit_breaker: {breaker}") == warnings
 
 
+OFF = "connect: false, timeout: false, server: false, malformed_response: false"
+
+
+@pytest.mark.parametrize(
+    ("breaker", "warnings"),
+    [
+        (f"{{failure_threshold: 3,\n      trip_on: {{{OFF}, mid_stream: false}}}}", ["11 W154 → 10"]),
+        (f"{{trip_on: {{{OFF}, mid_stream: false}}}}", ["10 W154"]),
+        (f"{{trip_on: {{{OFF}}}}}", []),  # a broken stream still counts
+        (f"{{trip_on: {{{OFF}, mid_stream: false, rate_limited: true}}}}", []),
+        (f"{{trip_on: {{{OFF}, mid_stream: false, '503': true}}}}", []),
+        (f"{{slow_after: 5s, trip_on: {{{OFF}, mid_stream: false}}}}", []),
+    ],
+)
+def test_a_breaker_that_nothing_trips_is_pointed_out(project: Path, breaker: str, warnings: list[str]) -> None:
+    told = found(f"circuit_breaker: {breaker}")
+    assert [f"{each.line} {each.code}" + "".join(f" → {o.line}" for o in each.related) for each in told] == warnings
+
+
+def test_a_breaker_that_nothing_trips_acts_behind_hedges(project: Path) -> None:
+    breaker = f"circuit_breaker: {{trip_on: {{{OFF}, mid_stream: false}}}}"
+    assert codes(breaker, "strategy: {type: hedged, after: 1s}") == []
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [
+        ("'true'", "always true: every answer is refused"),
+        ("1 == 2", "never true: no answer is refused"),
+        ("\"'http'\"", "always true"),
+        ("\"'http' in text\"", None),
+        ("json is none", None),
+        ("1 // 0 == 1", None),
+    ],
+)
+def test_a_judge_that_looks_at_nothing_is_pointed_out(project: Path, judge: str, words: str | None) -> None:
+    head = "version: 1\nproviders: {m: {type: mock}}\nchains: {default: {targets: [m/a]}}\n"
+    whole = f"steps: {{answer: {{prompt: {{user: hi}}}}}}\nsafety:\n  block_when: {judge}\n"
+    own = f"steps:\n  answer:\n    prompt: {{user: hi}}\n    safety: {{block_when: {judge}}}\n"
+    for text, line in ((whole, 6), (own, 7)):
+        Path("a.yaml").write_text(head + text)
+        warnings = lint(compile_file("a.yaml", Registry(plugins=False), Sources(env={})))
+        assert [(each.line, each.code) for each in warnings] == ([] if words is None else [(line, "W155")])
+        assert words is None or words in warnings[0].message
+
+
 def test_a_slow_ratio_acts_behind_hedges(project: Path) -> None:
     assert codes("circuit_breaker: {slow_ratio: 50%}", "strategy: {type: hedged, after: 1s}") == []
 
@@ -146,6 +192,21 @@ def test_a_ladder_longer_than_the_deadline_is_pointed_out(project: Path, policie
     made = found(policies)
     assert [f"{each.line} {each.code}" for each in made] == warnings
     assert all([other.line for other in each.related] == [9] for each in made)
+
+
+@pytest.mark.parametrize(
+    ("retry", "lines", "words"),
+    [
+        ("retry:\n      max_attempts: 5\n      base: 2s", [9, 12], "(5 × 0s, and 30s of delays, for one target)"),
+        ("retry: {base: 5001ms}", [9], "(3 (built-in) × 0s, and"),
+        ("retry: {max_attempts: 6}", [9], "(6 × 0s, and 31s of delays (built-in), for one target)"),
+    ],
+)
+def test_the_parts_of_a_ladder_are_shown_and_which_of_them_are_built_in(
+    project: Path, retry: str, lines: list[int], words: str
+) -> None:
+    (each,) = found(retry)
+    assert [other.line for other in each.related] == lines and words in each.message
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ class ChainPlanner:
         file: str,
         agreed: Agreed,
         budgets: tuple[Limit, ...] = (),
+        told: frozenset[str] = frozenset(),
     ) -> None:
+        self._told = told  # kinds of which load has told a mistake already: a key that is wrong is not missing
         self._document = document
         self._registry = registry
         self._report = report
@@ -256,7 +258,8 @@ class ChainPlanner:
         try:
             config = ladder.convert(type, raw)
         except msgspec.ValidationError as error:
-            self._report.add("E071", f"the policy {type.name} is not complete: {error}", path)
+            if type.name not in self._told:
+                self._report.add("E071", f"the policy {type.name} is not complete: {error}", path)
             return None
         refused = type.refuse(config)
         if refused is not None:

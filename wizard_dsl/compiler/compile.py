@@ -123,6 +123,7 @@ class _Compiler:
             file=self._stack[-1],
             agreed=self._agreed,
             budgets=self._budgets,
+            told=frozenset(str(part) for each in self._loaded.diagnostics for part in each.path[-2:-1]),
         ).plan()
         check_providers(document, self._report)
         check_expressions(document, self._registry, self._report)

@@ -75,7 +75,8 @@ def w152_cache_scope_without_owner(subject: Subject) -> Iterator[Diagnostic]:
             if config.scope == "session" and at is not None:
                 message = "scope is session, and this file has none: runs that are not given one share their answers"
                 hint = "use scope: principal, or shared, unless all your runs are given a session"
-                yield subject.warn("W152", message, at, suggestion=hint)
+                chain: DocPath = ("chains", name)
+                yield subject.warn("W152", message, at, suggestion=hint, related=[(chain, "the chain that uses it")])
 
 
 def _caches(subject: Subject, chain: str) -> Iterator[tuple[PolicyPlan, CacheConfig]]:

@@ -126,7 +126,7 @@ def _of_backoff(subject: Subject) -> Iterator[Diagnostic]:
     for place in places(subject, "retry"):
         for path in _backoffs(subject, place):
             kind = str(path[-1])
-            if kind == "mid_stream" or _repeated(kind, place.config.retry_on):
+            if kind == "mid_stream" or repeated(kind, place.config.retry_on):
                 able.add(path)
             else:
                 idle.setdefault(path, (kind, place))
@@ -143,7 +143,7 @@ def _backoffs(subject: Subject, place: Place) -> Iterator[DocPath]:
             yield (*path, "retry", "backoff", kind)
 
 
-def _repeated(kind: str, retry_on: dict[str, bool]) -> bool:
+def repeated(kind: str, retry_on: dict[str, bool]) -> bool:
     """Whether an error of the kind may be repeated; a status that is asked for may stand for any kind."""
     if any(yes and key.isdigit() for key, yes in retry_on.items()):
         return True

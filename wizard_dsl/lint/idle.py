@@ -8,41 +8,33 @@ from typing import Final
 
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan
 from wizard_dsl.lint.repeats import places
-from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.shape import of_backoff, of_multiplier
+from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
-
-_Found = tuple[DocPath, str, list[tuple[DocPath, str]]]
 
 _BY_ORDER: Final = frozenset({"cheapest", "fastest", "adaptive", "weighted"})
 #: Keys of retry that are looked at only once a repeat is possible.
-_OF_REPEATS: Final = ("retry_on", "when", "multiplier")
+_OF_REPEATS: Final = ("retry_on", "when")
 
 
 def w148_nothing_left_to_do(subject: Subject) -> Iterator[Diagnostic]:
     """W148: rules and a budget of repeats where nothing is repeated, a race for one place, a choice among priorities of
     one target each, a guard where all inputs are trusted. What a set says counts for all that use it."""
-    for find in (_of_one_attempt, _of_the_retry_budget):
-        able: set[DocPath] = set()
-        idle: dict[DocPath, _Found] = {}
-        for path, found in find(subject):
-            if found is None:
-                able.add(path)
-            else:
-                idle.setdefault(path, found)
-        yield from (_told(subject, found) for path, found in idle.items() if path not in able)
-    rules: tuple[Callable[[Subject, ChainPlan], Iterator[_Found]], ...] = (_of_one_place, _of_priorities)
+    for find in (_of_one_attempt, _of_the_retry_budget, of_backoff, of_multiplier):
+        yield from (_told(subject, found) for found in idle_for_all(find(subject)))
+    rules: tuple[Callable[[Subject, ChainPlan], Iterator[Found]], ...] = (_of_one_place, _of_priorities)
     for chain in subject.program.chains.values():
         for rule in rules:
             yield from (_told(subject, found) for found in rule(subject, chain))
     yield from (_told(subject, found) for found in _of_the_guard(subject))
 
 
-def _told(subject: Subject, found: _Found) -> Diagnostic:
+def _told(subject: Subject, found: Found) -> Diagnostic:
     at, message, related = found
     return subject.warn("W148", message, at, suggestion="remove it, or change the other setting", related=related)
 
 
-def _of_one_attempt(subject: Subject) -> Iterator[tuple[DocPath, _Found | None]]:
+def _of_one_attempt(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
     """Each key that concerns repeats, with what is wrong with it for one target."""
     for place in places(subject, "retry"):
         limit = place.at("max_attempts")
@@ -57,7 +49,7 @@ def _of_one_attempt(subject: Subject) -> Iterator[tuple[DocPath, _Found | None]]
                 yield at, (at, message, [(limit, "the attempts")])
 
 
-def _of_the_retry_budget(subject: Subject) -> Iterator[tuple[DocPath, _Found | None]]:
+def _of_the_retry_budget(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
     for chain in subject.program.chains.values():
         entry = subject.document.chains[chain.name]
         written = [path for path, own in subject.places_of(entry, None) if isinstance(own.get("retry_budget"), dict)]
@@ -87,7 +79,7 @@ def _retries(subject: Subject, chain: ChainPlan) -> list[tuple[DocPath, str]]:
     return [(path, "the retry") for path in dict.fromkeys(found)][:1] or [(("chains", chain.name), "the chain")]
 
 
-def _of_one_place(subject: Subject, chain: ChainPlan) -> Iterator[_Found]:
+def _of_one_place(subject: Subject, chain: ChainPlan) -> Iterator[Found]:
     """Branches that should be under way at once, and share a single place."""
     strategy: DocPath = ("chains", chain.name, "strategy")
     if chain.strategy.name not in {"hedged", "parallel"} or len(chain.targets) == 1:
@@ -106,7 +98,7 @@ def _is_single(plan: PolicyPlan) -> bool:
     return plan.type.name == "concurrency" and getattr(plan.config, "limit", None) == 1
 
 
-def _of_priorities(subject: Subject, chain: ChainPlan) -> Iterator[_Found]:
+def _of_priorities(subject: Subject, chain: ChainPlan) -> Iterator[Found]:
     """A strategy orders the targets of one priority; with one target each there is nothing to order."""
     ranks = {target.priority for target in chain.targets}
     if chain.strategy.name in _BY_ORDER and len(chain.targets) > 1 and len(ranks) == len(chain.targets):
@@ -115,7 +107,7 @@ def _of_priorities(subject: Subject, chain: ChainPlan) -> Iterator[_Found]:
         yield at, message, [(("chains", chain.name, "targets"), f"the targets of '{chain.name}'")]
 
 
-def _of_the_guard(subject: Subject) -> Iterator[_Found]:
+def _of_the_guard(subject: Subject) -> Iterator[Found]:
     inputs, guard = subject.program.inputs, subject.program.guard
     if not inputs or not all(each.trusted for each in inputs.values()):
         return

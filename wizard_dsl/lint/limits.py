@@ -110,14 +110,28 @@ def _no_trip(place: Place, breaker: PolicyPlan, limit: PolicyPlan, needed: dict[
     other = place.of(limit, "windows") or place.of(limit, "rate") or limit.origin
     built_in = "" if at else " (built-in)"
     config: Any = breaker.config
+    span = place.of(breaker, "window")
     assert place.target is not None
+    shown, own = _shown(place, limit), "" if span else " (built-in)"
+    related = [(other, "the limit")] if at else []
     return place.subject.warn(
         "W140",
-        f"the breaker of {place.target.name} can never open: {key} {needed[key]}{built_in}, and rate_limit lets "
-        f"at most {most:g} attempts through in its window of {config.window}",
+        f"the breaker of {place.target.name} can never open: {key} {needed[key]}{built_in}, and rate_limit ({shown}) "
+        f"lets at most {most:g} attempts through in its window of {config.window}{own}",
         at or other,
         suggestion=f"set {key} to at most {max(1, int(most))}, or give the breaker a longer window",
-        related=[(other, "the limit")] if at else [],
+        related=[*related, (span, "the window")] if span else related,
+    )
+
+
+def _shown(place: Place, limit: PolicyPlan) -> str:
+    """The values of a limit, and which of them are built in."""
+    config: Any = limit.config
+    if config.windows:
+        return ", ".join(config.windows)
+    values = {"rate": config.rate, "burst": config.burst}
+    return ", ".join(
+        f"{key} {value}" + ("" if place.of(limit, key) else " (built-in)") for key, value in values.items()
     )
 
 

@@ -224,6 +224,7 @@ class _Spent(msgspec.Struct, frozen=True):
     seconds: float
     at: DocPath | None
     words: str
+    others: tuple[tuple[DocPath, str], ...] = ()
 
 
 def _spent(place: Place) -> _Spent:
@@ -235,8 +236,11 @@ def _spent(place: Place) -> _Spent:
     mode = {**MODES, **place.config.backoff}.get("server", "exponential")
     pause = sum(plain(backoff(place.config), mode, k) for k in range(1, times))
     wait = _first_chunk(place)
-    words = f"{times} × {units.show_duration(wait)}, and {units.show_duration(pause)} of delays"
-    return _Spent(place.entry.name, times * wait + pause, set_here[0], words)
+    own = "" if place.at("max_attempts") else " (built-in)"
+    shape = "" if {"base", "multiplier", "max_delay", "backoff"} & {str(at[-1]) for at in set_here} else " (built-in)"
+    words = f"{times}{own} × {units.show_duration(wait)}, and {units.show_duration(pause)} of delays{shape}"
+    others = tuple((at, str(at[-1])) for at in set_here[1:])
+    return _Spent(place.entry.name, times * wait + pause, set_here[0], words, others)
 
 
 def _first_chunk(place: Place) -> float:
@@ -252,5 +256,7 @@ def _too_long(subject: Subject, longest: _Spent, at: DocPath, total: float, dead
         f"the attempts of chain '{longest.chain}' may take {units.show_duration(total)} ({longest.words}, for one "
         f"target), longer than the {deadline.words('deadline')}: the last ones never begin"
     )
+    line = subject.compiled.loaded.places.value_at
     related = [] if deadline.at is None else [(deadline.at, "the deadline")]
+    related += [(other, key) for other, key in longest.others if line(other)[:2] != line(at)[:2]]
     return subject.warn("W159", message, at, suggestion="lower it, or raise the deadline", related=related)

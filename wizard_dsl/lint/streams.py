@@ -57,10 +57,10 @@ def _of_the_mode(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
     path = _mode(plan)
     if plan.mid_stream == "fail" or not subject.own(path):
         return
-    unseen = _unseen(subject, plan)
-    if unseen is not None:
-        message = f"on_mid_stream_error: {plan.mid_stream} has no effect: {unseen[1]}"
-        yield subject.warn("W135", message, path, suggestion="remove it", related=[unseen])
+    hidden = unseen(subject, plan)
+    if hidden is not None:
+        message = f"on_mid_stream_error: {plan.mid_stream} has no effect: {hidden[1]}"
+        yield subject.warn("W135", message, path, suggestion="remove it", related=[hidden])
 
 
 def _of_the_kind(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
@@ -88,7 +88,7 @@ def _mentions(subject: Subject, plan: ChainPlan) -> Iterator[DocPath]:
                 yield (*place, "retry", key, "mid_stream")
 
 
-def _unseen(subject: Subject, plan: ChainPlan) -> _Other | None:
+def unseen(subject: Subject, plan: ChainPlan) -> _Other | None:
     """Why no consumer sees the deltas of a chain while they come."""
     program = subject.program
     if program.streamed is None:

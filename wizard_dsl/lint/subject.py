@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,22 @@ from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.program import Program
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Related, finding
 from wizard_dsl.spec.document import ChainEntry, Document, PolicyMap
+
+#: What is wrong with a setting: where it stands, a sentence, and the other places.
+Found = tuple[DocPath, str, list[tuple[DocPath, str]]]
+
+
+def idle_for_all(found: Iterable[tuple[DocPath, Found | None]]) -> Iterator[Found]:
+    """Of settings that a set gives to several targets or chains, those that have an effect for none of them. Each
+    comes with what is wrong with it for one target; None where it has an effect there."""
+    able: set[DocPath] = set()
+    idle: dict[DocPath, Found] = {}
+    for path, wrong in found:
+        if wrong is None:
+            able.add(path)
+        else:
+            idle.setdefault(path, wrong)
+    yield from (wrong for path, wrong in idle.items() if path not in able)
 
 
 @dataclass(frozen=True, slots=True)

@@ -360,7 +360,7 @@ def check(config: CacheConfig) -> list[str]:
         found.append("ttl_jitter of 100% or more lets answers expire as soon as they are stored; use 10% to 50%")
     if parse_duration(config.ttl) == 0:
         found.append("ttl is 0s, so nothing is ever stored; write `cache: off` to have no cache")
-    elif parse_duration(config.fallback_ttl) > parse_duration(config.ttl):
+    elif parse_duration(config.ttl) < parse_duration(config.fallback_ttl) != parse_duration(CacheConfig().fallback_ttl):
         found.append("fallback_ttl is longer than ttl, which then applies to answers of fallback targets too")
     return found
 

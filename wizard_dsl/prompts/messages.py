@@ -103,6 +103,10 @@ class Prompt:
     def has_images(self) -> bool:
         return any(part.kind == "image" for part in self._parts())
 
+    @property
+    def has_system(self) -> bool:
+        return bool(self._parts("system"))
+
     def problems(self, known: Known) -> list[Problem]:
         """Names that are not in scope where this prompt is used, each with the path of its template."""
         return [replace(each, path=part.path) for part in self._parts() for each in part.template.problems(known)]

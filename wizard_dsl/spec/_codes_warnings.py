@@ -143,9 +143,10 @@ WARNING_CODES: Final = (
     ),
     Code(
         "W136", "nothing to choose from",
-        "A strategy other than sequential, a rule of fallback, a broken stream that goes on elsewhere and a budget "
-        "that degrades need another target, and the chain has one that is enabled. `parallel` with an n of 1, or above "
-        "the number of targets, is the same mistake. The message names both places.",
+        "A strategy other than sequential, a rule of fallback, a lifetime of answers of fallback targets, a broken "
+        "stream that goes on elsewhere and a budget that degrades need another target, and the chain has one that is "
+        "enabled. `parallel` with an n of 1, or above the number of targets, is the same mistake. The message names "
+        "both places.",
         "chains: {default: {targets: [local], strategy: cheapest}}",
         "chains: {default: {targets: [local, openai/gpt-4o], strategy: cheapest}}",
     ),
@@ -160,7 +161,8 @@ WARNING_CODES: Final = (
     Code(
         "W138", "a time that never applies",
         "`timeout.total` ends an attempt before the other time has passed: a wait for the first content or for a "
-        "connection, a silence, or what the breaker calls slow. Lower it, or raise the total.",
+        "connection, a silence, or what the breaker calls slow; or a hedge, where each target has one attempt. Lower "
+        "it, or raise the total.",
         "policies: {default: {timeout: {total: 20s}, circuit_breaker: {slow_after: 30s}}}",
         "policies: {default: {timeout: {total: 20s}, circuit_breaker: {slow_after: 10s}}}",
     ),
@@ -168,7 +170,10 @@ WARNING_CODES: Final = (
         "W139", "a setting that has nothing to act on",
         "Repairs are asked for where an answer does not fit its schema; without one nothing is checked. An empty "
         "answer fits no schema, so allowing it leads to a violation. And a back-off is the delay before a repeat: for "
-        "a kind that the error table does not repeat, and `retry_on` does not ask for, there is none.",
+        "a kind that the error table does not repeat, and `retry_on` does not ask for, there is none. A strategy hears "
+        "nothing of what is refused above it, nor of a contract where no step has a schema; and a loss that no step "
+        "can suffer need not be allowed: no tools, images or system messages are lost where none are sent, and a "
+        "schema never is.",
         "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2}}}",
         "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2, schema: {type: object}}}}",
     ),
@@ -242,9 +247,11 @@ WARNING_CODES: Final = (
     ),
     Code(
         "W148", "a setting that another one leaves nothing to do",
-        "With one attempt nothing is repeated, so rules and a budget of repeats are never asked. Branches that share "
-        "one place are never under way at once. Where each target has a priority of its own no strategy has a choice, "
-        "and where all inputs are trusted no untrusted one is looked at. The message names the other setting.",
+        "With one attempt nothing is repeated, so rules, back-offs and a budget of repeats are never asked; and where "
+        "no delay grows, since there are two attempts, say, or a jitter that draws each from the one before, a "
+        "multiplier multiplies nothing. Branches that share one place are never under way at once. Where each target "
+        "has a priority of its own no strategy has a choice, and where all inputs are trusted no untrusted one is "
+        "looked at. The message names the other setting.",
         "policies: {default: {retry: {max_attempts: 1, retry_on: {auth: true}}}}",
         "policies: {default: {retry: {max_attempts: 2, retry_on: {auth: true}}}}",
     ),
@@ -272,16 +279,18 @@ WARNING_CODES: Final = (
     Code(
         "W154", "a setting of the breaker that never acts",
         "Slow attempts are those that a hedge overtook, and those whose first content came later than `slow_after`. "
-        "Where there is neither, `slow_ratio` decides about nothing, and `minimum_calls` does not without a ratio. "
-        "Without a breaker there is nothing for `when_all_open: probe_first` to probe, and "
-        "under a provider `per` decides nothing: all its targets share the breaker.",
+        "Where there is neither, `slow_ratio` decides about nothing, and `minimum_calls` does not without a ratio. A "
+        "`trip_on` that takes out connect, timeout, server, malformed_response and mid_stream leaves no failure to "
+        "count. Without a breaker there is nothing for `when_all_open: probe_first` to probe, and under a provider "
+        "`per` decides nothing: all its targets share the breaker.",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%}}}",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%, slow_after: 20s}}}",
     ),
     Code(
-        "W155", "a predicate of retry that decides nothing",
+        "W155", "a predicate that decides nothing",
         "`retry.when` is the same for every error and every attempt, or never true for what `retry_on` asks to repeat. "
-        "It picks among what may be repeated; it does not add to it.",
+        "It picks among what may be repeated; it does not add to it. A `block_when` that looks at neither `text` nor "
+        "`json` refuses every answer, or none.",
         "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind == 'server'}}}",
         "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind != 'connect'}}}",
     ),

@@ -1,0 +1,72 @@
+"""The shape of back-offs: delays of repeats that are never made, and growth of delays that never grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from wizard_dsl.core.errors import TABLE
+from wizard_dsl.lint.clashes import repeated
+from wizard_dsl.lint.repeats import Place, places
+from wizard_dsl.lint.subject import Found, Subject
+from wizard_dsl.policies._backoff import MODES
+from wizard_dsl.spec.diagnostics import DocPath
+
+#: Back-offs in which each delay is longer than the one before.
+_GROW: Final = frozenset({"exponential", "immediate"})
+
+
+def of_backoff(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """The back-off of each kind, where nothing is repeated. That of a 429 says for how long the target is blocked."""
+    for place in places(subject, "retry"):
+        limit = place.at("max_attempts")
+        for path, kind in _backoffs(place):
+            if place.config.max_attempts > 1 or limit is None or kind == "rate_limited":
+                yield path, None
+            elif repeated(kind, place.config.retry_on):
+                message = f"retry.backoff.{kind} has no effect: with max_attempts 1 nothing is repeated"
+                yield path, (path, message, [(limit, "the attempts")])
+
+
+def _backoffs(place: Place) -> Iterator[tuple[DocPath, str]]:
+    """Where the back-off of single kinds is written, for one target."""
+    for path, policies in place.subject.places_of(place.entry, place.target.index):
+        retry = policies.get("retry")
+        for kind in retry.get("backoff", {}) if isinstance(retry, dict) else ():
+            yield (*path, "retry", "backoff", kind), kind
+
+
+def of_multiplier(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """A multiplier of delays that never grow, with the setting that is the reason."""
+    for place in places(subject, "retry"):
+        at = place.at("multiplier")
+        if at is None:
+            continue
+        reason = _why_nothing_grows(place)
+        if reason is None:
+            yield at, None
+        else:
+            why, key = reason
+            other = place.at(key)
+            yield at, (at, f"retry.multiplier has no effect: {why}", [] if other is None else [(other, key)])
+
+
+def _why_nothing_grows(place: Place) -> tuple[str, str] | None:
+    """The reason, and its key; None where a delay may grow. A block after a 429 that names no time grows with each in
+    a row, however many attempts a call has."""
+    config = place.config
+    modes = {**MODES, **config.backoff}
+    if config.jitter == "decorrelated":
+        return "jitter: decorrelated draws each delay from the one before", "jitter"
+    if modes["rate_limited"] in _GROW:
+        return None
+    if config.max_attempts == 1:
+        return "with max_attempts 1 nothing is repeated", "max_attempts"
+    if config.max_attempts == 2:
+        return "with max_attempts 2 there is one delay, which is the base", "max_attempts"
+    asked = [kind for kind in TABLE if repeated(kind, config.retry_on)]
+    if place.chain.mid_stream in {"restart", "continue"}:
+        asked.append("mid_stream")
+    if any(modes.get(kind, "exponential") in _GROW for kind in asked):
+        return None
+    return "the delay of no kind that is repeated is exponential", "backoff"
