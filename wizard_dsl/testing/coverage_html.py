@@ -26,6 +26,7 @@ th { color: var(--dim); font-weight: 600; }
 td:first-child { width: 7rem; white-space: nowrap; }
 td:nth-child(2) { width: 11rem; font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
 .seen { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+.files td:first-child, .files td:nth-child(2) { width: auto; font-family: inherit; } a { color: inherit; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.85em; }
 tr.gap { background: var(--soft); } .dim { color: var(--dim); }
 @media print { body { margin: 0; max-width: none; } }
@@ -47,13 +48,23 @@ def as_html(files: Sequence[FileCoverage], base: Path | None = None) -> str:
         "<p class='dim'>An outcome is covered if some test made it happen. What a configuration can never do does not "
         "count.</p>",
     ]
-    for each in files:
-        parts += _file(each, base)
+    if len(files) > 1:
+        parts += _overview(files, base)
+    for number, each in enumerate(files):
+        parts += _file(each, f"file-{number}", base)
     return "\n".join([*parts, "</body>", "</html>"]) + "\n"
 
 
-def _file(file: FileCoverage, base: Path | None) -> Iterator[str]:
-    yield f"<section><h2>{escape(name_of(file.file, base))}</h2>"
+def _overview(files: Sequence[FileCoverage], base: Path | None) -> Iterator[str]:
+    yield "<table class='files'><thead><tr><th scope='col'>file</th><th scope='col'>covered</th></tr></thead><tbody>"
+    for number, each in enumerate(files):
+        name = f"<a href='#file-{number}'>{escape(name_of(each.file, base))}</a>"
+        yield f"<tr><td>{name}</td><td>{_bar(each.share)}</td></tr>"
+    yield "</tbody></table>"
+
+
+def _file(file: FileCoverage, anchor: str, base: Path | None) -> Iterator[str]:
+    yield f"<section id='{anchor}'><h2>{escape(name_of(file.file, base))}</h2>"
     yield f"<p>{_bar(file.share)}</p>"
     for node in sorted(file.nodes, key=lambda each: not each.missing):
         yield from _node(node)
