@@ -274,6 +274,19 @@ def test_a_key_in_the_message_of_an_error_is_not_written(bench: Bench) -> None:
     assert KEY not in bench.cassette.read_text()
 
 
+def test_a_key_of_a_file_that_a_step_runs_is_not_written(bench: Bench) -> None:
+    inner = bench.file.with_name("inner.yaml")
+    inner.write_text(FILE.replace("${env:KEY}", "${env:INNER}").replace("version: 1", "version: 1\nname: inner"))
+    bench.file.write_text(
+        "version: 1\ninputs: {q: {type: string}}\n"
+        'steps: {facts: {type: pipeline, file: inner.yaml, inputs: {q: "{{ q }}"}}}\n'
+    )
+    odd = "plain words that are a key"
+    bench.run("all", [whole(f"you sent {odd}")], env={"INNER": odd})
+    assert odd not in bench.cassette.read_text()
+    assert bench.run(env={"INNER": "none"})[0].text == "you sent ***"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_provider_without_http_is_recorded_as_its_deltas(bench: Bench, stream: bool) -> None:
     bench.file.write_text(FILE.replace("prompt: {user", "chain: mock, prompt: {user"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wizard_dsl.core.clock import LoopClock
+from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.testing.cassettes import Cassette
@@ -40,18 +39,9 @@ def open_tape(compiled: Compiled, options: dict[str, Any]) -> Cassette | None:
     if made.record != "none":
         _refuse_unwritable(made)
     if made.record != "all":
-        warnings = made.stale(wall())
+        warnings = made.stale(machine_time())
         click.echo(render_text(warnings), err=True, nl=False)
     return made
-
-
-def wall() -> float:
-    """Now, in epoch seconds."""
-
-    async def ask() -> float:
-        return LoopClock().wall()
-
-    return asyncio.run(ask())
 
 
 def _refuse_unwritable(made: Cassette) -> None:
@@ -71,15 +61,15 @@ def with_tape(made: Cassette | None, run: Callable[[], int]) -> int:
     try:
         code = run()
     except BaseException:
-        _close(made)
+        _close(made, told=False)
         raise
-    _close(made)
+    _close(made, told=code == SpecError("").exit_code)
     return SpecError("").exit_code if made.misses else code
 
 
-def _close(made: Cassette) -> None:
+def _close(made: Cassette, *, told: bool) -> None:
     """Write what was recorded, and say what that is, and which requests found no answer, whatever the policies made of
-    it. Raises SpecError."""
+    it; of the first, where it was told as the run's error, only what differs. Raises SpecError."""
     try:
         written = made.save()
     except OSError as error:
@@ -88,5 +78,6 @@ def _close(made: Cassette) -> None:
         click.echo(f"{made.path}: {made.recorded} recorded, {made.tape.replayed} replayed", err=True)
     elif made.record != "none":
         click.echo(f"{made.path}: nothing to record, {made.tape.replayed} replayed", err=True)
-    for miss in made.misses:
-        click.echo(miss.explain(), err=True)
+    for number, miss in enumerate(made.misses):
+        lines = miss.explain().splitlines()
+        click.echo("".join(f"{line}\n" for line in lines[told and number == 0 :]), err=True, nl=False)

@@ -15,9 +15,9 @@ from wizard_dsl.cli._files import below
 from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._record import record_cassettes
 from wizard_dsl.cli._registry import has_plugins, registry_of
-from wizard_dsl.cli._tape import wall
 from wizard_dsl.cli._test_report import REPORTS, Tested, as_junit
 from wizard_dsl.cli._test_watch import watch
+from wizard_dsl.core.clock import machine_time
 from wizard_dsl.spec.diagnostics import has_errors, ordered, render_text
 from wizard_dsl.testing.cases import Programs, Suite
 from wizard_dsl.testing.cassettes import Record
@@ -70,7 +70,7 @@ def command(paths: tuple[Path, ...], again: bool, how: Record, **options: Any) -
 
 def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -> tuple[int, list[Suite]]:
     """Run them once; the exit code, and what was looked at."""
-    programs = Programs(registry_of(), wall=wall())
+    programs = Programs(registry_of(), wall=machine_time())
     suites = [collect(path, programs) for path in found]
     wrong = ordered(each for suite in suites for each in suite.found.diagnostics)
     if wrong:

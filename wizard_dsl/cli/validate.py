@@ -12,8 +12,8 @@ from wizard_dsl.analysis.reading import open_scenario
 from wizard_dsl.cli._files import Found, Kind, find
 from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._registry import registry_of
-from wizard_dsl.cli._tape import wall
 from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.core.clock import machine_time
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.spec.diagnostics import (
     Diagnostic,
@@ -51,7 +51,7 @@ def command(paths: tuple[Path, ...], form: str, strict: bool, verbose: bool) -> 
     found = _files(paths or (Path(),))
     if verbose:
         _name(found)
-    programs = Programs(registry_of(), wall=wall())
+    programs = Programs(registry_of(), wall=machine_time())
     diagnostics = ordered(each for path, kind in found.files for each in findings(path, kind, programs))
     click.echo(RENDERERS[form](diagnostics), nl=False)
     if form == "text":

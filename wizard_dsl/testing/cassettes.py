@@ -29,6 +29,7 @@ from wizard_dsl.providers._prices import library
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import running
 from wizard_dsl.spec.diagnostics import Diagnostic, Place, finding, render_text
+from wizard_dsl.spec.grammar import is_secret_header
 from wizard_dsl.testing import _cassette_file as files
 from wizard_dsl.testing._cassette_http import TapeTransport
 from wizard_dsl.testing._cassette_lines import VERSION, Header
@@ -66,7 +67,7 @@ class Cassette:
         self.record: Record = record
         self._compiled = compiled
         self._held = self._read() if held is None else held
-        secrets = compiled.loaded.secrets
+        secrets = secrets_of(compiled)
         self._redaction = Redaction(secrets)
         forms = (self._redaction, Redaction()) if secrets else (self._redaction,)
         exchanges = self._held.exchanges if self._held is not None else ()
@@ -154,6 +155,19 @@ class Cassette:
             return False
         files.write(self.path, made.header, made.lines)
         return True
+
+
+def secrets_of(compiled: Compiled) -> frozenset[str]:
+    """The keys that a file knows, those of the files that its steps run among them."""
+    found = set(compiled.loaded.secrets)
+    programs = [compiled.program] if compiled.program is not None else []
+    for program in programs:
+        programs += [step.subprogram for step in program.steps if step.subprogram is not None]
+        for config in (target.config for chain in program.chains.values() for target in chain.targets):
+            if isinstance(config, EndpointConfig):
+                found |= {value for name, value in config.headers.items() if is_secret_header(name, value)}
+                found |= {config.api_key} if config.api_key is not None else set()
+    return frozenset(found)
 
 
 def changed_prompts(path: Path, header: Header, compiled: Compiled) -> Diagnostic | None:
