@@ -104,6 +104,15 @@ def test_a_pipeline_that_has_gone_or_broken_is_told(project: Path, wizard: Wizar
     assert "a.yaml" in ran.err
 
 
+def test_overlays_and_options_are_those_of_the_run_wherever_the_test_lies(project: Path, wizard: Wizard) -> None:
+    (project / "over.yaml").write_text("chains: {other: {targets: [n]}}\n")
+    wizard("run", "a.yaml", "--mock", "-i", "q=hi", "--overlay", "over.yaml", "--chain", "other", "--deadline", "9s")
+    assert wizard("repro", "last", "-o", "tests/again.test.yaml").code == 0
+    text = (project / "tests" / "again.test.yaml").read_text()
+    assert "    chain: other\n    overlay: [../over.yaml]\n    deadline: 9s\n" in text
+    assert wizard("test", "tests").code == 0
+
+
 CHAOS = """\
 version: 1
 pipeline: a.yaml

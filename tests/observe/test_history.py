@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -322,6 +323,22 @@ async def test_in_real_time_a_thread_writes_and_many_runs_at_once_are_all_there(
     assert len({row.id for row in rows}) == 40
     assert {row.began for row in rows} == {5.0}
     assert told.reasons == []
+
+
+async def test_a_disk_that_is_too_slow_loses_runs_rather_than_memory_and_says_so_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wizard_dsl.observe.history.MOST_WAITING", 3)
+    hold = threading.Event()
+    monkeypatch.setattr("wizard_dsl.observe.history._write", lambda *given: hold.wait(10))
+    told = Told()
+    async with wizard.open(file, mock=True, sinks=[told], history=wizard.History()) as pipeline:
+        for number in range(6):
+            assert (await pipeline.run(q=str(number))).ok
+        hold.set()
+        await pipeline.recorded()
+    assert len(told.reasons) == 1
+    assert "3 runs wait to be written to" in told.reasons[0]
 
 
 async def test_a_runtime_without_a_history_records_nothing(file: Path) -> None:

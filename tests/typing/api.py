@@ -19,6 +19,8 @@ async def many_runs() -> None:
         assert_type(pipeline.ladder("default"), str)
         assert_type(await pipeline.try_run(question="x"), wizard.Result | None)
         assert_type([limit.retry_after for limit in pipeline.limits()], list[float | None])
+    async with wizard.open("pipelines/answer.yaml", history=wizard.History()) as recorded:
+        assert_type(await recorded.recorded(), None)
 
 
 def one_run() -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that the end of a runtime waits for the disk at most.
 _PATIENCE: Final = 3.0
+#: Runs of one runtime that wait to be written at most.
+MOST_WAITING: Final = 1000
 
 
 class History:
@@ -55,9 +57,16 @@ class Writer:
         self._tell = tell
         self._pending: set[asyncio.Future[None]] = set()
         self._outage = False
+        self._used = False
 
     def ended(self, record: Record) -> None:
-        """Hand it to the worker."""
+        """Hand it to the worker, unless too many wait for it already: memory must not grow with a slow disk."""
+        if len(self._pending) >= MOST_WAITING:
+            self._fail(
+                f"{MOST_WAITING} runs wait to be written to {self._file.path}; those that end meanwhile are lost"
+            )
+            return
+        self._used = True
         began = record.began if self._wall is None else self._wall()
         future = self._worker.submit(partial(_write, self._file, record, began))
         self._pending.add(future)
@@ -66,9 +75,16 @@ class Writer:
     def _written(self, future: asyncio.Future[None]) -> None:
         self._pending.discard(future)
         error = None if future.cancelled() else future.exception()
-        first, self._outage = error is not None and not self._outage, error is not None
+        if error is None:
+            self._outage = False
+        else:
+            self._fail(str(error))
+
+    def _fail(self, reason: str) -> None:
+        """Told once for each outage."""
+        first, self._outage = not self._outage, True
         if first:
-            self._tell(str(error))
+            self._tell(reason)
 
     async def written(self) -> None:
         """Wait until all that was handed over is written, for three seconds at most."""
@@ -77,6 +93,8 @@ class Writer:
 
     async def aclose(self) -> None:
         """Nothing more comes: wait as `written` does, and let go of the file and the thread."""
+        if not self._used:
+            return
         await self.written()
         await asyncio.wait([self._worker.submit(self._file.close)], timeout=_PATIENCE)
         self._worker.close()

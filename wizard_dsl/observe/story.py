@@ -1,10 +1,10 @@
 """The causal story of a run: why each attempt happened, what was waited for, who answered, what it cost.
 
-    run 7f3a1b2c of triage answered after 4.4 s: 3 attempts, $0.0021
+    run 7f3a1b2c of triage: answered by claude after 4.4 s, 3 attempts, $0.0021
 
-    reply (chain writer): 4.4 s
+    reply (chain writer): 3 attempts, $0.0021
        0.000  Attempt 1 asked openai/gpt-4o first: 503 server after 120 ms (overloaded).
-       0.120  Waited 1.04 s, because a server failure is repeated after a back-off.
+       0.120  Waited 1.0 s, because a server failure is repeated after a back-off.
        1.160  Attempt 2 asked openai/gpt-4o again, because attempt 1 failed with server: 503 server after 110 ms.
        1.270  openai/gpt-4o was given up after 2 attempts: no attempts are left.
        1.270  Attempt 3 asked claude instead, because openai/gpt-4o failed with server: answered after 3.1 s.
