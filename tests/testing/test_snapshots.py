@@ -100,6 +100,18 @@ def test_no_line_of_a_snapshot_ends_with_a_blank_of_ours(tmp_path: Path) -> None
     assert "  one\n\n  two\n" in (outcome.snapshot or "")
 
 
+def test_what_breaks_off_is_neither_compared_nor_approved(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, "  one: {targets: {openai/gpt-4o: [Hello]}, snapshot: true}\n")
+    (case,) = suite.cases
+    wanted: tuple[Snapshots, ...] = ("compare", "update")
+    for how in wanted:
+        outcome = try_case(suite, case, snapshots=how)
+        assert [each.what for each in outcome.failures] == [
+            "target openai/gpt-4o-mini is called, and no pattern of `targets` matches it"
+        ]
+        assert not path_of(case).exists()
+
+
 def test_the_first_difference_names_its_section_and_line() -> None:
     first = "# a\n\n## output\n\none\ntwo\n"
     assert first_difference(first, first.replace("two", "2")) == "line 6, in 'output': 'two', and then '2'"

@@ -110,7 +110,7 @@ def try_case(suite: Suite, case: Case, observe: Observe | None = None, *, snapsh
 
 class _Trial:
     """The samples of a case so far. `failures` and `failed` (the story) are those of the first sample that failed;
-    `text` is the snapshot of the very first, `changed` what is wrong with that."""
+    `text` is the snapshot of the very first, `changed` what is wrong with that; `broke_off`: it has no end."""
 
     def __init__(self, suite: Suite, case: Case) -> None:
         self.case = case
@@ -119,6 +119,7 @@ class _Trial:
         self.failed = ""
         self.text = ""
         self.changed: list[Failure] = []
+        self.broke_off = False
         self.good = 0
         self.elapsed = 0.0
 
@@ -131,6 +132,7 @@ class _Trial:
             self.failures, self.failed = failures, story(played)
         if number == 0 and self.case.spec.snapshot:
             self.text = self._text(played)
+            self.broke_off = bool(played.broken)
         return played
 
     def play(self, number: int) -> Played:
@@ -147,8 +149,9 @@ class _Trial:
 
 
 def _snapshot(trial: _Trial, snapshots: Snapshots) -> bool:
-    """Compare a snapshot, or approve it; true where one was written. What is not the same twice is never approved."""
-    if snapshots == "make":
+    """Compare a snapshot, or approve it; true where one was written. What is not the same twice is never approved, nor
+    what could not be played to its end."""
+    if snapshots == "make" or trial.broke_off:
         return False
     case, text = trial.case, trial.text
     before = approved(case)
