@@ -106,3 +106,15 @@ def test_a_file_is_of_a_kind_by_its_name() -> None:
     assert GRAMMAR.owns(Path("a/x.part.yml"))
     assert not GRAMMAR.owns(Path("a/part.yaml"))
     assert GRAMMAR.name_of(Path("a/x.part.yaml")) == "x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["parts: {a: {value: [null]}}", "parts: {a: {value: {b: null}}}", "parts: {a: {end: null}}, steps: [{end: }]"],
+)
+def test_a_null_that_means_something_is_no_mistake(text: str) -> None:
+    assert read("x.part.yaml", GRAMMAR, text=f"{{version: 1, {text}}}").ok
+
+
+def test_a_key_without_a_value_is_found_in_lists_too() -> None:
+    assert told("{version: 1, steps: [1, {note: null}]}").startswith("x.part.yaml:1:32 error[E022] steps[1].note")

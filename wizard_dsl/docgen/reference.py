@@ -13,6 +13,7 @@ from wizard_dsl.core.component import Example
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.core.outcomes import OutcomeType
 from wizard_dsl.docgen.keys import NOTHING, REQUIRED, Key, keys_of, place_of
+from wizard_dsl.observe.facts import NAMES
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import document
 from wizard_dsl.spec.codes import ALL_CODES
@@ -112,7 +113,8 @@ def tests(registry: Registry) -> str:
     intro = (
         "A test file stands beside its pipeline, and its name ends in `.test.yaml`; see "
         "[Test a pipeline](../how-to/test-a-pipeline.md). An exchange of a script is a reply (text), a status (number) "
-        "or a mapping. Where a value is expected, it is equal, or a mapping of what it has to be."
+        "or a mapping. Where a value is expected, it is equal, or a mapping of what it has to be. Expressions under "
+        f"`that` see {', '.join(f'`{name}`' for name in NAMES)}, and the inputs by name."
     )
     return page("Test files", intro, parts)
 

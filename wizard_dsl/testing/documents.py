@@ -22,10 +22,12 @@ write `X | None | UnsetType = UNSET`. Quantities are those of core.component (`D
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from wizard_dsl.compiler.report import Report
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding, has_errors, ordered, show_path
@@ -91,7 +93,7 @@ def read(path: str | Path, grammar: Grammar[S], *, text: str | None = None) -> R
         value, found = _mended(source, grammar, str(error))
         report.found.extend(found)
     else:
-        if _has_null(source.data):
+        if _has_null(source.data, _info(grammar.struct)):
             report.found.extend(schema_findings(schema_of(grammar), source.data, source))
     return Read(value, source, report)
 
@@ -143,11 +145,26 @@ def _without(value: Any, path: DocPath) -> Any:
     return value
 
 
-def _has_null(value: Any) -> bool:
-    """Whether there is a key without a value: conversion takes it for one that was left out, the schema does not."""
-    if isinstance(value, dict):
-        return any(map(_has_null, value.values()))
-    return any(map(_has_null, value)) if isinstance(value, list) else value is None
+def _has_null(value: Any, info: inspect.Type) -> bool:
+    """Whether there is a null that means nothing: conversion takes it for a key that was left out, the schema does
+    not."""
+    if isinstance(info, inspect.Metadata):
+        return _has_null(value, info.type)
+    if isinstance(info, inspect.UnionType):
+        return any(_has_null(value, each) for each in info.types)
+    if isinstance(info, inspect.StructType) and isinstance(value, dict):
+        own = [(value[each.encode_name], each) for each in info.fields if each.encode_name in value]
+        return any(each.default is None if inner is None else _has_null(inner, each.type) for inner, each in own)
+    if isinstance(info, inspect.DictType) and isinstance(value, dict):
+        return any(_has_null(each, info.value_type) for each in value.values())
+    if isinstance(info, inspect.ListType) and isinstance(value, list):
+        return any(_has_null(each, info.item_type) for each in value)
+    return False
+
+
+@cache
+def _info(struct: type) -> inspect.Type:
+    return inspect.type_info(struct)
 
 
 def schema_of(grammar: Grammar[Any]) -> Node:
