@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from simulation_kit import CHAIN, REGISTRY, compiled, played, scenario
 
+from wizard_dsl.analysis._target import Simulated
 from wizard_dsl.analysis.engine import simulate
 from wizard_dsl.core.errors import SpecError
 
@@ -212,3 +213,12 @@ def test_runs_that_still_run_at_the_end_of_the_load_are_waited_for(tmp_path) -> 
 def test_a_file_with_errors_is_not_simulated(tmp_path) -> None:
     with pytest.raises(SpecError):
         played(tmp_path, scenario(), CHAIN.replace("one, two", "one, three"))
+
+
+def test_a_bug_ends_the_simulation_as_what_it_is(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def call(self, request, run):
+        raise ZeroDivisionError("a plug-in's bug")
+
+    monkeypatch.setattr(Simulated, "call", call)
+    with pytest.raises(ZeroDivisionError, match="a plug-in's bug"):
+        played(tmp_path, scenario())

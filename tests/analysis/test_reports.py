@@ -12,6 +12,7 @@ from simulation_kit import CHAIN, played, scenario
 
 from wizard_dsl.analysis import html, text
 from wizard_dsl.analysis.report import Report, report
+from wizard_dsl.analysis.timeline import traffic
 
 EXPECT = {"availability": {"at_least": "99%"}, "p99": {"at_most": "1s"}, "amplification": {"at_most": 2.0}}
 TARGETS = {
@@ -120,6 +121,19 @@ def test_the_outage_is_shaded_in_every_plot_over_time(alone) -> None:
     assert len(shades) == 1
     left, width = (float(each) for each in shades.pop())
     assert (left, width) == pytest.approx((70 + 876 / 4, 876 / 2), abs=0.2)  # 5 s to 15 s of 20 s
+
+
+def test_a_load_that_ends_within_a_slice_stays_within_its_plots(tmp_path) -> None:
+    under = scenario({"duration": "61s"}, targets={"*": {"latency": "1s"}})
+    seen = played(tmp_path, under)
+    assert (seen.width, len(seen.slices)) == (2, 31)
+    made = report("a.sim.yaml", under, ("p.yaml", [seen]), None)
+    rights = [
+        float(x) + float(width) for x, width in re.findall(r'<rect[^>]* x="([\d.]+)" width="([\d.]+)"', html.page(made))
+    ]
+    assert max(rights) <= 946.1  # where the axis ends
+    good, bad = traffic([seen], "one")
+    assert good[-1] == pytest.approx(10) and set(bad) == {0}
 
 
 def test_light_dark_and_print_have_colours_of_their_own(alone) -> None:

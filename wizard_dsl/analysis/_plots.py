@@ -121,7 +121,7 @@ class _Scale(msgspec.Struct, frozen=True):
 
 
 def _x(frame: Frame, at: float) -> float:
-    return _LEFT + at / frame.duration * _PLOT
+    return _LEFT + min(1.0, at / frame.duration) * _PLOT
 
 
 def _figure(title: str, told: str, legend: str, body: str, height: float) -> str:

@@ -78,35 +78,21 @@ class _Play:
         )
 
     async def _load(self, pipeline: Pipeline, inputs: _Inputs) -> None:
-        """Begin every run at its time, and wait for all of them."""
+        """Begin every run at its time, and wait for all of them. Raises what is no error of a run: a bug, and nobody
+        else's runs go on."""
         clock = LoopClock()
         self._collector.begin(pipeline, clock)
         times = arrivals(self._scenario.load, self._seed)
         asked = questions(self._scenario.load, self._seed, len(times))
-        over = clock.future()
         looking = asyncio.ensure_future(self._look(clock))
         try:
             async with asyncio.TaskGroup() as group:
-                coming = iter(zip(times, asked, strict=True))
-
-                def come(at: float, question: Question) -> None:
-                    if (
-                        over.done()
-                    ):  # a run failed with something that is no error of ours, and the others are cancelled
-                        return
+                for at, question in zip(times, asked, strict=True):
+                    await clock.sleep(at - clock.now())
                     group.create_task(self._one(pipeline, at, inputs.of(question), question.first))
-                    following = next(coming, None)
-                    if following is None:
-                        over.set_result(None)
-                    else:
-                        clock.call_at(following[0], come, *following)
-
-                first = next(coming, None)
-                if first is not None:
-                    clock.call_at(first[0], come, *first)
-                    await over
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         finally:
-            over.cancel()
             looking.cancel()
 
     async def _look(self, clock: LoopClock) -> None:

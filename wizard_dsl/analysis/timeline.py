@@ -89,8 +89,13 @@ def latency(name: str) -> Callable[[Slice], float | None]:
 
 def traffic(seeds: Sequence[SeedFigures], target: str) -> tuple[list[float], list[float]]:
     """Attempts a second on a target that answered and that failed, in every slice: means over the seeds."""
+    first = seeds[0]
+    widths = [min(first.width, first.duration - place.start) for place in first.slices]
     found: list[list[float]] = []
     for which in (0, 1):
-        rows = [[pair[which] / seed.width for pair in seed.targets[target].by_slice] for seed in seeds]
+        rows = [
+            [pair[which] / width for pair, width in zip(seed.targets[target].by_slice, widths, strict=True)]
+            for seed in seeds
+        ]
         found.append([sum(column) / len(seeds) for column in zip(*rows, strict=True)])
     return found[0], found[1]
