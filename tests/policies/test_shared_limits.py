@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.errors import ConnectError, RateLimitExceeded, ServerError
 from wizard_dsl.core.events import LimitRefused, LimitWaited
+from wizard_dsl.policies._shared_line import SharedBucket
 from wizard_dsl.policies.rate_limit import RATE_LIMIT
 from wizard_dsl.testing.chains import ScriptedChain, build_chain
 from wizard_dsl.testing.shared import MemoryKeeper
@@ -138,6 +140,33 @@ def test_at_the_return_what_was_booked_alone_is_handed_in() -> None:
         for end in range(1, 10):
             assert sum(at <= end for at in times) <= 10 + 10 * end
         assert max(times) == pytest.approx(8.0, abs=1.5), "and little is lost"
+
+    run(main())
+
+
+def test_what_was_booked_while_the_return_was_under_way_is_refilled_in_time_and_then_no_longer_owed() -> None:
+    async def main() -> None:
+        clock = LoopClock()
+        keeper = MemoryKeeper(clock)
+        context: Any = SimpleNamespace(clock=clock, spawn=asyncio.ensure_future)
+        bucket = SharedBucket(1.0, 1.0, "limit", keeper.member(), context)
+        await bucket.book(1.0, clock.now() + 60)
+        keeper.away = True
+        for _ in range(2):
+            await bucket.book(1.0, clock.now() + 60)
+        keeper.away, keeper.delay = False, 0.1
+        await asyncio.sleep(30)  # the outage is over, and the state is asked again
+        for _ in range(3):
+            bucket._book_alone(1.0, clock.now() + 60)
+        back = asyncio.ensure_future(bucket.book(1.0, clock.now() + 60))
+        await asyncio.sleep(0.05)
+        bucket._book_alone(2.0, clock.now() + 60)
+        await back
+        assert not bucket.is_idle(clock.now()), "two tokens were booked that nobody else knows of"
+        await asyncio.sleep(1.0)
+        assert not bucket.is_idle(clock.now())
+        await asyncio.sleep(1.0)
+        assert bucket.is_idle(clock.now()), "they are there again, and handing them in would take them twice"
 
     run(main())
 

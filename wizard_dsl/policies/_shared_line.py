@@ -31,8 +31,8 @@ class SharedBucket:
     """Books tokens; see the module."""
 
     __slots__ = (
-        "_alone", "_burst", "_carries", "_clock", "_key", "_level", "_members", "_owed", "_rate", "_seen", "_spawn",
-        "_state", "crossings", "name", "of",
+        "_alone", "_burst", "_carries", "_clock", "_key", "_level", "_members", "_owed", "_owed_at", "_rate", "_seen",
+        "_spawn", "_state", "crossings", "name", "of",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +59,8 @@ class SharedBucket:
         self._level = burst  # as last told, at the loop time `_seen`
         self._seen = context.clock.now()
         self._alone: Any = None  # the row of the local form
-        self._owed = 0.0  # tokens booked alone that no decision has handed in yet
+        self._owed = 0.0  # tokens booked alone that no decision had handed in yet, at the loop time `_owed_at`
+        self._owed_at = 0.0
         self._carries = False  # whether one that does is under way
 
     def take(self, now: float, tokens: int = 0) -> Taken | None:
@@ -90,7 +91,7 @@ class SharedBucket:
 
     def is_idle(self, now: float) -> bool:
         """Its state is elsewhere: it can be made anew, unless something is to be handed in."""
-        return not self._owed and not self._booked_alone(now)
+        return not self._owing(now) and not self._booked_alone(now)
 
     def _level_at(self, now: float) -> float:
         return min(self._burst, self._level + (now - self._seen) * self._rate)
@@ -145,16 +146,21 @@ class SharedBucket:
     def _carried(self, now: float) -> float:
         """What a decision that is sent now hands in of the time alone; −1 where there is nothing, or another one
         carries it."""
-        if self._carries or (self._alone is None and not self._owed):
+        if self._carries or (self._alone is None and not self._owing(now)):
             return -1.0
         self._carries = True
-        return self._owed + self._booked_alone(now)
+        return self._owing(now) + self._booked_alone(now)
 
     def _handed_in(self, carried: float) -> None:
         """What was booked alone while the decision was under way is still owed."""
-        self._owed = max(0.0, self._owed + self._booked_alone(self._clock.now()) - carried)
+        now = self._clock.now()
+        self._owed, self._owed_at = max(0.0, self._owing(now) + self._booked_alone(now) - carried), now
         self._alone = None
         self._carries = False
+
+    def _owing(self, now: float) -> float:
+        """What is owed: a share of the limit refills it, as it does what is booked alone."""
+        return max(0.0, self._owed - (now - self._owed_at) * self._rate / self._members)
 
     def _arguments(self, amount: float, patience: float, carry: float) -> dict[str, float]:
         return {"rate": self._rate, "burst": self._burst, "amount": amount, "patience": patience, "carry": carry}
