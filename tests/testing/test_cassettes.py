@@ -227,6 +227,41 @@ def test_a_run_that_fails_or_is_cancelled_is_recorded_as_far_as_it_came(bench: B
     assert ([at for at, _ in line["chunks"]], line["cancelled"]) == ([1000, 2000], 2500)
 
 
+def test_the_loser_of_a_hedge_loses_again(bench: Bench) -> None:
+    race = "{strategy: {type: hedged, after: 1s}, targets: [a/one, a/two]}"
+    bench.file.write_text(FILE.replace("{targets: [a/one, b/two]}", race))
+    (live,) = bench.run("all", [whole("slow", delay=3.0), whole("fast", delay=0.5)])
+    assert (live.text, live.elapsed) == ("fast", 1.5)
+    lost, won = bench.lines()[1:]
+    assert (lost["target"], lost["cancelled"], won["target"], won["end"]) == ("a/one", 1500, "a/two", 500)
+    assert story(bench.run()[0]) == story(live)
+
+
+@pytest.mark.parametrize("rule", ["restart", "continue"])
+def test_a_stream_that_broke_is_resumed_again(bench: Bench, rule: str) -> None:
+    resumed = f"{{on_mid_stream_error: {rule}, targets: [a/one, a/two]}}"
+    bench.file.write_text(FILE.replace("{targets: [a/one, b/two]}", resumed))
+    broken = streamed("Once upon", " a time", lost="body")
+    broken = Reply(headers=broken.headers, chunks=broken.chunks[:2], lost="body")
+    ((pieces, live),) = bench.run("all", [broken, streamed(" there was", " a key")], stream=True)
+    ((again, result),) = bench.run(stream=True)
+    assert [text for text, _ in again] == [text for text, _ in pieces]
+    assert story(result) == story(live)
+    assert [row.kind for row in result.attempts] == ["mid_stream", "ok"]
+    assert bench.tape is not None and bench.tape.tape.unused == []
+
+
+def test_a_breaker_opens_again(bench: Bench) -> None:
+    rule = "[a/one, a/two], policies: {retry: off, circuit_breaker: 2}}"
+    bench.file.write_text(FILE.replace("[a/one, b/two]}", rule))
+    down = Reply(status=503)
+    asked = ("one", "two", "three")
+    live = bench.run("all", [down, whole(), down, whole(), whole()], asked=asked)
+    again = bench.run(asked=asked)
+    assert [[row.target for row in each.attempts] for each in live][-1] == ["a/two"], "its breaker is open"
+    assert [story(each) for each in again] == [story(each) for each in live]
+
+
 def test_an_attempt_that_timed_out_times_out_again(bench: Bench) -> None:
     bench.file.write_text(FILE.replace("[a/one, b/two]}", "[a/one], policies: {timeout: 2s, retry: 2}}"))
     stalls = Reply(headers={"content-type": "application/json"}, stall=True)
