@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -13,6 +14,9 @@ from wizard_dsl.testing.result_text import readable
 from wizard_dsl.testing.trying import collect, try_case
 
 pytest_plugins = ["pytester"]
+
+#: Where this package is not installed with its entry point, the plug-in is named; where it is, pytest loads it once.
+NAMED = [] if entry_points(group="pytest11", name="wizard") else ["-p", "wizard_dsl.testing.plugin"]
 
 ASK = """
 version: 1
@@ -60,7 +64,7 @@ def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     off = [
         part for name in ("randomly", "cov", "hypothesispytest", "xdist", "asyncio") for part in ("-p", f"no:{name}")
     ]
-    return project.runpytest_inprocess("-p", "wizard_dsl.testing.plugin", *off, *arguments)
+    return project.runpytest_inprocess(*NAMED, *off, *arguments)
 
 
 def test_each_case_is_an_item_and_a_failed_one_says_what_happened(project: pytest.Pytester) -> None:
