@@ -110,12 +110,15 @@ def test_a_run_that_fails_fails_its_test_unless_the_error_is_expected(tried: Try
 def test_a_target_that_no_script_matches_fails_the_test_when_it_is_called(tried: Try) -> None:
     (outcome,) = tried('  one: {targets: {"openai/gpt-4o-mini": [\'{"topic": "bug"}\']}}\n')
     assert told(outcome) == ["5:3 target openai/gpt-4o is called, and no pattern of `targets` matches it"]
-    assert "reply  openai/gpt-4o: attempt 2" in outcome.transcript
+    assert outcome.transcript.endswith("reply  openai/gpt-4o: attempt 2")
 
 
 def test_a_call_beyond_the_script_fails_the_test(tried: Try) -> None:
     (outcome,) = tried("  one: {targets: {openai/gpt-4o-mini: [503]}}\n")
-    assert told(outcome) == ["5:3 call 2 of target openai/gpt-4o-mini: its script is used up"]
+    assert told(outcome) == [
+        "5:3 call 2 of target openai/gpt-4o-mini: its script is used up; "
+        "add what it answers, or `times: forever` to the last item"
+    ]
 
 
 def test_items_that_were_not_used_fail_the_test_but_those_of_the_defaults(tried: Try) -> None:

@@ -105,7 +105,8 @@ class Script:
         """The next item. Raises ScriptExhausted."""
         self.calls.append((request, run))
         if not self._items:
-            raise ScriptExhausted(f"call {len(self.calls)} of target {self.name}: its script is used up")
+            told = f"call {len(self.calls)} of target {self.name}: its script is used up"
+            raise ScriptExhausted(f"{told}; add what it answers, or `times: forever` to the last item")
         item = self._items[0]
         self._used += 1
         if item.times != "forever" and self._used >= item.times:

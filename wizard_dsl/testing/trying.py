@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from wizard_dsl.core.events import AttemptStarted, RunEnded
+from wizard_dsl.core.run import Transcript
 from wizard_dsl.observe.transcript import render
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import DocPath, Place
@@ -224,7 +226,22 @@ def story(played: Played, *, summed_up: bool = True) -> str:
 
 
 def _told(ran: Ran, summed_up: bool) -> str:
-    if not ran.transcript.events:
+    events = ran.transcript.events
+    if not events:
         error = ran.result.error
         return f"   0.000  refused before it began: {error.kind}: {error.message}" if error else ""
+    if _is_cut_off(ran):
+        last = max(
+            (index for index, (_, _, event) in enumerate(events) if isinstance(event, AttemptStarted)), default=0
+        )
+        told = Transcript(ran.transcript.started)
+        told.events = events[: last + 1]
+        return render(told)
     return render(ran.transcript, result=ran.result if summed_up else None)
+
+
+def _is_cut_off(ran: Ran) -> bool:
+    """Whether the run ended by an error that is none of its target: no script could answer, say. What the policies
+    make of that call would read like a failure of the target."""
+    _, _, event = ran.transcript.events[-1]
+    return isinstance(event, RunEnded) and event.kind == "bug"
