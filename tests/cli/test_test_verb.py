@@ -91,11 +91,13 @@ def test_test_files_of_a_folder_are_found_and_others_are_not(wizard: Wizard) -> 
         (("ask.yaml",), "'ask.yaml' is no test file: their names end in .test.yaml or .test.yml"),
         (("gone.test.yaml",), "there is no file or folder 'gone.test.yaml'"),
         (("project",), "there is no test file (*.test.yaml) in project"),
+        (("-k", "outage"), "-k: no test has 'outage' in its name"),
         (("-k", "answer and"), "-k: 'answer and' has its end where a part of a name should stand"),
         (("-k", "(a or b"), "-k: '(a or b' has a parenthesis that is not closed"),
         (("-k", "a) b"), "-k: 'a) b' goes on with ')' where it should end"),
         (("-k", "'a"), "-k: ''a' has a quote that is not closed"),
         (("-j", "0"), "0 is not in the range x>=1"),
+        (("--junit", "no/such/folder.xml"), "--junit cannot write no/such/folder.xml: No such file or directory"),
     ],
 )
 def test_wrong_usage_is_told(wizard: Wizard, arguments: tuple[str, ...], told: str) -> None:
@@ -149,6 +151,19 @@ def test_snapshots_of_a_test_file_that_is_gone_are_told(wizard: Wizard) -> None:
     out = wizard("test", "--update").out
     assert "1 snapshot written" in out
     assert [str(each) for each in Path("__snapshots__").rglob("*.txt")] == ["__snapshots__/other.test/a-snapshot.txt"]
+
+
+def test_what_fails_is_not_approved_and_what_cannot_be_written_is_told(wizard: Wizard) -> None:
+    Path("ask.test.yaml").write_text(TESTS.replace("snapshot: true", "snapshot: true, expect: {attempts: 3}"))
+    code, out, _ = wizard("test", "-k", "snapshot", "--update")
+    assert code == 1
+    assert "attempts: expected 3, was 1" in out
+    assert not Path("__snapshots__").exists()
+    Path("ask.test.yaml").write_text(TESTS)
+    Path("__snapshots__").write_text("a file where a folder should be")
+    code, out, _ = wizard("test", "-k", "snapshot", "--update")
+    assert code == 1
+    assert "the snapshot __snapshots__/ask.test/a-snapshot.txt cannot be used: " in out
 
 
 def test_json_is_for_machines(wizard: Wizard) -> None:

@@ -12,7 +12,7 @@ import click
 
 from wizard_dsl.cli._coverage import Wanted, coverage_options
 from wizard_dsl.cli._files import below
-from wizard_dsl.cli._output import format_option
+from wizard_dsl.cli._output import format_option, refuse_unwritable
 from wizard_dsl.cli._record import record_cassettes
 from wizard_dsl.cli._registry import has_plugins, registry_of
 from wizard_dsl.cli._test_report import REPORTS, Tested, as_junit
@@ -57,6 +57,7 @@ def command(paths: tuple[Path, ...], again: bool, how: Record, **options: Any) -
     Exits with 1 where a test fails, with 3 where a test file is not valid: the tests of the others are run.
     """
     picks = _picks(options["words"])
+    refuse_unwritable(options["junit"], "--junit")
     where = paths or (Path(),)
     found = files(where)
     if how != "none":
@@ -78,12 +79,14 @@ def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -
     picked = [
         (suite, case) for suite in suites if suite.found.ok for case in suite.cases if picks is None or picks(case.id)
     ]
+    if picks is not None and not picked and all(suite.found.ok for suite in suites):
+        raise click.UsageError(f"-k: no test has '{options['words']}' in its name")
     wanted: Wanted = options["wanted"]
     how = How("update" if options["update"] else "compare", wanted.observer, has_plugins())
     outcomes = list(_told(picked, how, options))
     left = obsolete(suites)
     if options["update"]:
-        remove(left)
+        _remove(left)
     covered = wanted.measure(outcomes)
     tested = Tested(outcomes, [] if options["update"] else left, wrong, covered)
     click.echo(REPORTS[options["form"]](tested), nl=False)
@@ -91,6 +94,14 @@ def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -
         options["junit"].write_text(as_junit(outcomes), encoding="utf-8")
     failed = not wanted.is_enough(covered) or any(not each.passed for each in outcomes)
     return INVALID if has_errors(wrong) else FINDINGS if failed else 0, suites
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    """Raises UsageError where a snapshot cannot be removed."""
+    try:
+        remove(paths)
+    except OSError as error:
+        raise click.UsageError(f"--update cannot remove {error.filename}: {error.strerror}") from None
 
 
 def _told(picked: Sequence[Picked], how: How, options: dict[str, Any]) -> Iterator[Outcome]:

@@ -93,7 +93,7 @@ def try_case(suite: Suite, case: Case, observe: Observe | None = None, *, snapsh
         if observe is not None:
             seen.append(observe(case, played))
     written = case.spec.snapshot and _snapshot(trial, snapshots)
-    passed = trial.good / case.spec.repeat >= case.pass_rate - 1e-9 and not trial.changed
+    passed = trial.enough and not trial.changed
     return Outcome(
         file=str(case.file),
         name=case.name,
@@ -137,6 +137,11 @@ class _Trial:
             self.broke_off = bool(played.broken)
         return played
 
+    @property
+    def enough(self) -> bool:
+        """Whether as many samples passed as have to."""
+        return self.good / self.case.spec.repeat >= self.case.pass_rate - 1e-9
+
     def play(self, number: int) -> Played:
         case, suite = self.case, self.suite
         return play(case, suite.compiled(case), suite.programs.registry, case.seed + number)
@@ -152,28 +157,36 @@ class _Trial:
 
 def _snapshot(trial: _Trial, snapshots: Snapshots) -> bool:
     """Compare a snapshot, or approve it; true where one was written. What is not the same twice is never approved, nor
-    what could not be played to its end."""
-    if snapshots == "make" or trial.broke_off:
+    what could not be played to its end, nor what a test expects in vain."""
+    if snapshots == "make" or trial.broke_off or (snapshots == "update" and not trial.enough):
         return False
+    place = _place(trial.suite, (*trial.case.path, "snapshot"))
+    try:
+        told, diff, written = _compared(trial, snapshots)
+    except OSError as error:
+        told, diff, written = f"the snapshot {path_of(trial.case)} cannot be used: {error.strerror}", "", False
+    if told:
+        trial.changed.append(Failure(told, place, diff=diff))
+    return written
+
+
+def _compared(trial: _Trial, snapshots: Snapshots) -> tuple[str, str, bool]:
+    """What is wrong with a snapshot, the difference, and whether it was written. Raises OSError."""
     case, text = trial.case, trial.text
     before = approved(case)
     if before == text:
-        return False
+        return "", "", False
     again = trial.again()
     if again != text:
-        told = f"two runs of this test differ, so no snapshot of it can hold: {first_difference(text, again)}"
-        trial.changed.append(Failure(told, _place(trial.suite, (*case.path, "snapshot"))))
-        return False
+        where = first_difference(text, again)
+        return f"two runs of this test differ, so no snapshot of it can hold: {where}", "", False
     if snapshots == "update":
         approve(case, text)
-        return True
-    place = _place(trial.suite, (*case.path, "snapshot"))
+        return "", "", True
     if before is None:
-        trial.changed.append(Failure(f"there is no snapshot {path_of(case)} yet: --update writes it", place))
-    else:
-        told = f"the snapshot {path_of(case)} differs: --update approves what is now"
-        trial.changed.append(Failure(told, place, diff=difference(before, text, "approved", "now")))
-    return False
+        return f"there is no snapshot {path_of(case)} yet: --update writes it", "", False
+    told = f"the snapshot {path_of(case)} differs: --update approves what is now"
+    return told, difference(before, text, "approved", "now"), False
 
 
 def _failures(suite: Suite, case: Case, played: Played) -> list[Failure]:
