@@ -13,11 +13,11 @@ import msgspec
 from wizard_dsl.analysis._spans import check_spans
 from wizard_dsl.analysis.scenario import SCENARIO, Scenario
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.compiler.names import targets_of
 from wizard_dsl.core.errors import InputInvalid
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import Diagnostic, has_errors, meant, ordered, sentence, show_value
-from wizard_dsl.testing.against import targets_of
-from wizard_dsl.testing.cases import root_of
+from wizard_dsl.spec.project import find_project
 from wizard_dsl.testing.documents import Read, read
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def _compiled(
     """The pipeline; where it is not there, or has errors, that is reported."""
     assert found.value is not None
     name, report = found.value.pipeline, found.report
-    target = (path.parent / name).resolve()
-    if not target.is_relative_to(root_of(path)):
-        report.add("E033", f"'{name}' leaves the project {root_of(path).name}", ("pipeline",))
+    target, root = (path.parent / name).resolve(), find_project(path).root.resolve()
+    if not target.is_relative_to(root):
+        report.add("E033", f"'{name}' leaves the project {root.name}", ("pipeline",))
         return None
     if not target.is_file():
         others = [each.name for each in target.parent.glob("*.y*ml")] if target.parent.is_dir() else []

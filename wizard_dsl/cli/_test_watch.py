@@ -10,9 +10,9 @@ from typing import Final, NoReturn
 
 import click
 
+from wizard_dsl.compiler.names import subprograms
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.spec.layers import Layer
-from wizard_dsl.testing.against import subprograms
 from wizard_dsl.testing.cases import Suite
 from wizard_dsl.testing.snapshots import folder_of
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET
 
+from wizard_dsl.compiler.names import subprograms, targets_of
 from wizard_dsl.core.errors import InputInvalid
 from wizard_dsl.observe.facts import ERROR_FACTS, NAMES, STEP_FACTS
 from wizard_dsl.observe.log import event_names
@@ -279,18 +280,6 @@ class _Against:
 
 def _hint(error: InputInvalid) -> str | None:
     return "a test of just that says `expect: {error: input}`" if error.suggestion is None else None
-
-
-def subprograms(program: Program) -> list[Program]:
-    """The programs that its steps run, and theirs."""
-    inner = [step.subprogram for step in program.steps if step.subprogram is not None]
-    return [each for one in inner for each in (one, *subprograms(one))]
-
-
-def targets_of(program: Program) -> set[str]:
-    """The names of all targets, also of files that its steps run."""
-    programs = [program, *subprograms(program)]
-    return {target.name for each in programs for chain in each.chains.values() for target in chain.targets}
 
 
 def _is_in(path: Path, root: Path) -> bool:
