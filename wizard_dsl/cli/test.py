@@ -30,7 +30,7 @@ from wizard_dsl.testing.trying import Outcome, collect
 FINDINGS: Final = 1
 INVALID: Final = 3
 #: More cases than this are worth the time that other processes take to begin.
-_MANY: Final = 400
+_MANY: Final = 1500
 _MOST_JOBS: Final = 4
 
 
