@@ -86,6 +86,29 @@ def test_validating_a_valid_file_imports_no_heavy_library(tmp_path: Path) -> Non
     assert found & set(HEAVY) == set()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "without"),
+    [
+        (["validate", "answer.yaml"], ["testing", "analysis", "runtime", "observe", "stores"]),
+        (["run", "answer.yaml", "--mock", "-i", "question=x"], ["analysis", "testing.cassettes", "testing.cases"]),
+    ],
+)
+def test_what_a_verb_does_not_do_this_time_is_not_imported(
+    tmp_path: Path, arguments: list[str], without: list[str]
+) -> None:
+    (tmp_path / "answer.yaml").write_text(VALID)
+    program = (
+        "import sys\nfrom wizard_dsl.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as done:\n    assert not done.code, done.code\n"
+        "print('MODULES', *sorted(sys.modules))"
+    )
+    done = run(program, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = done.stdout.splitlines()[-1].split()
+    assert "wizard_dsl.compiler.compile" in found
+    assert [each for each in found if any(each.startswith(f"wizard_dsl.{name}") for name in without)] == []
+
+
 def modules(*packages: str) -> list[str]:
     paths = sorted(path for package in packages for path in (PACKAGE / package).glob("*.py"))
     return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if path.stem != "__init__"]

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from wizard_dsl.core.component import Duration, Money, RateText, Ratio
+from wizard_dsl.spec.project import SCENARIO_ENDINGS
 from wizard_dsl.testing.documents import Grammar
 
 _Count = Annotated[int, Meta(ge=0)]
@@ -192,9 +193,7 @@ class Scenario(_Part, frozen=True, kw_only=True):
 
 
 #: The grammar of scenario files.
-SCENARIO: Final = Grammar(
-    kind="simulation", title="A Wizard scenario", struct=Scenario, endings=(".sim.yaml", ".sim.yml")
-)
+SCENARIO: Final = Grammar(kind="simulation", title="A Wizard scenario", struct=Scenario, endings=SCENARIO_ENDINGS)
 
 
 def of_plain(data: Any) -> Scenario:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wizard_dsl.analysis.reading import open_faults
 from wizard_dsl.cli._program import refused
 from wizard_dsl.spec.diagnostics import render_text
 
@@ -23,6 +22,8 @@ def faults_of(path: Path | None, program: Program, *, dry: bool) -> Scenario | N
         return None
     if dry:
         raise click.UsageError("--dry-run calls nothing that could fail; leave out --chaos")
+    from wizard_dsl.analysis.reading import open_faults
+
     opened = open_faults(path, program)
     if not opened.ok or opened.scenario is None:
         raise refused(opened.diagnostics)

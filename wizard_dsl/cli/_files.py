@@ -12,10 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from wizard_dsl.analysis.scenario import SCENARIO
-from wizard_dsl.spec.project import PROJECT_FILE
+from wizard_dsl.spec.project import PROJECT_FILE, SCENARIO_ENDINGS, TEST_ENDINGS
 from wizard_dsl.spec.source import read_bytes
-from wizard_dsl.testing.testfile import TEST_FILE
 
 Kind = Literal["pipeline", "project", "overlay", "test", "simulation", "cassette"]
 
@@ -66,15 +64,15 @@ def kind_of(path: Path) -> Kind:
         return "project"
     if path.name.endswith(_OVERLAYS):
         return "overlay"
-    if TEST_FILE.owns(path):
+    if path.name.endswith(TEST_ENDINGS):
         return "test"
     if path.name.endswith(CASSETTE):
         return "cassette"
-    return "simulation" if SCENARIO.owns(path) else "pipeline"
+    return "simulation" if path.name.endswith(SCENARIO_ENDINGS) else "pipeline"
 
 
 def _named(path: Path) -> bool:
-    return path.name.endswith((*_OVERLAYS, *TEST_FILE.endings, *SCENARIO.endings))
+    return path.name.endswith((*_OVERLAYS, *TEST_ENDINGS, *SCENARIO_ENDINGS))
 
 
 def below(folder: Path) -> Iterator[Path]:

@@ -11,10 +11,10 @@ import click
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import render_text
-from wizard_dsl.testing.cassettes import Cassette
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
+    from wizard_dsl.testing.cassettes import Cassette
 
 
 def refuse_contradictions(options: dict[str, Any]) -> None:
@@ -35,6 +35,8 @@ def open_tape(compiled: Compiled, options: dict[str, Any]) -> Cassette | None:
     """The cassette, after what is stale in it was told. Raises SpecError for one that cannot be used or written."""
     if options["cassette"] is None:
         return None
+    from wizard_dsl.testing.cassettes import Cassette
+
     made = Cassette(options["cassette"], compiled, record=options["record"] or "none")
     if made.record != "none":
         _refuse_unwritable(made)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from wizard_dsl.analysis.chaos import laid_over
 from wizard_dsl.cli._history import way_to
 from wizard_dsl.cli._outlet import Outlet
 from wizard_dsl.cli._output import has_colour
@@ -86,6 +85,8 @@ class Work:
         tape = None if self._tape is None else self._tape.provide
         if self._chaos is None:
             return tape
+        from wizard_dsl.analysis.chaos import laid_over
+
         below = tape or (provide_mocks if self._offline else provide_missing(self._compiled.loaded.keyless))
         return laid_over(below, self._chaos, int.from_bytes(os.urandom(6), "big") if seed is None else seed)
 

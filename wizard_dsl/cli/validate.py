@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from wizard_dsl.analysis.reading import open_scenario
 from wizard_dsl.cli._files import Found, Kind, find
 from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._registry import registry_of
@@ -24,9 +24,10 @@ from wizard_dsl.spec.diagnostics import (
     render_text,
 )
 from wizard_dsl.spec.load import load
-from wizard_dsl.testing import _cassette_file
-from wizard_dsl.testing.cases import Programs
-from wizard_dsl.testing.trying import collect
+
+if TYPE_CHECKING:
+    from wizard_dsl.registry import Registry
+    from wizard_dsl.testing.cases import Programs
 
 RENDERERS: Final[dict[str, Callable[[Sequence[Diagnostic]], str]]] = {
     "text": render_text,
@@ -51,8 +52,8 @@ def command(paths: tuple[Path, ...], form: str, strict: bool, verbose: bool) -> 
     found = _files(paths or (Path(),))
     if verbose:
         _name(found)
-    programs = Programs(registry_of(), wall=machine_time())
-    diagnostics = ordered(each for path, kind in found.files for each in findings(path, kind, programs))
+    looker = _Looker(registry_of())
+    diagnostics = ordered(each for path, kind in found.files for each in looker.findings(path, kind))
     click.echo(RENDERERS[form](diagnostics), nl=False)
     if form == "text":
         click.echo(summary(diagnostics, len(found.files)), err=True)
@@ -79,20 +80,38 @@ def _name(found: Found) -> None:
         click.echo(f"{path}: not looked at", err=True)
 
 
-def findings(path: Path, kind: Kind, programs: Programs) -> list[Diagnostic]:
-    """The diagnostics of one file, its references unresolved; those of a pipeline with its warnings. A test file or
-    scenario is held against its pipeline, under the variables that it gives."""
-    if kind == "pipeline":
-        compiled = compile_file(path, programs.registry, Sources())
-        return [*compiled.diagnostics, *lint(compiled)]
-    if kind == "test":
-        return collect(path, programs).found.diagnostics
-    if kind == "simulation":
-        return list(open_scenario(path, programs.registry).diagnostics)
-    if kind == "cassette":
-        recorded = _cassette_file.read(path)
-        return [*recorded.wrong, *recorded.edited]
-    return list(load(path, registry=programs.registry, kind="project" if kind == "project" else "overlay").diagnostics)
+class _Looker:
+    """Looks at files one by one. What reads tests, scenarios and cassettes is imported with the first of them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    @cached_property
+    def _programs(self) -> Programs:
+        from wizard_dsl.testing.cases import Programs
+
+        return Programs(self._registry, wall=machine_time())
+
+    def findings(self, path: Path, kind: Kind) -> list[Diagnostic]:
+        """The diagnostics of one file, its references unresolved; those of a pipeline with its warnings. A test file or
+        scenario is held against its pipeline, under the variables that it gives."""
+        if kind == "pipeline":
+            compiled = compile_file(path, self._registry, Sources())
+            return [*compiled.diagnostics, *lint(compiled)]
+        if kind == "test":
+            from wizard_dsl.testing.trying import collect
+
+            return collect(path, self._programs).found.diagnostics
+        if kind == "simulation":
+            from wizard_dsl.analysis.reading import open_scenario
+
+            return list(open_scenario(path, self._registry).diagnostics)
+        if kind == "cassette":
+            from wizard_dsl.testing import _cassette_file
+
+            recorded = _cassette_file.read(path)
+            return [*recorded.wrong, *recorded.edited]
+        return list(load(path, registry=self._registry, kind="project" if kind == "project" else "overlay").diagnostics)
 
 
 def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:

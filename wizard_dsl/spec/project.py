@@ -12,6 +12,9 @@ import msgspec
 from wizard_dsl.spec.layers import LayerName
 
 PROJECT_FILE: Final = "wizard.yaml"
+#: How files with a grammar of their own are named.
+TEST_ENDINGS: Final = (".test.yaml", ".test.yml")
+SCENARIO_ENDINGS: Final = (".sim.yaml", ".sim.yml")
 
 
 class Project(msgspec.Struct, frozen=True):

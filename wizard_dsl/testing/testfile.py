@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from wizard_dsl.core.component import Duration, Money, Ratio
 from wizard_dsl.core.errors import KINDS
+from wizard_dsl.spec.project import TEST_ENDINGS
 from wizard_dsl.testing.documents import Grammar
 from wizard_dsl.testing.scripted import Item
 
@@ -270,6 +271,4 @@ class TestFile(_Keys, frozen=True, kw_only=True):
     defaults: Annotated[Defaults, Meta(description="what all tests have")] = Defaults()
 
 
-TEST_FILE: Final = Grammar(
-    kind="test", title="Tests of a Wizard pipeline", struct=TestFile, endings=(".test.yaml", ".test.yml")
-)
+TEST_FILE: Final = Grammar(kind="test", title="Tests of a Wizard pipeline", struct=TestFile, endings=TEST_ENDINGS)
