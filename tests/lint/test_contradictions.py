@@ -113,6 +113,10 @@ def test_a_value_that_is_built_in_is_named_as_such(tmp_path: Path) -> None:
 
 SET = "policies:\n  default: {timeout: {first_chunk: 60s}}\n"
 TOTAL = "policies: {timeout: {total: 20s}}"
+ENDLESS = "policies: {timeout: {total: off, %s}}"
+MINUTE = "deadline: 60s"
+SHORT = "policies: {use: patient,\ndeadline: 30s}"
+PATIENT = "policies:\n  patient: {timeout: {total: off, first_chunk: 40s}}\n"
 
 
 @pytest.mark.parametrize(
@@ -128,9 +132,23 @@ TOTAL = "policies: {timeout: {total: 20s}}"
         (file(ONE + "policies: {timeout: {total: 20s, first_chunk: 60s}}"), [(5, "W138", [5])]),
         (file(ONE + "policies: {timeout: {total: 20s, idle: 40s}}"), [(5, "W113", [])]),
         (file("targets: [local,\n{provider: other, policies: {timeout: {total: 20s}}}]", more=SET), []),
+        (file(ONE + ENDLESS % "first_chunk: 2m", more=MINUTE), [(5, "W138", [7])]),
+        (file(ONE + ENDLESS % "connect: 2m", more=MINUTE), [(5, "W138", [7])]),
+        (file(ONE + ENDLESS % "idle: 2m", more=MINUTE), [(5, "W138", [7])]),
+        (file(ONE + ENDLESS % "idle: 60s", more=MINUTE), []),
+        (file(ONE + ENDLESS % "idle: 61s", more="deadline: 61s"), []),
+        (file(ONE + "policies: {deadline: 45s,\ntimeout: {total: off, idle: 50s}}", more=MINUTE), [(6, "W138", [5])]),
+        (file(ONE + "policies: {timeout: off,\ncircuit_breaker: {slow_after: 2m}}", more=MINUTE), [(6, "W138", [8])]),
+        (file(ONE + "policies: {timeout: 50s,\ncircuit_breaker: {slow_after: 55s}}", more=MINUTE), [(6, "W138", [5])]),
+        (file(ONE + "policies: {timeout: {first_chunk: 2m}}", more=MINUTE), [(5, "W138", [7])]),
+        (file(ONE + "policies: {timeout: {first_chunk: 6m}}", more=MINUTE), [(5, "W113", [])]),
+        (file(ONE + ENDLESS % "idle: 10m"), []),
+        (file(ONE + ENDLESS % "idle: 601s"), [(5, "W138", [])]),
+        (file(ONE + SHORT, more=PATIENT), [(9, "W138", [6])]),
+        (file(ONE + SHORT + "},\nslow: {targets: [local], policies: {use: patient}", more=PATIENT), []),
     ],
 )  # fmt: skip
-def test_a_time_above_the_total_is_told_once(
+def test_a_time_that_the_total_or_the_deadline_makes_idle_is_told_once(
     text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
 ) -> None:
     assert found(text, tmp_path) == warnings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from wizard_dsl.compiler.program import ChainPlan
@@ -11,6 +12,7 @@ from wizard_dsl.core.component import seconds
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.lint.repeats import Place, places
 from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.time import Limit, deadline_of
 from wizard_dsl.policies.timeout import TimeoutConfig
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 
@@ -56,44 +58,48 @@ def _moves(subject: Subject, plan: ChainPlan, chain: DocPath) -> Iterator[Diagno
 
 
 def w138_time_that_never_applies(subject: Subject) -> Iterator[Diagnostic]:
-    """W138: `timeout.total` ends an attempt before another time that the file sets could act, in every chain that
-    shares the setting. What W113 tells of `timeout` alone is left to it."""
+    """W138: `timeout.total` or the deadline, whichever is earlier, ends an attempt before another time that the file
+    sets could act, in every chain that shares the setting. What W113 tells of `timeout` alone is left to it."""
     able: set[DocPath] = set()
-    idle: dict[DocPath, tuple[str, str, Place]] = {}
-    for at, words, text, place in _times(subject):
-        total = _total(place)
-        if total is None or (seconds(text) or 0.0) <= (seconds(total.config.total) or 0.0):
+    idle: dict[DocPath, tuple[str, str, Limit]] = {}
+    for at, key, text, place in _times(subject):
+        name, limit = _end(place)
+        if (seconds(text) or 0.0) <= limit.seconds or _told_by_timeout(place, key, text):
             able.add(at)
         else:
-            idle.setdefault(at, (f"{words} ({text})", total.config.total, total))
-    for at, (words, limit, total) in idle.items():
+            idle.setdefault(at, (f"{place.plan.type.name}.{key} ({text})", name, limit))
+    for at, (words, name, limit) in idle.items():
         if at not in able:
-            other = total.at("total")
-            built_in = "" if other is not None else " (built-in)"
-            message = f"{words} is above timeout.total ({limit}){built_in}: it never applies"
-            related = [(other, "the total")] if other is not None else []
-            yield subject.warn("W138", message, at, suggestion="lower it, or raise timeout.total", related=related)
+            built_in = "" if limit.at is not None else " (built-in)"
+            message = f"{words} is above {name} ({units.show_duration(limit.seconds)}){built_in}: it never applies"
+            related = [(limit.at, "what ends it before")] if limit.at is not None else []
+            yield subject.warn("W138", message, at, suggestion=f"lower it, or raise {name}", related=related)
 
 
 def _times(subject: Subject) -> Iterator[tuple[DocPath, str, str, Place]]:
-    usual = TimeoutConfig()
-    for place in places(subject, "timeout"):
-        for key in ("first_chunk", "connect", "idle"):
-            at, text = place.at(key), getattr(place.config, key)
-            if at is not None and text == getattr(usual, key):
-                yield at, f"timeout.{key}", text, place
-    for place in places(subject, "circuit_breaker"):
-        at = place.at("slow_after")
-        if at is not None:
-            yield at, "circuit_breaker.slow_after", place.config.slow_after, place
+    for kind, keys in (("timeout", ("first_chunk", "connect", "idle")), ("circuit_breaker", ("slow_after",))):
+        for place, key in product(places(subject, kind), keys):
+            at = place.at(key)
+            if at is not None:
+                yield at, key, getattr(place.config, key), place
 
 
-def _total(place: Place) -> Place | None:
-    """The timeout of the same target that has a total; the innermost counts."""
+def _told_by_timeout(place: Place, key: str, text: str) -> bool:
+    """Whether the timeout's own check tells of it: a time that is not the built-in one, above the same total."""
+    total = seconds(getattr(place.config, "total", "off"))
+    usual = getattr(TimeoutConfig(), key, text)
+    return total is not None and text != usual and (seconds(text) or 0.0) > total
+
+
+def _end(place: Place) -> tuple[str, Limit]:
+    """What ends an attempt on the target at the latest: the innermost timeout's total, or the deadline."""
+    deadline = deadline_of(place.subject, place.chain, place.entry)
     own = [each for each in place.target.ladder if each.type.name == "timeout"]
-    if not own or seconds(getattr(own[-1].config, "total", "off")) is None:
-        return None
-    return Place(place.subject, place.entry, place.chain, place.target, own[-1])
+    total = seconds(getattr(own[-1].config, "total", "off")) if own else None
+    if total is None or total > deadline.seconds:
+        return "the deadline", deadline
+    timeout = Place(place.subject, place.entry, place.chain, place.target, own[-1])
+    return "timeout.total", Limit(total, timeout.at("total"))
 
 
 def w139_nothing_to_act_on(subject: Subject) -> Iterator[Diagnostic]:

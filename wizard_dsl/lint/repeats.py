@@ -238,7 +238,9 @@ def _spent(place: Place) -> _Spent:
     wait = _first_chunk(place)
     own = "" if place.at("max_attempts") else " (built-in)"
     shape = "" if {"base", "multiplier", "max_delay", "backoff"} & {str(at[-1]) for at in set_here} else " (built-in)"
-    words = f"{times}{own} × {units.show_duration(wait)}, and {units.show_duration(pause)} of delays{shape}"
+    words = f"{units.show_duration(pause)} of delays{shape} between {times}{own} attempts"
+    if wait:
+        words = f"{times}{own} × {units.show_duration(wait)}, and {units.show_duration(pause)} of delays{shape}"
     others = tuple((at, str(at[-1])) for at in set_here[1:])
     return _Spent(place.entry.name, times * wait + pause, set_here[0], words, others)
 

@@ -160,9 +160,9 @@ WARNING_CODES: Final = (
     ),
     Code(
         "W138", "a time that never applies",
-        "`timeout.total` ends an attempt before the other time has passed: a wait for the first content or for a "
-        "connection, a silence, or what the breaker calls slow; or a hedge, where each target has one attempt. Lower "
-        "it, or raise the total.",
+        "`timeout.total`, or the deadline where that is earlier, ends an attempt before the other time has passed: a "
+        "wait for the first content or for a connection, a silence, or what the breaker calls slow; or a hedge, where "
+        "each target has one attempt. Lower it, or raise the other.",
         "policies: {default: {timeout: {total: 20s}, circuit_breaker: {slow_after: 30s}}}",
         "policies: {default: {timeout: {total: 20s}, circuit_breaker: {slow_after: 10s}}}",
     ),
