@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "cost": ("cost", "What the budgets of a project have spent."),
     "config": ("config", "Show the configuration and where it comes from."),
     "doctor": ("doctor", "Look at this installation."),
+    "import": ("import_", "Turn another tool's configuration into a pipeline file."),
     "init": ("init", "Begin a project here."),
     "new": ("new", "Write a pipeline, a policy or a provider to start from."),
 }

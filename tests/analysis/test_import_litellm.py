@@ -1,0 +1,222 @@
+"""Imports of LiteLLM: twelve router configurations, each setting accounted for, and what single settings become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from import_kit import IMPORTS, Text, artefact, asked, compiled, finding, settings, written
+from syrupy.assertion import SnapshotAssertion
+
+from wizard_dsl.analysis.importing.findings import Imported
+from wizard_dsl.analysis.importing.litellm import import_litellm
+from wizard_dsl.analysis.importing.reading import read_foreign_text
+from wizard_dsl.core.errors import SpecError
+from wizard_dsl.spec.diagnostics import has_errors, render_text
+
+FILES = sorted((IMPORTS / "litellm").glob("*.yaml"))
+PAIR = """\
+model_list:
+  - model_name: a
+    litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY}
+  - model_name: b
+    litellm_params: {model: anthropic/claude-sonnet-4-5, api_key: os.environ/ANTHROPIC_API_KEY}
+"""
+
+
+def imported(text: str, name: str = "config.yaml") -> Imported:
+    return import_litellm(read_foreign_text(text, name))
+
+
+def of_file(path: Path) -> Imported:
+    return imported(path.read_text(encoding="utf-8"), path.name)
+
+
+def with_router(lines: str) -> Imported:
+    return imported(f"{PAIR}router_settings:\n  {lines}\n")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+class TestEveryFile:
+    def test_is_imported_as_it_was_reviewed(self, path: Path, snapshot: SnapshotAssertion) -> None:
+        assert artefact(of_file(path)) == snapshot(extension_class=Text)
+
+    def test_has_exactly_one_finding_for_each_setting(self, path: Path) -> None:
+        made = of_file(path)
+        assert [each.setting for each in made.findings] == settings_in_order(path, made)
+        assert all(each.why or each.outcome == "mapped" for each in made.findings)
+        assert all(each.to for each in made.findings if each.outcome != "dropped")
+
+    def test_has_findings_at_the_lines_where_the_settings_stand(self, path: Path) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for each in of_file(path).findings:
+            key = each.setting.rsplit(".", 1)[-1].split("[")[0].strip('"')
+            assert each.setting.endswith("]") or key in lines[each.line - 1], each
+
+    def test_becomes_a_pipeline_without_errors(self, path: Path, tmp_path: Path) -> None:
+        found = compiled(of_file(path), tmp_path).diagnostics
+        assert not has_errors(found), render_text(found)
+
+    def test_answers_every_model_against_mocks(self, path: Path, tmp_path: Path) -> None:
+        made = of_file(path)
+        models = written(made)["inputs"].get("model", {"enum": [None]})["enum"]
+        for model in models:
+            result = asked(made, tmp_path, prompt="Hello", **({"model": model} if model else {}))
+            assert result.ok and len(result.attempts) == 1
+
+    def test_writes_no_key_and_no_password(self, path: Path) -> None:
+        text = artefact(of_file(path))
+        assert "a-literal" not in text and "sk-" not in text
+
+
+def settings_in_order(path: Path, made: Imported) -> list[str]:
+    """As another parser counts them; merged keys come in an order of its own."""
+    expected = settings(path.read_text(encoding="utf-8"))
+    order = {each.setting: number for number, each in enumerate(made.findings)}
+    return sorted(expected, key=lambda each: order.get(each, -1))
+
+
+def test_there_are_twelve_configurations_of_different_shapes() -> None:
+    assert len(FILES) == 12
+    assert len({artefact(of_file(path)).split("--- findings")[0] for path in FILES}) == 12
+
+
+def test_a_group_makes_as_many_attempts_as_litellm_or_the_next_more() -> None:
+    one = "  - model_name: a\n    litellm_params: {{model: openai/m{}}}\n"
+    for size, attempts in ((1, 6), (2, 3), (3, 2), (6, 1), (8, 1)):
+        listed = "".join(one.format(number) for number in range(size))
+        made = imported(f"model_list:\n{listed}router_settings: {{num_retries: 5}}\n")
+        target = written(made)["chains"]["a"]["targets"][0]
+        own = target.get("policies", {}).get("retry", written(made)["policies"]["default"]["retry"])
+        assert own["max_attempts"] == attempts
+        assert finding(made, "router_settings.num_retries").outcome == ("mapped" if size == 1 else "approximated")
+
+
+def test_an_auth_error_falls_back_as_it_does_there(tmp_path: Path) -> None:
+    made = with_router("fallbacks: [{a: [b]}]")
+    assert written(made)["chains"]["a"]["fallback_on"]["auth"] is True
+    assert written(made)["chains"]["b"].get("fallback_on") is None
+    assert finding(made, "router_settings.fallbacks[0].a[0]").outcome == "mapped"
+
+
+def test_a_fallback_for_one_kind_is_taken_for_that_kind_alone() -> None:
+    chain = written(with_router("context_window_fallbacks: [{a: [b]}]"))["chains"]["a"]
+    assert chain["fallback_on"].pop("context_length") is True
+    assert set(chain["fallback_on"].values()) == {False}
+    assert len(chain["targets"]) == 2
+
+
+def test_a_limit_is_kept_only_where_litellm_keeps_it() -> None:
+    text = "model_list: [{model_name: a, litellm_params: {model: openai/m, rpm: 6}}]\n"
+    (free,) = written(imported(text))["chains"]["a"]["targets"]
+    assert free["weight"] == 6 and "policies" not in free
+    kept = written(imported(f"{text}router_settings: {{enable_pre_call_checks: true}}\n"))["chains"]["a"]
+    assert kept["targets"][0]["policies"]["rate_limit"] == {"windows": ["6/minute"], "max_wait": "0s"}
+    assert kept["fallback_on"] == {"local_limit": True}
+
+
+def test_cooldowns_become_a_breaker_and_can_be_off() -> None:
+    breaker = written(with_router("{allowed_fails: 2, cooldown_time: 90}"))["policies"]["default"]["circuit_breaker"]
+    assert (breaker["failure_threshold"], breaker["reset_timeout"], breaker["window"]) == (3, "1m30s", "60s")
+    assert written(with_router("disable_cooldowns: true"))["policies"]["default"]["circuit_breaker"] in ("off", False)
+
+
+def test_router_settings_win_over_litellm_settings_and_both_are_told() -> None:
+    made = imported(f"{PAIR}litellm_settings: {{num_retries: 7}}\nrouter_settings: {{num_retries: 1}}\n")
+    assert written(made)["policies"]["default"]["retry"]["max_attempts"] == 2
+    assert finding(made, "litellm_settings.num_retries").why == "router_settings sets it, too, and wins"
+
+
+def test_deployments_of_one_service_share_a_provider_until_they_set_a_model_up_differently() -> None:
+    one = "{model_name: %s, litellm_params: {model: openai/m, temperature: %s}}"
+    made = imported(f"model_list: [{one % ('a', 0)}, {one % ('b', 0)}, {one % ('c', 1)}]\n")
+    assert list(written(made)["providers"]) == ["openai", "openai_2"]
+    assert [each["targets"][0]["provider"] for each in written(made)["chains"].values()] == [
+        "openai",
+        "openai",
+        "openai_2",
+    ]
+
+
+def test_a_deployment_that_stands_twice_in_a_group_is_one_target_with_both_weights() -> None:
+    one = "{model_name: a, litellm_params: {model: openai/m, weight: %s}}"
+    (target,) = written(imported(f"model_list: [{one % 2}, {one % 3}]\n"))["chains"]["a"]["targets"]
+    assert target["weight"] == 5
+
+
+def test_a_key_that_stands_there_gets_a_variable_that_the_source_does_not_use() -> None:
+    one = "{model_name: a, litellm_params: {model: openai/m, api_key: %s}}"
+    made = imported(f"model_list: [{one % 'os.environ/OPENAI_API_KEY'}, {one % 'sk-secret'}, {one % 'sk-secret'}]\n")
+    keys = [each["api_key"] for each in written(made)["providers"].values()]
+    assert keys == ["${env:OPENAI_API_KEY}", "${env:OPENAI_API_KEY_2}"]
+    assert "OPENAI_API_KEY_2" in str(finding(made, "model_list[1].litellm_params.api_key").why)
+
+
+def test_budgets_of_other_lengths_are_scaled_and_said_to_be() -> None:
+    week = imported(f"{PAIR}litellm_settings: {{max_budget: 70, budget_duration: 7d}}\n")
+    assert written(week)["budgets"] == {"month": "$300.00"}
+    assert finding(week, "litellm_settings.max_budget").outcome == "approximated"
+    day = imported(f"{PAIR}litellm_settings: {{max_budget: 5, budget_duration: 24h}}\n")
+    assert written(day)["budgets"] == {"day": "$5.00"}
+    assert finding(day, "litellm_settings.max_budget").outcome == "mapped"
+
+
+def test_time_for_every_attempt_is_left() -> None:
+    made = with_router("{timeout: 300, num_retries: 3, fallbacks: [{a: [b]}]}")
+    assert written(made)["deadline"] == "41m"
+    assert "deadline" not in written(with_router("{timeout: 10, num_retries: 3}"))
+
+
+@pytest.mark.parametrize(
+    ("line", "setting", "why"),
+    [
+        ("num_retries: many", "num_retries", "the value is not a whole number"),
+        ("num_retries: -1", "num_retries", "the value is not a whole number"),
+        ("cooldown_time: {}", "cooldown_time", "the value is not a number of seconds"),
+        ("timeout: 0", "timeout", "the value is not a number of seconds"),
+        ("fallbacks: 3", "fallbacks", "the value is not of the form that the setting has"),
+        ("retry_policy: []", "retry_policy", "the value is not of the form that the setting has"),
+        ("fallbacks: [{z: [a]}]", "fallbacks[0].z[0]", "model_list has no group 'z'"),
+        ("fallbacks: [{a: [z]}]", "fallbacks[0].a[0]", "model_list has no group or id 'z'"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_dropped_with_the_reason(line: str, setting: str, why: str) -> None:
+    found = finding(with_router(line), f"router_settings.{setting}")
+    assert (found.outcome, found.why, found.line) == ("dropped", why, 7)
+
+
+def test_an_unknown_key_is_kept_as_a_finding_with_what_was_meant() -> None:
+    found = finding(with_router("num_retires: 3"), "router_settings.num_retires")
+    assert found.outcome == "dropped" and "unknown key" in str(found.why)
+    assert str(found.why).endswith("did you mean 'num_retries'?")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("modellist: []\n", "is 'modellist' meant to be it?"),
+        ("providers: {}\n", "lists its deployments there"),
+        ("model_list: []\n", "lists its deployments there"),
+        ("model_list: [{model_name: a}]\n", "each needs a model_name"),
+    ],
+)
+def test_a_file_that_is_no_proxys_is_refused_with_a_hint(text: str, said: str) -> None:
+    with pytest.raises(SpecError) as failed:
+        imported(text)
+    assert said in str(failed.value.suggestion)
+    assert failed.value.where.startswith("config.yaml:")
+
+
+def test_a_file_that_is_no_yaml_is_refused_with_its_line() -> None:
+    with pytest.raises(SpecError, match=r"config.yaml:2:1 error\[E008\]"):
+        imported("model_list: [\n")
+
+
+def test_merged_keys_do_not_replace_those_that_stand_there() -> None:
+    text = (
+        "base: &a {api_key: os.environ/A, temperature: 1}\nmore: &b {temperature: 2, seed: 3}\n"
+        "model_list: [{model_name: a, litellm_params: {<<: [*a, *b], model: openai/m, seed: 4}}]\n"
+    )
+    made = imported(text)
+    assert written(made)["chains"]["a"]["targets"][0]["params"] == {"temperature": 1, "seed": 4}
+    assert finding(made, "model_list[0].litellm_params.temperature").line == 1

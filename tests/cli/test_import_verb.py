@@ -1,0 +1,89 @@
+"""wizard import: a configuration of another tool becomes a file that validates and runs, and every setting is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_kit import Wizard
+
+CONFIG = """\
+model_list:
+  - model_name: gpt-4o
+    litellm_params: {model: openai/gpt-4o, api_key: sk-a-literal-key}
+  - model_name: claude
+    litellm_params: {model: anthropic/claude-sonnet-4-5, api_key: os.environ/ANTHROPIC_API_KEY}
+router_settings:
+  fallbacks: [{gpt-4o: [claude]}]
+  nmu_retries: 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wizard: Wizard) -> Path:
+    """A configuration in a folder of its own, where the commands run."""
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "config.yaml").write_text(CONFIG)
+    return folder
+
+
+def test_the_file_goes_to_stdout_and_the_findings_to_stderr(config: Path, wizard: Wizard) -> None:
+    ran = wizard("import", "--from", "litellm", "config.yaml")
+    assert ran.code == 0
+    assert ran.out.startswith("# Imported by `wizard import --from litellm` from config.yaml")
+    assert "config.yaml:8:3 dropped router_settings.nmu_retries: unknown key 'nmu_retries'" in ran.err
+    assert "8 settings: " in ran.err.splitlines()[-1]
+    assert "sk-a-literal-key" not in ran.out + ran.err
+
+
+def test_what_is_written_validates_and_runs(config: Path, wizard: Wizard) -> None:
+    assert wizard("import", "--from", "litellm", "config.yaml", "-o", "routes.yaml").out == ""
+    assert wizard("validate", "routes.yaml").code == 0
+    ran = wizard("run", "routes.yaml", "--mock", "-i", "prompt=Hello", "-i", "model=claude", "--format", "json")
+    assert json.loads(ran.out)["steps"]["claude"]["served_by"] == "anthropic/claude-sonnet-4-5"
+
+
+def test_machines_get_one_document(config: Path, wizard: Wizard) -> None:
+    ran = wizard("import", "--from", "litellm", "config.yaml", "--format", "json")
+    told = json.loads(ran.out)
+    assert ran.err == ""
+    assert told["counts"] == {"mapped": 6, "approximated": 1, "dropped": 1}
+    assert [each["ending"] for each in told["files"]] == [".yaml"]
+    assert told["findings"][-1] | {"why": ""} == {
+        "file": "config.yaml",
+        "line": 8,
+        "column": 3,
+        "setting": "router_settings.nmu_retries",
+        "outcome": "dropped",
+        "to": None,
+        "why": "",
+    }
+
+
+def test_nothing_that_exists_is_changed(config: Path, wizard: Wizard) -> None:
+    ran = wizard("import", "--from", "litellm", "config.yaml", "-o", "config.yaml")
+    assert ran.code == 2
+    assert "config.yaml is there already, and is not changed" in ran.err
+    assert (config / "config.yaml").read_text() == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("config.yaml",), 2, "Missing option '--from'"),
+        (("--from", "litelm", "config.yaml"), 2, "'litelm' is not "),
+        (("--from", "litellm", "nowhere.yaml"), 3, "nowhere.yaml: error[E001] the file cannot be read"),
+        (("--from", "litellm", "."), 3, "error[E002] this is a directory"),
+        (("--from", "litellm", "other.yaml"), 3, "there is no list 'model_list' in the file (other.yaml:1)"),
+        (("--from", "litellm", "config.yaml", "-o", "routes.json"), 2, "they end in .yaml or .yml"),
+        (("--from", "litellm", "config.yaml", "-o", "no/routes.yaml"), 2, "there is no folder no"),
+    ],
+)
+def test_wrong_use_is_told(config: Path, wizard: Wizard, arguments: tuple[str, ...], code: int, said: str) -> None:
+    (config / "other.yaml").write_text("version: 1\n")
+    ran = wizard("import", *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
