@@ -233,8 +233,8 @@ class AsksTwice(Places):
 
 class WaitsLonger(Places):
     async def call(self, request, run):
-        await self.context.clock.sleep(1000.0)
-        return await super().call(request, run.child(deadline=run.deadline + 2000.0))
+        await self.context.clock.sleep(10_000.0)
+        return await super().call(request, run.child(deadline=run.deadline + 20_000.0))
 
 
 class HearsObservers(Places):

@@ -283,10 +283,16 @@ def test_the_bound_is_so_many_rounds_of_the_slowest() -> None:
         return Bound(attempts=Figure(3), latency=Figure(latency), cost=Figure(1), tokens=Figure(5))
 
     five = [bound(10), bound(40), bound(20), bound(5), bound(5)]
-    total = PARALLEL.bound(ParallelConfig(n=2), five, BoundFacts(max_retry_after=60))
+    total = PARALLEL.bound(ParallelConfig(n=2), five, BoundFacts())
     assert (total.attempts.value, total.cost.value, total.in_flight.value) == (15, 5, 2)
-    assert total.latency.value == 3 * 40 + 5 * 60
+    assert total.latency.value == 3 * 40
     assert PARALLEL.bound(ParallelConfig(n=9), five, BoundFacts()).latency.value == 40
+
+
+def test_targets_that_are_waited_for_are_asked_one_after_the_other() -> None:
+    one = Bound(attempts=Figure(3), latency=Figure(10), cost=Figure(1), tokens=Figure(5))
+    total = PARALLEL.bound(ParallelConfig(n=2), [one, one], BoundFacts(max_retry_after=60))
+    assert total.latency.value == 2 * 10 + (6 + 2) * 60
 
 
 FILE = """

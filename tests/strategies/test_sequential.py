@@ -415,7 +415,7 @@ def test_a_context_too_long_moves_on_to_a_larger_window_that_holds_the_estimate(
 def test_the_bound_sums_the_targets_and_the_waits_after_a_429() -> None:
     one = Bound(attempts=Figure(3), latency=Figure(10), cost=Figure(1), tokens=Figure(5))
     both = SEQUENTIAL.bound(NoConfig(), [one, one], BoundFacts(max_retry_after=60))
-    assert (both.attempts.value, both.latency.value, both.cost.value) == (6, 140, 2)
+    assert (both.attempts.value, both.latency.value, both.cost.value) == (6, 20 + (6 + 2) * 60, 2)
 
 
 @pytest.mark.parametrize(

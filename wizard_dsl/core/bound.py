@@ -6,34 +6,59 @@ Each figure is exact-or-above, or unbounded with the reason and the setting that
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import msgspec
 
+#: A path in a document: keys and indexes.
+Path = tuple[str | int, ...]
+
 
 class Figure(msgspec.Struct, frozen=True):
-    """A number that is never below the truth. `inf` is unbounded, and `reason` says why."""
+    """A number that is never below the truth. `inf` is unbounded; then `reason` says why, and `at` is the place of the
+    setting that would bound it, where one is known."""
 
     value: float
     reason: str = ""
+    at: Path = ()
 
     @property
     def bounded(self) -> bool:
         return not math.isinf(self.value)
 
     def __add__(self, other: Figure) -> Figure:
-        return Figure(self.value + other.value, self.reason or other.reason)
+        first, second = (other, self) if self.bounded and not other.bounded else (self, other)
+        return Figure(self.value + other.value, first.reason or second.reason, first.at or second.at)
 
     def times(self, factor: float) -> Figure:
         """`factor` times as much; nothing of something unbounded is nothing."""
-        return Figure(0.0) if factor == 0 else Figure(self.value * factor, self.reason)
+        return Figure(0.0) if factor == 0 else Figure(self.value * factor, self.reason, self.at)
+
+    def product(self, other: Figure) -> Figure:
+        """`other` times as much, where both are only known as bounds."""
+        if 0 in (self.value, other.value):
+            return Figure(0.0)
+        worse = other if self.bounded and not other.bounded else self
+        return Figure(self.value * other.value, worse.reason, worse.at)
 
     def largest(self, other: Figure) -> Figure:
         return self if self.value >= other.value else other
 
+    def smallest(self, other: Figure) -> Figure:
+        return self if self.value <= other.value else other
 
-def unbounded(reason: str) -> Figure:
+
+def total(figures: Iterable[Figure]) -> Figure:
+    """Their sum."""
+    found = Figure(0)
+    for each in figures:
+        found = found + each
+    return found
+
+
+def unbounded(reason: str, at: Path = ()) -> Figure:
     """No limit; `reason` names the setting that would give one."""
-    return Figure(math.inf, reason)
+    return Figure(math.inf, reason, at)
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,16 +90,44 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
             in_flight=self.in_flight,
         )
 
+    def beside(self, other: Bound) -> Bound:
+        """This and `other` at the same time."""
+        both = self.after(other)
+        return msgspec.structs.replace(
+            both, latency=self.latency.largest(other.latency), in_flight=self.in_flight + other.in_flight
+        )
+
     def with_latency(self, latency: Figure) -> Bound:
         return msgspec.structs.replace(self, latency=latency)
 
 
+def no_longer(more: Figure) -> Bound | None:
+    """Where the size of the prompt says nothing about the bound."""
+    return None
+
+
+#: Nothing is done.
+NOTHING = Bound(attempts=Figure(0), latency=Figure(0), cost=Figure(0), tokens=Figure(0), in_flight=Figure(0))
+
+
 class BoundFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bound may refer to besides its config: seconds of the enclosing deadline and of the chain's
-    largest wait after a 429, and the worst case of one attempt."""
+    """What a bound may refer to besides its config.
+
+    Seconds: of the enclosing `deadline`, and of the chain's largest wait after a 429, in place (`wait_up_to`) and in
+    all. `answer`: bytes of an answer. `longer(more)`: the bound of `inner` where the prompt has so many bytes more,
+    None where that changes nothing.
+    """
 
     deadline: float = math.inf
     max_retry_after: float = 0.0
+    wait_up_to: float = math.inf
+    answer: Figure = Figure(0)
+    longer: Callable[[Figure], Bound | None] = no_longer
+
+    @property
+    def patience(self) -> float:
+        """The longest wait in place, in seconds."""
+        return min(self.wait_up_to, self.max_retry_after)
 
 
 def bound_unchanged(config: object, inner: Bound, facts: BoundFacts) -> Bound:

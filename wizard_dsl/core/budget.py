@@ -24,7 +24,7 @@ NANO = 1_000_000_000
 #: Tokens of one image at most; the dearest way of counting we know of comes to 48,169.
 IMAGE_TOKENS = 50_000
 #: Tokens that a protocol adds of its own, at most: to each message, to a request, and where tools or a schema are sent.
-_PER_MESSAGE, _PER_REQUEST, _PER_FEATURE = 16, 64, 1_000
+PER_MESSAGE, _PER_REQUEST, _PER_FEATURE = 16, 64, 1_000
 #: UTF-8 bytes of a character at most.
 _WIDEST = 4
 
@@ -206,9 +206,14 @@ def worst_case(request: Request, params: Mapping[str, Any], facts: Facts) -> Wor
 
 def most_input(request: Request) -> int:
     """Input tokens at most: a token is at least one byte of UTF-8; images and what a protocol adds have fixed ones."""
-    total = request.size() + _PER_REQUEST + _PER_MESSAGE * (len(request.messages) + len(request.texts))
+    return request.size() + protocol_tokens(request)
+
+
+def protocol_tokens(request: Request) -> int:
+    """Tokens besides those of the texts, at most: of what the protocols we know add, of images, tools and a schema."""
+    total = _PER_REQUEST + PER_MESSAGE * (len(request.messages) + len(request.texts))
     for message in request.messages:
-        total += sum(_WIDEST * (len(call.arguments) + len(call.name)) + _PER_MESSAGE for call in message.tool_calls)
+        total += sum(_WIDEST * (len(call.arguments) + len(call.name)) + PER_MESSAGE for call in message.tool_calls)
         if message.has_image:
             total += IMAGE_TOKENS * len(message.parts)
     if request.tools:

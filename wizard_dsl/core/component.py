@@ -17,8 +17,10 @@ from wizard_dsl.core.bound import Bound, BoundFacts
 if TYPE_CHECKING:
     from wizard_dsl.core.errors import WizardError
     from wizard_dsl.core.events import Event
+    from wizard_dsl.core.messages import Request
     from wizard_dsl.core.node import BuildContext, Node
     from wizard_dsl.core.outcomes import OutcomeType
+    from wizard_dsl.core.step_bound import Made, StepFacts
     from wizard_dsl.core.target import Branch, Facts
 
 
@@ -179,8 +181,10 @@ class ProviderType:
     `key_variable` is the conventional environment variable of its key, None where it takes none. `endpoint`
     tells the base URL a config leads to, which, with provider, model and key, makes a target's identity.
     `prices` names the list of the price library, `facts(config)` tells what is known of every model of the type.
-    `ignores` are common parameters that the protocol does not have; they are left out, and lint says so. `refuse`
-    says what in a config cannot be built, each with its path below the provider, a sentence and a suggestion.
+    `overhead(request)` tells how many tokens it adds at most to one for each byte of the texts; without it nothing
+    bounds what an attempt costs. `ignores` are common parameters that the protocol does not have; they are left out,
+    and lint says so. `refuse` says what in a config cannot be built, each with its path below the provider, a sentence
+    and a suggestion.
     """
 
     name: str
@@ -192,6 +196,7 @@ class ProviderType:
     default_model: str | None = None
     prices: str | None = None
     facts: Callable[[Any], Facts] | None = None
+    overhead: Callable[[Request], int] | None = None
     ignores: frozenset[str] = frozenset()
     refuse: Callable[[Any], Sequence[tuple[tuple[str | int, ...], str, str]]] = field(default=lambda config: ())
     emits: tuple[type[Event], ...] = ()
@@ -212,12 +217,14 @@ class StoreType:
 class StepType:
     """A kind of step. `config` holds the keys of its own; `templates` names those of them that are rendered
     (texts, or lists or mappings of texts). `calls`: the step asks a chain, named by its key `chain`.
-    `build(config, context)` makes the runner, see `core.step.StepContext`."""
+    `build(config, context)` makes the runner, see `core.step.StepContext`; `bound(config, facts)` is the worst case of
+    one execution, see `core.step_bound.StepFacts`: without it nothing bounds the step."""
 
     name: str
     summary: str
     config: type[PolicyConfig]
     build: Callable[[Any, Any], Any]
+    bound: Callable[[Any, StepFacts], Made] | None = None
     templates: tuple[str, ...] = ()
     calls: bool = False
     examples: tuple[Example, ...] = ()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from wizard_dsl.core.bound import Bound, BoundFacts
+from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Example, PolicyConfig, PolicyType, Rung, Scope
 from wizard_dsl.core.contract import parse_json
 from wizard_dsl.core.errors import ContractViolated, SpecError, WizardError
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: At most so many violations are named, each in at most so many characters: a repair's prompt must stay small.
 _MOST = 10
 _LONGEST = 200
+#: Bytes that a repair adds to the prompt at most besides the answer: its sentences, each of a place and what is wrong
+#: there, those around them, and two messages.
+_COMPLAINT = _MOST * 2 * (4 * _LONGEST + 8) + 1024
 #: Compiled validators kept; a pipeline has as many schemas as it has steps.
 _KEPT = 64
 
@@ -187,7 +190,8 @@ def find_violations(validator: Draft202012Validator, completion: Completion) -> 
 
 def _sentence(error: ValidationError) -> str:
     text = error.message if len(error.message) <= _LONGEST else f"{error.message[: _LONGEST - 1]}…"
-    return f"{error.json_path}: {text}"
+    where = error.json_path if len(error.json_path) <= _LONGEST else f"{error.json_path[: _LONGEST - 1]}…"
+    return f"{where}: {text}"
 
 
 def _violated(violations: Iterable[Violation], completion: Completion, target: str) -> ContractViolated:
@@ -213,8 +217,9 @@ def repair_request(request: Request, violated: ContractViolated) -> Request:
 
 
 def bound(config: ContractConfig, inner: Bound, facts: BoundFacts) -> Bound:
-    """Each target in turn may be asked 1 + repairs times."""
-    return inner.repeated(1 + config.repairs)
+    """Each target in turn may be asked 1 + repairs times; a repair also holds the earlier answer, and what is wrong."""
+    again = facts.longer(facts.answer + Figure(_COMPLAINT)) or inner
+    return inner.after(again.repeated(config.repairs))
 
 
 CONTRACT = PolicyType(

@@ -354,13 +354,14 @@ def backoff(config: RetryConfig) -> Backoff:
 
 
 def bound(config: RetryConfig, inner: Bound, facts: BoundFacts) -> Bound:
-    """`max_attempts` times the attempt, and the largest delay of each repeat, Retry-After up to its cap."""
+    """`max_attempts` times the attempt, and the largest delay of each repeat. A provider's wish to wait is granted in
+    place up to `wait_up_to`, up to `max_retry_after` where the file asks for the repeat."""
     times = backoff(config)
     modes = {**MODES, **config.backoff}
     delays = 0.0
     for k in range(1, config.max_attempts):
         ours = max(largest(times, mode, k) for mode in ("exponential", *modes.values()))
-        delays += max(ours, facts.max_retry_after)
+        delays += max(ours, facts.max_retry_after if any(config.retry_on.values()) else facts.patience)
     repeated = inner.repeated(config.max_attempts)
     return repeated.with_latency(repeated.latency + Figure(delays))
 

@@ -204,6 +204,7 @@ class Placer:
     """Puts columns to problems; the source is cut into words only when there is a problem to place."""
 
     def __init__(self, source: str, *, state: str | None = None) -> None:
+        self.source = source
         self._source = re.sub(r"\r\n|\r", "\n", source)
         self._state = state
         self._words: dict[tuple[int, str], int] | None = None

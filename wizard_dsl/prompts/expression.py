@@ -37,6 +37,11 @@ class Expression:
         self._root: Any = code.root_render_func
 
     @property
+    def source(self) -> str:
+        """Its text."""
+        return self._place.source
+
+    @property
     def names(self) -> frozenset[str]:
         """The outside names, without `range` and the other globals."""
         return outside_names(self.uses)

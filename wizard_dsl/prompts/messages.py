@@ -45,7 +45,9 @@ class MessageSource(msgspec.Struct, frozen=True):
     parts: tuple[PartSource, ...]
 
 
-class _Part(msgspec.Struct, frozen=True):
+class TurnPart(msgspec.Struct, frozen=True):
+    """A part of a message, compiled."""
+
     kind: Literal["text", "image"]
     template: Template
     path: tuple[str | int, ...]
@@ -60,11 +62,11 @@ class _Part(msgspec.Struct, frozen=True):
         return Image(text)
 
 
-class _Turn(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True):
     """One message; `fixed` is it, ready, where nothing in it depends on values: then it is not rendered."""
 
     role: Speaker
-    parts: tuple[_Part, ...]
+    parts: tuple[TurnPart, ...]
     fixed: Message | None
 
     def render(self, scope: Scope) -> Message:
@@ -74,12 +76,12 @@ class _Turn(msgspec.Struct, frozen=True):
 class Prompt:
     """A checked prompt; `uses` are the outside names of all its templates."""
 
-    def __init__(self, turns: tuple[_Turn, ...]) -> None:
-        self._turns = turns
+    def __init__(self, turns: tuple[Turn, ...]) -> None:
+        self.turns = turns
         self.uses: tuple[Use, ...] = tuple(use for part in self._parts() for use in part.template.uses)
 
-    def _parts(self, role: Speaker | None = None) -> list[_Part]:
-        return [part for turn in self._turns if role in (None, turn.role) for part in turn.parts]
+    def _parts(self, role: Speaker | None = None) -> list[TurnPart]:
+        return [part for turn in self.turns if role in (None, turn.role) for part in turn.parts]
 
     @property
     def names(self) -> frozenset[str]:
@@ -97,7 +99,7 @@ class Prompt:
     @property
     def fixed(self) -> tuple[Message, ...]:
         """The messages in which nothing depends on values."""
-        return tuple(turn.fixed for turn in self._turns if turn.fixed is not None)
+        return tuple(turn.fixed for turn in self.turns if turn.fixed is not None)
 
     @property
     def has_images(self) -> bool:
@@ -121,7 +123,7 @@ class Prompt:
 
     def render(self, scope: Scope) -> tuple[Message, ...]:
         """The messages. Raises StepFailed with the place where the values do not fit."""
-        made = [turn.fixed or turn.render(scope) for turn in self._turns]
+        made = [turn.fixed or turn.render(scope) for turn in self.turns]
         return tuple([each for each in made if each.role != "system" or each.text.strip() or each.has_image])
 
 
@@ -198,7 +200,7 @@ def compile_prompt(
     sources: Sequence[MessageSource], known: Known | None = None, *, where: str = ""
 ) -> Prompt | list[Problem]:
     """The prompt, or the problems of all its templates. Never raises. `known` and `where` as for templates."""
-    turns: list[_Turn] = []
+    turns: list[Turn] = []
     problems: list[Problem] = []
     for source in sources:
         parts = []
@@ -208,11 +210,11 @@ def compile_prompt(
                 problems += made
             else:
                 parts.append(made)
-        turns.append(_Turn(source.role, tuple(parts), _fixed(source.role, parts)))
+        turns.append(Turn(source.role, tuple(parts), _fixed(source.role, parts)))
     return problems or Prompt(tuple(turns))
 
 
-def _compile_part(part: PartSource, known: Known | None, where: str) -> _Part | list[Problem]:
+def _compile_part(part: PartSource, known: Known | None, where: str) -> TurnPart | list[Problem]:
     place = _joined(where, part.path)
     limit = MAX_IMAGE if part.kind == "image" else MAX_OUTPUT
     template = compile_template(part.text, known, where=place, limit=limit, first_line=part.first_line)
@@ -220,10 +222,10 @@ def _compile_part(part: PartSource, known: Known | None, where: str) -> _Part | 
         return [replace(each, path=part.path) for each in template]
     if part.kind == "image" and template.constant is not None and not _IMAGE.fullmatch(template.constant):
         return [Problem(line=part.first_line, message=_bad_image(template.constant), kind="image", path=part.path)]
-    return _Part(part.kind, template, part.path)
+    return TurnPart(part.kind, template, part.path)
 
 
-def _fixed(role: Speaker, parts: Sequence[_Part]) -> Message | None:
+def _fixed(role: Speaker, parts: Sequence[TurnPart]) -> Message | None:
     if any(part.template.constant is None for part in parts):
         return None
     texts = [(part.kind, part.template.constant or "") for part in parts]

@@ -79,6 +79,11 @@ class Template:
         self._root: Any = code.root_render_func
 
     @property
+    def source(self) -> str:
+        """Its text."""
+        return self._place.source
+
+    @property
     def uses(self) -> tuple[Use, ...]:
         return self.shape.uses
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderType
 from wizard_dsl.core.errors import Unsupported
 from wizard_dsl.core.messages import Delta, FinishReason, Image, Message, Request, Text, ToolDelta, Usage
@@ -234,6 +235,7 @@ ANTHROPIC = ProviderType(
     config=AnthropicConfig,
     build=Anthropic,
     endpoint=endpoint,
+    overhead=protocol_tokens,
     key_variable="ANTHROPIC_API_KEY",
     prices="anthropic",
     facts=lambda config: Facts(tools=True, system=True, streaming=True),

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderType
 from wizard_dsl.core.messages import Completion, Delta, FinishReason, Request, ToolDelta, Usage
 from wizard_dsl.core.node import BuildContext
@@ -177,6 +178,7 @@ COHERE = ProviderType(
     config=EndpointConfig,
     build=Cohere,
     endpoint=endpoint,
+    overhead=protocol_tokens,
     key_variable="COHERE_API_KEY",
     prices="cohere",
     ignores=_UNKNOWN,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderConfig, ProviderType
 from wizard_dsl.core.errors import InvalidRequest, ServerError, SpecError, Unsupported, WizardError
 from wizard_dsl.core.messages import Delta, Request, message
@@ -317,6 +318,7 @@ EMBEDDED = ProviderType(
     config=EmbeddedConfig,
     build=Embedded,
     endpoint=lambda config: "embedded:",
+    overhead=protocol_tokens,
     default_model=DEFAULT_MODEL,
     facts=facts,
     examples=(

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderType
 from wizard_dsl.core.messages import Completion, Delta, FinishReason, Image, Message, Request, Text, ToolDelta, Usage
 from wizard_dsl.core.node import BuildContext
@@ -247,6 +248,7 @@ GEMINI = ProviderType(
     config=EndpointConfig,
     build=Gemini,
     endpoint=endpoint,
+    overhead=protocol_tokens,
     key_variable="GEMINI_API_KEY",
     prices="google",
     ignores=_UNKNOWN,

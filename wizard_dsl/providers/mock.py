@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Duration, Example, ModelSpec, ProviderConfig, ProviderType, Ratio, seconds
 from wizard_dsl.core.errors import AttemptFailed, ConnectError, ServerError, WizardError
 from wizard_dsl.core.messages import Completion, Delta, Request, Usage, estimate_tokens
@@ -346,6 +347,7 @@ MOCK = ProviderType(
     config=MockConfig,
     build=Mock,
     endpoint=lambda config: "mock:",
+    overhead=protocol_tokens,
     default_model="mock",
     refuse=refuse,
     facts=lambda config: Facts(

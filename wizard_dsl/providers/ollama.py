@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderType
 from wizard_dsl.core.errors import Unsupported
 from wizard_dsl.core.messages import (
@@ -248,6 +249,7 @@ OLLAMA = ProviderType(
     config=EndpointConfig,
     build=Ollama,
     endpoint=endpoint,
+    overhead=protocol_tokens,
     examples=(
         Example("A server on this machine", "type: ollama\nmodel: llama3.2"),
         Example(

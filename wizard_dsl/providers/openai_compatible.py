@@ -7,6 +7,7 @@ Proxies named by HTTP_PROXY and HTTPS_PROXY are used, NO_PROXY is honoured.
 
 from __future__ import annotations
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderType
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.providers._chat_node import ChatNode, CompatibleConfig, Quirks, build_chat
@@ -27,6 +28,7 @@ OPENAI_COMPATIBLE = ProviderType(
     config=CompatibleConfig,
     build=build,
     endpoint=endpoint,
+    overhead=protocol_tokens,
     examples=(
         Example(
             "A gateway in your own network",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderType
 from wizard_dsl.core.errors import Unsupported
 from wizard_dsl.core.messages import Delta, FinishReason, Image, Message, Request, Text, ToolDelta
@@ -248,6 +249,7 @@ OPENAI_RESPONSES = ProviderType(
     config=ResponsesConfig,
     build=Responses,
     endpoint=endpoint,
+    overhead=protocol_tokens,
     key_variable="OPENAI_API_KEY",
     prices="openai",
     ignores=_UNKNOWN,

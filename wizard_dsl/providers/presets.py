@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from wizard_dsl.core.budget import protocol_tokens
 from wizard_dsl.core.component import Example, ModelSpec, ProviderType
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.providers._chat_node import ChatConfig, ChatNode, Quirks, build_chat
@@ -29,6 +30,7 @@ def _preset(
         config=ChatConfig,
         build=partial(_build, base_url, quirks),
         endpoint=partial(_endpoint, base_url),
+        overhead=protocol_tokens,
         key_variable=key_variable,
         prices=prices,
         examples=(Example(f"A model of {title}", f"type: {name}\nmodel: {model}{key}"),),

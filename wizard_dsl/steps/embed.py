@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from wizard_dsl.core.bound import Figure, total
+from wizard_dsl.core.budget import PER_MESSAGE
 from wizard_dsl.core.component import Example, PolicyConfig, StepType
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.step import StepCall, StepContext, StepValue
+from wizard_dsl.core.step_bound import Asked, Made, StepFacts
 from wizard_dsl.steps._answer import answer
 
 
@@ -50,11 +53,21 @@ class Embed:
         return tuple(texts)
 
 
+def bound(config: EmbedConfig, facts: StepFacts) -> Made:
+    """One call of the chain, with all texts."""
+    sizes = facts.templates["texts"]
+    if isinstance(sizes, list):
+        return facts.ask(Asked(Request(kind="embed", texts=("",) * len(sizes)), total(each.text for each in sizes)))
+    many = sizes.count if sizes.item is not None else Figure(1)
+    return facts.ask(Asked(Request(kind="embed"), sizes.text + many.times(PER_MESSAGE)))
+
+
 EMBED = StepType(
     name="embed",
     summary="Asks a chain for the vectors of one or more texts.",
     config=EmbedConfig,
     build=Embed,
+    bound=bound,
     templates=("texts",),
     calls=True,
     examples=(Example("One vector", 'vector: {type: embed, texts: "{{ question }}", chain: embedder}'),),

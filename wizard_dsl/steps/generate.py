@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.component import Example, PolicyConfig, StepType
 from wizard_dsl.core.messages import Request
+from wizard_dsl.core.size import of_schema
 from wizard_dsl.core.step import StepCall, StepContext, StepValue
+from wizard_dsl.core.step_bound import Made, StepFacts
 from wizard_dsl.steps._answer import answer
 
 
@@ -59,11 +62,22 @@ class Generate:
         return await answer(self._handler, request, run, call.sink)
 
 
+def bound(config: GenerateConfig, facts: StepFacts) -> Made:
+    """One call of the chain. A schema bounds what is read from the answer, not its white space."""
+    assert facts.prompt is not None
+    schema = config.output.schema
+    made = facts.ask(facts.prompt.with_schema(schema))
+    if schema is None:
+        return made
+    return msgspec.structs.replace(made, json=of_schema(schema, "the answer", facts.at).limited(made.text.json))
+
+
 GENERATE = StepType(
     name="generate",
     summary="Renders a prompt, asks a chain and keeps the answer.",
     config=GenerateConfig,
     build=Generate,
+    bound=bound,
     calls=True,
     examples=(
         Example("A prompt in place", 'answer: {prompt: {user: "{{ question }}"}}'),

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from wizard_dsl.core.component import Example, PolicyConfig, StepType
 from wizard_dsl.core.step import StepCall, StepContext, StepValue
+from wizard_dsl.core.step_bound import Made, StepFacts
 
 
 class PipelineConfig(PolicyConfig, frozen=True):
@@ -31,11 +32,17 @@ class Pipeline:
         return await self._subprogram(inputs, call.run, call.sink)
 
 
+def bound(config: PipelineConfig, facts: StepFacts) -> Made:
+    """One run of the other file."""
+    return facts.run(facts.templates.get("inputs", {}))
+
+
 PIPELINE = StepType(
     name="pipeline",
     summary="Runs another pipeline file as a step.",
     config=PipelineConfig,
     build=Pipeline,
+    bound=bound,
     templates=("inputs",),
     examples=(Example("Another file", 'facts: {type: pipeline, file: facts.yaml, inputs: {topic: "{{ topic }}"}}'),),
 )

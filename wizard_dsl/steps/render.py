@@ -6,9 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from wizard_dsl.core.bound import NOTHING
 from wizard_dsl.core.component import Example, PolicyConfig, StepType
 from wizard_dsl.core.messages import Delta
 from wizard_dsl.core.step import StepCall, StepContext, StepValue, as_text
+from wizard_dsl.core.step_bound import Made, StepFacts
 
 
 class RenderConfig(PolicyConfig, frozen=True):
@@ -30,11 +32,18 @@ class Render:
         return StepValue(text=text, json=None if isinstance(value, str) else value)
 
 
+def bound(config: RenderConfig, facts: StepFacts) -> Made:
+    """Nothing is called."""
+    value = facts.templates["template"]
+    return Made(NOTHING, value, value)
+
+
 RENDER = StepType(
     name="render",
     summary="Renders a template, without a call.",
     config=RenderConfig,
     build=Render,
+    bound=bound,
     templates=("template",),
     examples=(Example("A heading", 'title: {type: render, template: "Report on {{ topic }}"}'),),
 )

@@ -385,8 +385,10 @@ def _is_too_narrow(target: Target, visit: Visit) -> bool:
 
 
 def bound_walk(branches: Sequence[Bound], facts: BoundFacts) -> Bound:
-    """One target after the other; each may have to be waited for after a 429."""
+    """One target after the other. Any attempt may come after a wait for a 429 to pass, and the last wait may be for
+    nothing."""
     total = branches[0]
     for branch in branches[1:]:
         total = total.after(branch)
-    return total.with_latency(total.latency + Figure(facts.max_retry_after * len(branches)))
+    waits = (total.attempts + Figure(len(branches))).times(facts.max_retry_after)
+    return total.with_latency(total.latency + waits)

@@ -19,7 +19,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from wizard_dsl.core.bound import Bound, BoundFacts, Figure
+from wizard_dsl.core.bound import Bound, BoundFacts
 from wizard_dsl.core.component import Example, PolicyConfig, StrategyType
 from wizard_dsl.core.events import BranchCancelled
 from wizard_dsl.core.node import BuildContext
@@ -44,15 +44,16 @@ def build(config: ParallelConfig, branches: Sequence[Branch], context: BuildCont
 
 
 def bound(config: ParallelConfig, branches: Sequence[Bound], facts: BoundFacts) -> Bound:
-    """Sums of attempts and cost. Latency: as many rounds as it takes, each as long as the slowest target, and the waits
-    for targets that a 429 blocks."""
+    """Sums of attempts and cost. Latency: as many rounds as it takes, each as long as the slowest target. Targets that
+    a 429 blocks are waited for, and asked, one after the other: then nothing is sure to be at once."""
+    total = in_flight(bound_walk(branches, facts), branches, config.n)
+    if facts.max_retry_after > 0:
+        return total
     rounds = -(-len(branches) // config.n)
     largest = branches[0].latency
     for branch in branches[1:]:
         largest = largest.largest(branch.latency)
-    waits = Figure(facts.max_retry_after * len(branches))
-    total = bound_walk(branches, facts).with_latency(largest.times(rounds) + waits)
-    return in_flight(total, branches, config.n)
+    return total.with_latency(largest.times(rounds))
 
 
 PARALLEL = StrategyType(

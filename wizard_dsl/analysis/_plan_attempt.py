@@ -1,0 +1,71 @@
+"""One attempt on one target: what it can cost at most, before a prompt is there."""
+
+from __future__ import annotations
+
+import msgspec
+
+from wizard_dsl.compiler.link import Library, known_facts
+from wizard_dsl.compiler.program import TargetPlan
+from wizard_dsl.core.bound import Bound, Figure, Path, unbounded
+from wizard_dsl.core.budget import most_output
+from wizard_dsl.core.messages import Request
+from wizard_dsl.core.step_bound import Asked
+from wizard_dsl.core.target import Facts, Prices
+
+#: Bytes of one token at most, in the vocabularies we know of: OpenAI's has one of 128 spaces.
+LONGEST_TOKEN = 128
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """`input` and `output` are tokens, `bound` is the whole."""
+
+    input: Figure
+    output: Figure
+    bound: Bound
+
+    @property
+    def answer(self) -> Figure:
+        """Bytes of its answer."""
+        return self.output.times(LONGEST_TOKEN)
+
+
+def attempt(target: TargetPlan, asked: Asked, more: Figure, library: Library) -> Attempt:
+    """The worst case of one attempt on `target`, whose prompt is `more` bytes longer than what is asked. Nothing here
+    limits how long it takes."""
+    facts, at = known_facts(target, library), ("providers", target.provider)
+    request = msgspec.structs.replace(asked.request, params={**asked.request.params, **target.params})
+    read = _input(target, request, asked.size + more, facts, at)
+    written = _output(target, request, facts, at)
+    bound = Bound(
+        attempts=Figure(1),
+        latency=unbounded(f"nothing limits an attempt on {target.name}; the policy timeout would", at),
+        cost=_cost(target, read, written, facts.prices, at),
+        tokens=read + written,
+    )
+    return Attempt(read, written, bound)
+
+
+def _input(target: TargetPlan, request: Request, size: Figure, facts: Facts, at: Path) -> Figure:
+    """A token has at least one byte; what does not fit the window is refused, and costs nothing."""
+    if target.type.overhead is None:
+        sentence = f"the provider type {target.type.name} does not say how many tokens it adds to a prompt"
+        return unbounded(sentence, at)
+    tokens = size + Figure(target.type.overhead(request))
+    return tokens if facts.context is None else tokens.smallest(Figure(facts.context))
+
+
+def _output(target: TargetPlan, request: Request, facts: Facts, at: Path) -> Figure:
+    most = most_output(request, target.params, facts)
+    if most is None:
+        return unbounded(f"nothing bounds an answer of {target.name}; max_tokens would", at)
+    return Figure(most)
+
+
+def _cost(target: TargetPlan, read: Figure, written: Figure, prices: Prices | None, at: Path) -> Figure:
+    """US dollars, at the dearest tier that so many tokens reach."""
+    if prices is None:
+        return unbounded(f"the price of {target.name} is not known", at)
+    reached = [prices, *(prices.at(tier.above + 1) for tier in prices.tiers if read.value > tier.above)]
+    dearest = max(max(each.input, each.cached or 0.0) for each in reached)
+    output = max(each.output for each in reached)
+    return read.times(dearest / 1e6) + written.times(output / 1e6)

@@ -1,0 +1,279 @@
+"""The fold of a whole program: its steps, what they hand to each other, and the files they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+from wizard_dsl.analysis._plan_call import CallFold
+from wizard_dsl.compiler.link import Library
+from wizard_dsl.compiler.program import Program, StepPlan
+from wizard_dsl.core import units
+from wizard_dsl.core.bound import NOTHING, Bound, Figure, Path, unbounded
+from wizard_dsl.core.size import Size, boundless, list_of, mapping_of, number_of, of_schema, of_value, text_of
+from wizard_dsl.core.step_bound import Asked, Made, StepFacts
+from wizard_dsl.prompts.size import expression_size, prompt_size, template_size
+from wizard_dsl.spec.document import InputSpec
+
+#: What is left out of a fold, to see what it contributes: a step, and a kind of policy or a target of its chain.
+Left = tuple[str, str]
+#: A role marker of three bytes, `<s>`, gets a space when it is escaped.
+_ESCAPED_ROLES = 4 / 3
+
+
+class StepFold(msgspec.Struct, frozen=True):
+    """One step: `once` is one execution, `whole` all of them; `targets` is the share of each target, by name."""
+
+    executions: Figure
+    once: Bound
+    whole: Bound
+    targets: Mapping[str, Bound]
+    view: Size
+
+
+class Fold:
+    """One program under the deadline of what runs it."""
+
+    def __init__(
+        self, program: Program, library: Library, *, deadline: float = math.inf, left_out: Collection[Left] = ()
+    ) -> None:
+        self._program = program
+        self._library = library
+        self._deadline = min(deadline, program.deadline)
+        self._left_out = left_out
+
+    def steps(self, inputs: Mapping[str, Size] | None = None) -> dict[str, StepFold]:
+        """The steps in the order of the program. `inputs` are the sizes of what the caller gives, where they are
+        known."""
+        names: dict[str, Size] = {}
+        for name, spec in self._program.inputs.items():
+            names[name] = self._input(spec, None if inputs is None else inputs.get(name))
+        found: dict[str, StepFold] = {}
+        for step in self._program.steps:
+            seen = {**names, "steps": mapping_of({name: each.view for name, each in found.items()})}
+            found[step.name] = self._step(step, seen)
+        return found
+
+    def _input(self, spec: InputSpec, given: Size | None) -> Size:
+        """The value of an input as the prompts see it."""
+        at: Path = ("inputs", spec.name)
+        size = of_schema(spec.schema, f"input '{spec.name}'", at)
+        if given is not None:
+            size = size.within(given)
+        if spec.default is not msgspec.UNSET:
+            size = size.or_else(of_value(spec.default))
+        return size if spec.trusted or self._program.guard.roles != "escape" else size.grown(_ESCAPED_ROLES)
+
+    # -- the whole ----------------------------------------------------------------------------------
+
+    def whole(self, steps: Mapping[str, StepFold]) -> Bound:
+        """Sums, the longest path, and all that may be in flight at once; not yet limited by the deadline and the
+        budgets of the run."""
+        total, ends = NOTHING, dict[str, Figure]()
+        for step in self._program.steps:
+            bound = steps[step.name].whole
+            begin = Figure(0)
+            for need in step.needs:
+                begin = begin.largest(ends[need])
+            ends[step.name] = begin + bound.latency
+            total = total.after(bound)
+        latest = Figure(0)
+        for end in ends.values():
+            latest = latest.largest(end)
+        return msgspec.structs.replace(total, latency=latest, in_flight=self._in_flight(steps))
+
+    def limited(self, whole: Bound) -> Bound:
+        """Under the deadline of the run and the budgets that stop it."""
+        deadline = Figure(self._deadline, "the deadline", ("deadline",))
+        cost = whole.cost
+        for limit in self._program.budgets:
+            if limit.then == "stop" and limit.scope != "session":
+                most = units.parse_money(limit.limit)
+                cost = cost.smallest(Figure(most, f"budgets.{limit.scope}", ("budgets", limit.scope)))
+        return msgspec.structs.replace(whole, latency=whole.latency.smallest(deadline), cost=cost)
+
+    def _in_flight(self, steps: Mapping[str, StepFold]) -> Figure:
+        """Steps on one path are never at once: of each path of a cover, the widest."""
+        paths: list[list[str]] = []
+        before: dict[str, set[str]] = {}
+        for step in self._program.steps:
+            before[step.name] = set(step.needs).union(*(before[need] for need in step.needs))
+            path = next((each for each in paths if each[-1] in before[step.name]), None)
+            if path is None:
+                paths.append([step.name])
+            else:
+                path.append(step.name)
+        total = Figure(0)
+        for path in paths:
+            widest = Figure(0)
+            for name in path:
+                widest = widest.largest(steps[name].whole.in_flight)
+            total = total + widest
+        return total
+
+    def made(self, steps: Mapping[str, StepFold]) -> Made:
+        """A run, and its output, as a step of another file."""
+        names = {"steps": mapping_of({name: each.view for name, each in steps.items()})}
+        names |= {name: self._input(spec, None) for name, spec in self._program.inputs.items()}
+        output, bound = self._program.output, self.limited(self.whole(steps))
+        passes = self._program.passes
+        json = of_value(None) if passes is None else steps[passes].view.fields["json"]
+        if output is None:
+            assert passes is not None
+            return Made(bound, steps[passes].view.fields["text"], json)
+        if isinstance(output, Mapping):
+            parts = {name: template_size(each, names, ("output", name)) for name, each in output.items()}
+            whole = mapping_of(parts)
+            return Made(bound, _printed(parts.get("text", whole)), whole)
+        value = template_size(output, names, ("output",))
+        return Made(bound, _printed(value), value.or_else(json))
+
+    # -- a step -------------------------------------------------------------------------------------
+
+    def _step(self, step: StepPlan, names: Mapping[str, Size]) -> StepFold:
+        executions, at = Figure(1), ("steps", step.name)
+        if step.for_each is not None:
+            values = expression_size(step.for_each, names, (*at, "for_each"))
+            item = values.item or boundless(f"an item of steps.{step.name} may be anything", at)
+            names = {**names, "item": item, "index": number_of()}
+            executions = values.count
+        call = self._call(step)
+        made, asked = self._made(step, names, call)
+        often = Figure(1) if (step.name, "for_each") in self._left_out else executions
+        shares = {} if call is None or asked is None else call.targets(asked)
+        return StepFold(
+            executions,
+            made.bound,
+            _repeated(made.bound, often, step.concurrency),
+            {name: _repeated(share, often, step.concurrency) for name, share in shares.items()},
+            _view(step, made, executions, self._served(step)),
+        )
+
+    def _call(self, step: StepPlan) -> CallFold | None:
+        if step.chain is None:
+            return None
+        chain = self._program.chains[step.chain]
+        kept = tuple(each for each in chain.targets if (step.name, each.name) not in self._left_out)
+        return CallFold(
+            msgspec.structs.replace(chain, targets=kept),
+            step.own(),
+            self._library,
+            deadline=self._deadline,
+            streams=self._program.streamed == step.name,
+            left_out=[what for name, what in self._left_out if name == step.name],
+        )
+
+    def _made(self, step: StepPlan, names: Mapping[str, Size], call: CallFold | None) -> tuple[Made, Asked | None]:
+        """One execution, and what its chain is asked."""
+        seen: list[Asked] = []
+
+        def ask(asked: Asked) -> Made:
+            assert call is not None, f"a step of type {step.type.name} asks no chain"
+            params = {**step.params, **asked.request.params}
+            full = Asked(msgspec.structs.replace(asked.request, params=params), asked.size)
+            seen.append(full)
+            return Made(call.bound(full), text_of(call.answer(full)))
+
+        at: Path = ("steps", step.name)
+        if step.type.bound is None:
+            return _unknown(step, at), None
+        facts = StepFacts(
+            at=at,
+            prompt=self._prompt(step, names),
+            templates=_templates(step, names),
+            ask=ask,
+            run=lambda inputs: self._other(step, inputs),
+        )
+        made = step.type.bound(step.config, facts)
+        return made, seen[0] if len(seen) == 1 else None
+
+    def _prompt(self, step: StepPlan, names: Mapping[str, Size]) -> Asked | None:
+        if step.prompt is None:
+            return None
+        asked = prompt_size(step.prompt, names, ("steps", step.name, "prompt"))
+        return Asked(msgspec.structs.replace(asked.request, tools=tuple(step.tools)), asked.size)
+
+    def _other(self, step: StepPlan, inputs: Mapping[str, Size]) -> Made:
+        """A run of the file that a step names. What is unbounded in it is told at the step."""
+        program: Program = step.subprogram
+        fold = Fold(program, self._library, deadline=self._deadline)
+        made = fold.made(fold.steps(inputs))
+        return msgspec.structs.replace(made, bound=_from_file(made.bound, program.file, ("steps", step.name, "file")))
+
+    def _served(self, step: StepPlan) -> Size:
+        """The name of who answered."""
+        if step.chain is None:
+            return of_value(None)
+        names = [target.name for target in self._program.chains[step.chain].targets]
+        return of_value(max(names, key=len)).or_else(of_value(None))
+
+
+def _from_file(bound: Bound, file: str, at: Path) -> Bound:
+    changes = {}
+    for name in Bound.__struct_fields__:
+        figure: Figure = getattr(bound, name)
+        if figure.reason:
+            changes[name] = Figure(figure.value, f"{PurePath(file).name}: {figure.reason}", at)
+    return msgspec.structs.replace(bound, **changes)
+
+
+def _unknown(step: StepPlan, at: Path) -> Made:
+    reason = f"the step type {step.type.name} declares no bound"
+    open_ = unbounded(reason, at)
+    bound = Bound(attempts=open_, latency=open_, cost=open_, tokens=open_, in_flight=open_)
+    return Made(bound, boundless(reason, at), boundless(reason, at))
+
+
+def _repeated(bound: Bound, often: Figure, at_once: int) -> Bound:
+    """So many executions, `at_once` of them at the same time."""
+    if often.value == 1:
+        return bound
+    rounds = often if not often.bounded else Figure(math.ceil(often.value / at_once))
+    return Bound(
+        attempts=bound.attempts.product(often),
+        latency=bound.latency.product(rounds),
+        cost=bound.cost.product(often),
+        tokens=bound.tokens.product(often),
+        in_flight=bound.in_flight.product(often.smallest(Figure(at_once))),
+    )
+
+
+def _templates(step: StepPlan, names: Mapping[str, Size]) -> dict[str, Any]:
+    """The sizes of a step's templates, shaped as they are."""
+    made: dict[str, Any] = {}
+    for key, value in step.templates.items():
+        at: Path = ("steps", step.name, key)
+        if isinstance(value, list):
+            made[key] = [template_size(each, names, (*at, index)) for index, each in enumerate(value)]
+        elif isinstance(value, Mapping):
+            made[key] = {name: template_size(each, names, (*at, name)) for name, each in value.items()}
+        else:
+            made[key] = template_size(value, names, at)
+    return made
+
+
+def _printed(size: Size) -> Size:
+    """A value as text."""
+    return text_of(size.text)
+
+
+def _view(step: StepPlan, made: Made, executions: Figure, served: Size) -> Size:
+    """What templates see of a step. One that may fail or be skipped has no answer, or what `on_error` gives."""
+    text, json = _printed(made.text).or_else(of_value("")), made.json.or_else(of_value(None))
+    if isinstance(step.on_error, Mapping):
+        default = of_value(step.on_error["default"])
+        text, json = text.or_else(_printed(default)), json.or_else(default)
+    truth = of_value(False)
+    error = boundless(f"the error of an item of steps.{step.name} may say anything", ("steps", step.name))
+    item = mapping_of({"text": text, "json": json, "skipped": truth, "error": error})
+    items = list_of(item, executions if step.for_each is not None else Figure(0))
+    if step.for_each is not None:
+        text, json = text_of((text.text + Figure(1)).product(executions)), of_value(None)
+    usage = mapping_of({"input_tokens": number_of(), "output_tokens": number_of()})
+    return mapping_of(
+        {"text": text, "json": json, "items": items, "usage": usage, "served_by": served, "skipped": truth}
+    )
