@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "simulate": ("simulate", "Play a scenario of load and outages in virtual time."),
     "check": ("check", "Validate, and look at the environment the file refers to."),
     "echo": ("echo", "Print the resolved file with the origin of every value."),
+    "diff": ("diff", "What changes in behaviour between two files or revisions."),
     "compare": ("compare", "Two chains side by side: outputs, cost, latency."),
     "graph": ("graph", "Draw the executor graph."),
     "schema": ("schema", "Print the JSON Schema of pipeline files."),

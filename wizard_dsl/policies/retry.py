@@ -23,7 +23,6 @@ from msgspec import Meta
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import Duration, Example, PolicyConfig, PolicyType, Rung, Scope, expression_over
 from wizard_dsl.core.errors import (
-    AttemptFailed,
     BudgetExceeded,
     CircuitOpen,
     MaxRetriesExceeded,
@@ -41,6 +40,7 @@ from wizard_dsl.core.splice import continued
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.policies._backoff import DUST, MODES, Backoff, Mode, jittered, largest, plain
 from wizard_dsl.policies._kinds import Kind, RetryOn
+from wizard_dsl.policies._repeatable import may_repeat
 from wizard_dsl.policies._retry_outcomes import OUTCOMES
 from wizard_dsl.prompts.expression import compile_expression
 from wizard_dsl.prompts.template import bind
@@ -200,15 +200,7 @@ class Retry:
         return _Step(delay)
 
     def _may_repeat(self, error: WizardError) -> bool:
-        last: BaseException | None = root(error)
-        if isinstance(last, StreamBroken):
-            last = last.__cause__
-        if isinstance(last, AttemptFailed) and last.should_retry is False:
-            return False
-        asked = override(error, self._config.retry_on)
-        if asked is not None:
-            return asked
-        return error.row.retry == "yes" or error.kind in {"rate_limited", "mid_stream"}
+        return may_repeat(error, self._config.retry_on)
 
     def _repeats(self, error: WizardError) -> bool:
         """Whether a strategy may come back to the target after `error`, with which it left."""

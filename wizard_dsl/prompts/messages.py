@@ -74,10 +74,11 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Prompt:
-    """A checked prompt; `uses` are the outside names of all its templates."""
+    """A checked prompt, made of `sources`; `uses` are the outside names of all its templates."""
 
-    def __init__(self, turns: tuple[Turn, ...]) -> None:
+    def __init__(self, turns: tuple[Turn, ...], sources: Sequence[MessageSource]) -> None:
         self.turns = turns
+        self.sources = tuple(sources)
         self.uses: tuple[Use, ...] = tuple(use for part in self._parts() for use in part.template.uses)
 
     def _parts(self, role: Speaker | None = None) -> list[TurnPart]:
@@ -211,7 +212,7 @@ def compile_prompt(
             else:
                 parts.append(made)
         turns.append(Turn(source.role, tuple(parts), _fixed(source.role, parts)))
-    return problems or Prompt(tuple(turns))
+    return problems or Prompt(tuple(turns), sources)
 
 
 def _compile_part(part: PartSource, known: Known | None, where: str) -> TurnPart | list[Problem]:

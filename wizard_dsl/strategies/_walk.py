@@ -33,7 +33,6 @@ from wizard_dsl.core.events import (
     RateLimitWaited,
     TargetSkipped,
 )
-from wizard_dsl.core.kinds import override
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.node import BuildContext
 from wizard_dsl.core.response import Response
@@ -41,6 +40,7 @@ from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.strategies._leaving import leaving
 from wizard_dsl.strategies._losses import fitted, is_open_minded, losses, refused, too_small
+from wizard_dsl.strategies._moving import moves_on
 from wizard_dsl.strategies._outage import note, to_probe
 from wizard_dsl.strategies._visit import Visit, Waiting, reason
 
@@ -232,20 +232,7 @@ class Walk:
     # -- what a failure does ------------------------------------------------------------------------
 
     def _moves_on(self, error: WizardError) -> bool:
-        """Whether the next target may be tried after `error`."""
-        asked = override(error, self._chain.fallback_on)
-        if asked is not None:
-            return asked
-        if isinstance(error, (Unsupported, WindowTooSmall)):
-            return True
-        match error.row.fallback:
-            case "yes":
-                return True
-            case "rule" if error.kind == "rate_limited":
-                return self._chain.rate_limit.then == "fallback"
-            case "rule":
-                return error.kind in {"budget", "context_length", "contract", "mid_stream"}
-        return False
+        return moves_on(error, self._chain.fallback_on, self._chain.rate_limit)
 
     def _has_time(self, visit: Visit) -> bool:
         """Whether another target may begin: the first needs any time at all, after a failure min_attempt."""

@@ -1,0 +1,177 @@
+"""Files as a git revision has them, written into a folder of our own: no checkout, no index, nothing left behind.
+
+Only what pipelines are made of is written: YAML files, the files that these name, and links among them. The folder is
+marked as the root of a repository, so that a project has the root that it has where it was committed.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from wizard_dsl.spec.diagnostics import did_you_mean
+from wizard_dsl.spec.source import MAX_BYTES, load_bytes
+
+_ENDINGS: Final = (".yaml", ".yml")
+_LINK: Final = "120000"
+_FILES: Final = ("100644", "100755", _LINK)
+#: A file that is larger is written this long: long enough for the loader to say that it is too long.
+_MOST: Final = MAX_BYTES + 1
+
+
+class RevisionError(Exception):
+    """A revision that is not there, or no repository; the text says what to do."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    mode: str
+    id: str
+
+
+class Repository:
+    """The git repository that a folder lies in. Raises RevisionError where it lies in none."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.root = Path(self._line("rev-parse", "--show-toplevel") or "")
+        if not self.root.is_absolute():
+            raise RevisionError(f"{folder.resolve()} is in no git repository, so it has no revisions")
+
+    def commit(self, revision: str) -> str:
+        """The commit that a revision names. Raises RevisionError."""
+        found = self._line("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        if found is None:
+            raise RevisionError(f"git knows no revision '{revision}'{self._hint(revision)}")
+        return found
+
+    def files(self) -> frozenset[str]:
+        """The files of the working tree that git does not ignore, relative to the root."""
+        listed = self._run("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--full-name", ":/")
+        return frozenset(os.fsdecode(each) for each in listed.split(b"\0") if each)
+
+    def merge_base(self, one: str, other: str) -> str:
+        """The commit that two revisions have last in common. Raises RevisionError."""
+        found = self._line("merge-base", self.commit(one), self.commit(other))
+        if found is None:
+            raise RevisionError(f"{one} and {other} have no commit in common{self._shallow()}")
+        return found
+
+    def write(self, commit: str, folder: Path) -> frozenset[str]:
+        """Write the pipelines of a commit into an empty folder, and what they are made of. Returns the names of all
+        files that the commit has, the ones that were not written among them."""
+        entries = dict(self._entries(commit))
+        wanted = [name for name in entries if name.endswith(_ENDINGS)]
+        (folder / ".git").touch()
+        written: set[str] = set()
+        while wanted:
+            contents = self._contents([(name, entries[name]) for name in wanted])
+            named: set[str] = set()
+            for name, content in contents.items():
+                written.add(name)
+                _put(folder, name, entries[name], content)
+                named.update(_names(name, entries[name], content))
+            wanted = sorted(each for each in named if each in entries and each not in written)
+        return frozenset(entries)
+
+    # -- git ----------------------------------------------------------------------------------------
+
+    def _entries(self, commit: str) -> Iterator[tuple[str, _Entry]]:
+        for line in self._run("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
+            if not line:
+                continue
+            facts, _, name = line.partition(b"\t")
+            mode, kind, identity = facts.decode().split()
+            if kind == "blob" and mode in _FILES:
+                yield os.fsdecode(name), _Entry(mode, identity)
+
+    def _contents(self, entries: Sequence[tuple[str, _Entry]]) -> dict[str, bytes]:
+        asked = "".join(f"{each.id}\n" for _, each in entries).encode()
+        answer = self._run("cat-file", "--batch", stdin=asked)
+        found, start = {}, 0
+        for name, _ in entries:
+            head, _, _ = answer[start:].partition(b"\n")
+            size = int(head.split()[2])
+            start += len(head) + 1
+            found[name] = answer[start : start + min(size, _MOST)]
+            start += size + 1
+        return found
+
+    def _line(self, *arguments: str) -> str | None:
+        """What git prints, without the end of the line; None where it fails."""
+        done = self._git(arguments, b"")
+        return done.stdout.decode(errors="surrogateescape").rstrip("\n") if done.returncode == 0 else None
+
+    def _run(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        done = self._git(arguments, stdin)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()
+            raise RevisionError(f"git {arguments[0]} failed: {said[:300]}")
+        return done.stdout
+
+    def _git(self, arguments: Iterable[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+        env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+        command = ["git", "-C", str(self._folder), *arguments]
+        try:
+            return subprocess.run(command, input=stdin, env=env, capture_output=True, check=False)
+        except FileNotFoundError:
+            raise RevisionError("revisions need git, and there is no program 'git' on the PATH") from None
+
+    def _hint(self, revision: str) -> str:
+        names = (self._line("for-each-ref", "--format=%(refname:short)") or "").splitlines()
+        near = did_you_mean(revision, [*names, "HEAD"])
+        return f"; did you mean '{near}'?" if near else self._shallow()
+
+    def _shallow(self) -> str:
+        """What is missing may be so because only a part of the history was fetched."""
+        if self._line("rev-parse", "--is-shallow-repository") != "true":
+            return ""
+        return "; this clone is shallow: fetch the whole history (in GitHub Actions: fetch-depth: 0)"
+
+
+def _put(folder: Path, name: str, entry: _Entry, content: bytes) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if entry.mode == _LINK:
+        target = os.fsdecode(content)
+        if _inside(posixpath.dirname(name), target) is not None:
+            path.symlink_to(target)
+    else:
+        path.write_bytes(content)
+
+
+def _names(name: str, entry: _Entry, content: bytes) -> Iterator[str]:
+    """The files that one leads to: by a link, or as the `file` of a prompt."""
+    folder = posixpath.dirname(name)
+    if entry.mode == _LINK:
+        texts: Iterable[str] = [os.fsdecode(content)]
+    else:
+        texts = _files_in(load_bytes(content, name).data) if name.endswith(_ENDINGS) else ()
+    for text in texts:
+        inside = _inside(folder, text)
+        if inside is not None:
+            yield inside
+
+
+def _inside(folder: str, text: str) -> str | None:
+    """A path relative to a folder, as one relative to the root; None where it leads out of it."""
+    path = posixpath.normpath(posixpath.join(folder, text))
+    outside = path.startswith(("../", "/")) or path in {"..", "."}
+    return None if outside else path
+
+
+def _files_in(data: Any) -> Iterator[str]:
+    if isinstance(data, Mapping):
+        file = data.get("file")
+        if isinstance(file, str):
+            yield file
+        for each in data.values():
+            yield from _files_in(each)
+    elif isinstance(data, list):
+        for each in data:
+            yield from _files_in(each)
