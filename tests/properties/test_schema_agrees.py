@@ -33,6 +33,6 @@ def test_the_documents_to_spoil_are_valid(document: dict[str, Any]) -> None:
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spoiled())
 def test_the_schema_accepts_what_conversion_accepts(document: dict[str, Any]) -> None:
-    refused = [f"{each.json_path}: {each.message}"[:300] for each in VALIDATOR.iter_errors(document)]
+    refused = next(VALIDATOR.iter_errors(document), None)
     found = schema_errors(document)
-    assert bool(refused) == bool(found), (refused, found)
+    assert (refused is not None) == bool(found), (refused, found)

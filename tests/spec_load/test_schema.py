@@ -110,3 +110,9 @@ def test_a_secret_takes_a_whole_reference_and_nothing_else() -> None:
     ):
         document = {"version": 1, "providers": {"a": {"type": "openai", "api_key": value}}}
         assert validator.is_valid(document) is valid, value
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "project", "overlay"])
+def test_the_schema_is_made_once_for_many_files(kind: str) -> None:
+    assert for_kind(kind, REGISTRY) is for_kind(kind, REGISTRY)
+    assert for_kind(kind, REGISTRY) is not for_kind(kind, Registry(plugins=False))

