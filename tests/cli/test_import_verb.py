@@ -63,6 +63,39 @@ def test_machines_get_one_document(config: Path, wizard: Wizard) -> None:
     }
 
 
+EVALUATION = """\
+prompts: ["Tweet about {{topic}}"]
+providers: [openai:gpt-4o-mini]
+tests:
+  - vars: {topic: bananas}
+    assert: [{type: icontains, value: bananas}]
+"""
+
+
+def test_an_evaluation_becomes_a_pipeline_and_its_tests(config: Path, wizard: Wizard) -> None:
+    (config / "promptfooconfig.yaml").write_text(EVALUATION)
+    ran = wizard("import", "--from", "promptfoo", "promptfooconfig.yaml", "-o", "tweet.yaml")
+    assert ran.code == 0
+    assert "wizard test --record missing" in ran.err
+    assert wizard("validate", "tweet.yaml").code == 0
+    assert wizard("run", "tweet.yaml", "--mock", "-i", "topic=bananas").code == 0
+    tests = (config / "tweet.test.yaml").read_text()
+    assert "cassette: tweet.cassette.jsonl" in tests
+    (config / "tweet.test.yaml").write_text(
+        tests.replace("cassette: tweet.cassette.jsonl", "targets: {'*': [I like bananas]}")
+    )
+    assert wizard("test", "tweet.test.yaml").code == 0
+
+
+def test_tests_that_exist_are_not_changed_either(config: Path, wizard: Wizard) -> None:
+    (config / "promptfooconfig.yaml").write_text(EVALUATION)
+    (config / "tweet.test.yaml").write_text("mine")
+    ran = wizard("import", "--from", "promptfoo", "promptfooconfig.yaml", "-o", "tweet.yaml")
+    assert ran.code == 2
+    assert "tweet.test.yaml is there already" in ran.err
+    assert not (config / "tweet.yaml").exists()
+
+
 def test_nothing_that_exists_is_changed(config: Path, wizard: Wizard) -> None:
     ran = wizard("import", "--from", "litellm", "config.yaml", "-o", "config.yaml")
     assert ran.code == 2

@@ -410,3 +410,11 @@ def test_in_development_a_key_that_is_there_is_used(folder: Path) -> None:
 
 def test_elsewhere_a_missing_key_is_an_error(folder: Path) -> None:
     assert [each.code for each in read(DEVELOPMENT, {}).diagnostics] == ["E031"]
+
+
+@pytest.mark.parametrize(("default", "wrong"), [('""', False), ("true", False), ("3", True)])
+def test_a_default_may_have_one_of_several_types(tmp_path: Path, default: str, wrong: bool) -> None:
+    given = f"inputs: {{question: {{type: [string, boolean], default: {default}}}}}"
+    (tmp_path / "a.yaml").write_text(HEAD.replace("inputs: {question: {type: string}}", given))
+    found = load(tmp_path / "a.yaml", registry=REGISTRY).diagnostics
+    assert ("E049" in {each.code for each in found}) is wrong

@@ -29,7 +29,7 @@ def command(file: Path, source: str, output: Path | None, form: str) -> int:
     in FILE is never written: the pipeline refers to a variable. Nothing that exists is changed.
     """
     _writable(output)
-    made = SOURCES[source](file)
+    made = SOURCES[source](file, "imported" if output is None else output.stem)
     paths = _write(made, output) if output is not None else []
     if form == "json":
         click.echo(as_json(_plain(made, file, paths)), nl=False)
@@ -37,6 +37,8 @@ def command(file: Path, source: str, output: Path | None, form: str) -> int:
     if output is None:
         click.echo(made.pipeline, nl=False)
     _tell(made, output or file.with_name("imported.yaml"))
+    if output is None and len(made.files) > 1:
+        click.echo("there are tests, too; -o FILE writes them beside the pipeline", err=True)
     return 0
 
 
@@ -53,8 +55,14 @@ def _writable(output: Path | None) -> None:
 
 
 def _write(made: Imported, output: Path) -> list[str]:
-    output.write_text(made.pipeline, encoding="utf-8")
-    return [str(output)]
+    """The paths of the files. Raises UsageError where one of them is there already, and then writes none."""
+    paths = [output, *(output.with_suffix(each.ending) for each in made.files[1:])]
+    for path in paths[1:]:
+        if path.exists():
+            raise click.UsageError(f"{path} is there already, and is not changed")
+    for path, each in zip(paths, made.files, strict=True):
+        path.write_text(each.text, encoding="utf-8")
+    return [str(path) for path in paths]
 
 
 def _plain(made: Imported, file: Path, paths: list[str]) -> dict[str, Any]:

@@ -279,4 +279,5 @@ def _fits(schema: dict[str, Any], value: Any) -> bool:
     if not schema.keys() <= {"type", "enum", "description", "title"}:
         return False
     kinds = {"string": str, "integer": int, "boolean": bool}
-    return value in schema.get("enum", [value]) and type(value) is kinds.get(schema.get("type", ""))
+    kind = schema.get("type")
+    return isinstance(kind, str) and value in schema.get("enum", [value]) and type(value) is kinds.get(kind)

@@ -10,7 +10,7 @@ from wizard_dsl.analysis.importing import _litellm_tables as tables
 from wizard_dsl.analysis.importing import values
 from wizard_dsl.analysis.importing._litellm_service import service
 from wizard_dsl.analysis.importing._litellm_settings import Settings
-from wizard_dsl.analysis.importing._providers import Providers
+from wizard_dsl.analysis.importing._providers import PARAMETERS, Providers
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Keys, seconds
 from wizard_dsl.core.units import show_money
@@ -191,7 +191,7 @@ class _Reader:
             path = (*self._path, name)
             if name in acts:
                 acts[name](value, path)
-            elif name in tables.PARAMETERS:
+            elif name in PARAMETERS:
                 sent = "max_tokens" if name == "max_completion_tokens" else name
                 self.sampling[sent] = value
                 self._ledger.mapped(path, f"chains.*.targets.params.{sent}")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wizard_dsl.analysis.importing import _litellm_tables as tables
 from wizard_dsl.analysis.importing import values
-from wizard_dsl.analysis.importing._providers import COMPATIBLE, NO_KEYS, TYPES, VARIABLES
+from wizard_dsl.analysis.importing._providers import COMPATIBLE, NO_KEYS, PARAMETERS, TYPES, VARIABLES
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Keys, literal, reference, variable_of
 from wizard_dsl.spec.diagnostics import DocPath
@@ -167,7 +167,7 @@ class _Service:
             elif name in ("api_key", "api_base", "base_url"):
                 self._ledger.dropped(path, "not needed by a provider of this type")
             else:
-                known = [*tables.PARAMETERS, *tables.DEPLOYMENT, "api_key", "api_base", "rpm", "tpm", "weight", "order"]
+                known = [*PARAMETERS, *tables.DEPLOYMENT, "api_key", "api_base", "rpm", "tpm", "weight", "order"]
                 self._ledger.unknown(path, known)
 
     def _headers(self, value: dict[str, Any], path: DocPath) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from wizard_dsl.analysis.importing import _litellm_tables as tables
 from wizard_dsl.analysis.importing import values
 from wizard_dsl.analysis.importing._litellm_sections import Sections
+from wizard_dsl.analysis.importing._providers import PARAMETERS
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import seconds
 from wizard_dsl.spec.diagnostics import DocPath
@@ -293,7 +294,7 @@ class _Reader:
 
     def _params(self, value: Any, path: DocPath) -> None:
         for name, each in value.items() if isinstance(value, dict) else ():
-            if name in tables.PARAMETERS:
+            if name in PARAMETERS:
                 self._settings.params[name] = each
                 self._ledger.mapped((*path, name), f"chains.*.targets.params.{name}")
             else:

@@ -222,40 +222,6 @@ MODEL_INFO: Final[dict[str, str]] = {
     "updated_at": _SERVER, "updated_by": _SERVER, "created_at": _SERVER, "created_by": _SERVER,
 }  # fmt: skip
 
-#: What a deployment may hold that goes to the model as it is.
-PARAMETERS: Final = frozenset(
-    [
-        "temperature",
-        "top_p",
-        "top_k",
-        "max_tokens",
-        "max_completion_tokens",
-        "stop",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "top_logprobs",
-        "n",
-        "user",
-        "reasoning_effort",
-        "verbosity",
-        "min_p",
-        "repetition_penalty",
-        "thinking",
-        "dimensions",
-        "encoding_format",
-        "input_type",
-        "parallel_tool_calls",
-        "service_tier",
-        "keep_alive",
-        "num_ctx",
-        "extra_body",
-        "safety_settings",
-    ]
-)
-
 #: LiteLLM's exceptions in `retry_policy` and `allowed_fails_policy` → our kinds.
 EXCEPTIONS: Final = {
     "AuthenticationError": "auth",

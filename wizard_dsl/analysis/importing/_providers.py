@@ -64,6 +64,16 @@ VARIABLES: Final = {
     "zai": "ZAI_API_KEY",
 }
 
+#: Parameters of a request that go to the model as they are.
+PARAMETERS: Final = frozenset(
+    (
+        "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "seed", "presence_penalty",
+        "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "n", "user", "reasoning_effort", "verbosity",
+        "min_p", "repetition_penalty", "thinking", "dimensions", "encoding_format", "input_type",
+        "parallel_tool_calls", "service_tier", "keep_alive", "num_ctx", "extra_body", "safety_settings",
+    )
+)  # fmt: skip
+
 #: Keys that say there is none.
 NO_KEYS: Final = frozenset(
     ("", "none", "null", "na", "n/a", "empty", "fake", "fake-key", "dummy", "not-needed", "no-key", "anything")

@@ -31,7 +31,8 @@ _LONGEST: Final = 60
 
 def slug(text: str, *, prefix: str = "m") -> str:
     """Small letters, digits and underscores, a letter first."""
-    made = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:_LONGEST].rstrip("_")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text)
+    made = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:_LONGEST].rstrip("_")
     return made if made[:1].isalpha() else f"{prefix}_{made}".rstrip("_")
 
 
