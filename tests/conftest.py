@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +17,19 @@ settings.register_profile("same-every-time", derandomize=True, deadline=None, pr
 settings.load_profile("same-every-time")
 
 
+@pytest.fixture(scope="session")
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """WIZARD_ variables of the machine, and its user's configuration file, are not the tests' business."""
+def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch, user_cache: Path) -> None:
+    """WIZARD_ variables of the machine, and its user's configuration and cache, are not the tests' business."""
     for name in list(os.environ):
         if name.startswith("WIZARD_") and name != "WIZARD_WIRE_DATA":
             monkeypatch.delenv(name)
     monkeypatch.setenv("WIZARD_CONFIG", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
 
 
 @pytest.fixture(scope="session")

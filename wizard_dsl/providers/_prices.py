@@ -1,7 +1,8 @@
 """What the price library knows of a model: prices, and the window of its context.
 
-The library is imported on the first question (it costs 0.4 s), and asked once a model. Prices are standard ones:
-the last known date, the dearest hours, no batch or priority; longer requests have those of their tier.
+The library is imported on the first question that no process has asked before (it costs 0.4 s), and asked once a
+model. Prices are standard ones: the last known date, the dearest hours, no batch or priority; longer requests have
+those of their tier.
 """
 
 from __future__ import annotations
@@ -10,12 +11,22 @@ from functools import cache
 from typing import Any
 
 from wizard_dsl.core.target import Facts, Prices, Tier
+from wizard_dsl.providers import _prices_memo
 
 
 @cache
 def library(prices: str, model: str) -> Facts:
     """Facts of `model` in the list of a provider, named as a ProviderType's `prices` names it; all unknown where
     the library does not know them."""
+    name = f"{prices}/{model}"
+    known = _prices_memo.recall(name)
+    if known is None:
+        known = _asked(prices, model)
+        _prices_memo.keep(name, known)
+    return known
+
+
+def _asked(prices: str, model: str) -> Facts:
     from genai_prices.data import providers
 
     provider = next((each for each in providers if each.id == prices), None)
