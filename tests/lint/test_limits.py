@@ -35,7 +35,7 @@ SLOW = "rate_limit: {rate: 5/minute, burst: 1}"
         ([SLOW, "circuit_breaker: {failure_threshold: 7, window: 10m}"], []),
         ([SLOW, "circuit_breaker: {failure_threshold: off, failure_ratio: 50%}"], ["W140 4"]),
         ([SLOW, "circuit_breaker: {failure_threshold: off, failure_ratio: 50%, minimum_calls: 8}"], ["W140 5 → 4"]),
-        ([SLOW, "circuit_breaker: {failure_ratio: 50%, minimum_calls: 80}"], []),
+        ([SLOW, "circuit_breaker: {failure_ratio: 50%, minimum_calls: 80}"], ["W154 5 → 5"]),  # five failures open it
         ([SLOW, "circuit_breaker: {failure_threshold: off, slow_after: 5s, minimum_calls: 80}"], ["W140 5 → 4"]),
         (['rate_limit: {windows: ["2/minute"]}', "circuit_breaker: {failure_threshold: 5}"], ["W140 5 → 4"]),
         (['rate_limit: {windows: ["9000 tokens/minute"]}', "circuit_breaker: {failure_threshold: 50}"], []),

@@ -7,6 +7,7 @@ from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.lint import (
+    breakers,
     cache,
     choice,
     clashes,
@@ -63,6 +64,7 @@ RULES: Final[tuple[Rule, ...]] = (
     never.w155_constant_judge,
     idle.w148_nothing_left_to_do,
     repeats.w154_breaker_never_acts,
+    breakers.w154_breaker_setting_outdone,
     repeats.w155_predicate_of_retry,
     repeats.w156_wait_above_deadline,
     repeats.w159_ladder_longer_than_deadline,

@@ -281,8 +281,10 @@ WARNING_CODES: Final = (
         "Slow attempts are those that a hedge overtook, and those whose first content came later than `slow_after`. "
         "Where there is neither, `slow_ratio` decides about nothing, and `minimum_calls` does not without a ratio. A "
         "`trip_on` that takes out connect, timeout, server, malformed_response and mid_stream leaves no failure to "
-        "count. Without a breaker there is nothing for `when_all_open: probe_first` to probe, and under a provider "
-        "`per` decides nothing: all its targets share the breaker.",
+        "count. A `failure_ratio` opens nothing where `failure_threshold` failures come first, a threshold of 1 needs "
+        "no `window`, and no more half-open calls are under way than `concurrency` lets through. Without a breaker "
+        "there is nothing for `when_all_open: probe_first` to probe, and under a provider `per` decides nothing: all "
+        "its targets share the breaker.",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%}}}",
         "policies: {default: {circuit_breaker: {slow_ratio: 50%, slow_after: 20s}}}",
     ),
