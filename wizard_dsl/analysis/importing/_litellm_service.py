@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wizard_dsl.analysis.importing import _litellm_tables as tables
 from wizard_dsl.analysis.importing import values
-from wizard_dsl.analysis.importing._providers import COMPATIBLE, NO_KEYS, PARAMETERS, TYPES, VARIABLES
+from wizard_dsl.analysis.importing._providers import COMPATIBLE, NO_KEYS, PARAMETERS, SAMPLES, TYPES, VARIABLES
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Keys, literal, reference, variable_of
 from wizard_dsl.spec.diagnostics import DocPath
@@ -18,12 +18,6 @@ _OPENAI_LIKE: Final = ("openai_like", "custom_openai", "litellm_proxy", "lm_stud
                        "llamafile", "azure_ai", "databricks", "docker_model_runner", "vercel_ai_gateway")  # fmt: skip
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
-#: A model of each type, for deployments whose model is a wildcard.
-_SAMPLES: Final = {
-    "openai": "gpt-4o-mini", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash",
-    "groq": "llama-3.3-70b-versatile", "mistral": "mistral-small-latest", "cohere": "command-a-03-2025",
-    "deepseek": "deepseek-chat", "xai": "grok-4", "ollama": "llama3.2",
-}  # fmt: skip
 
 
 def service(params: dict[str, Any], path: DocPath, ledger: Ledger, keys: Keys) -> tuple[str, str, dict[str, Any]]:
@@ -120,7 +114,7 @@ class _Service:
             self._ledger.mapped((*self._path, "model"), "chains.*.targets.model")
             return
         kind = self._spec["type"]
-        self._model = _SAMPLES.get(kind, "model")
+        self._model = SAMPLES.get(kind, "model")
         why = f"a request names the model there; a target is one model: '{self._model}' is written, name yours"
         self._ledger.approximated((*self._path, "model"), "chains.*.targets.model", why)
 

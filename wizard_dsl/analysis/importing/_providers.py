@@ -74,6 +74,13 @@ PARAMETERS: Final = frozenset(
     )
 )  # fmt: skip
 
+#: A model of each type, for targets of sources where a request names it.
+SAMPLES: Final = {
+    "openai": "gpt-4o-mini", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash",
+    "groq": "llama-3.3-70b-versatile", "mistral": "mistral-small-latest", "cohere": "command-a-03-2025",
+    "deepseek": "deepseek-chat", "xai": "grok-4", "ollama": "llama3.2",
+}  # fmt: skip
+
 #: Keys that say there is none.
 NO_KEYS: Final = frozenset(
     ("", "none", "null", "na", "n/a", "empty", "fake", "fake-key", "dummy", "not-needed", "no-key", "anything")

@@ -8,6 +8,7 @@ from typing import Final
 
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.litellm import import_litellm
+from wizard_dsl.analysis.importing.portkey import import_portkey
 from wizard_dsl.analysis.importing.promptfoo import import_promptfoo
 from wizard_dsl.analysis.importing.reading import read_foreign
 
@@ -20,6 +21,14 @@ def _promptfoo(path: Path, name: str) -> Imported:
     return import_promptfoo(read_foreign(path), path.parent, name)
 
 
+def _portkey(path: Path, name: str) -> Imported:
+    return import_portkey(read_foreign(path))
+
+
 #: By the word that the command line has for them: what makes of a file, and a name for the new files, an import. Each
 #: raises SpecError for a file that is none of its tool's.
-SOURCES: Final[Mapping[str, Callable[[Path, str], Imported]]] = {"litellm": _litellm, "promptfoo": _promptfoo}
+SOURCES: Final[Mapping[str, Callable[[Path, str], Imported]]] = {
+    "litellm": _litellm,
+    "promptfoo": _promptfoo,
+    "portkey": _portkey,
+}

@@ -69,3 +69,8 @@ def variable(value: Any) -> str | None:
 def whole(value: float) -> int | float:
     """3 for 3.0: as people write numbers."""
     return int(value) if value == int(value) else value
+
+
+def snake(name: str) -> str:
+    """`override_params` of `overrideParams`: some tools take both."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
