@@ -100,7 +100,8 @@ def test_inputs_of_expressions_and_of_other_pipelines_count_as_use(project: Path
     Path("b.yaml").write_text(BASE)
     text = (
         "version: 1\n"
-        "inputs: {loud: {type: boolean}, topic: {type: string}, parts: {type: array}, end: {type: string}}\n"
+        "inputs: {loud: {type: boolean}, topic: {type: string}, "
+        "parts: {type: array, maxItems: 9}, end: {type: string}}\n"
         "providers: {local: {type: mock}}\nchains: {default: {targets: [local]}}\nsteps:\n"
         '  other: {type: pipeline, file: b.yaml, inputs: {question: "{{ topic }}"}}\n'
         "  each: {for_each: parts, when: loud, prompt: {user: '{{ item }}'}}\n"

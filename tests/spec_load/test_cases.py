@@ -11,8 +11,10 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
-from wizard_dsl.spec.diagnostics import render_text
+from wizard_dsl.spec.diagnostics import Diagnostic, render_text
 from wizard_dsl.spec.findings import SCHEMA_CODES
 from wizard_dsl.spec.load import Kind, Loaded, load
 
@@ -51,6 +53,14 @@ def loaded(name: str) -> Loaded:
     return load(name, registry=REGISTRY, kind=kind_of(name))
 
 
+def said(name: str) -> list[Diagnostic]:
+    """The findings of loading a file; a case of a warning is compiled and linted, too."""
+    if not Path(name).name.startswith("W"):
+        return list(loaded(name).diagnostics)
+    compiled = compile_file(name, REGISTRY, Sources())
+    return [*compiled.diagnostics, *lint(compiled)]
+
+
 def has_schema_error(found: Loaded) -> bool:
     return any(each.code in SCHEMA_CODES for each in found.diagnostics)
 
@@ -58,18 +68,22 @@ def has_schema_error(found: Loaded) -> bool:
 @pytest.mark.parametrize("name", VALID)
 def test_nothing_is_said_about_a_valid_file(name: str) -> None:
     found = loaded(f"valid/{name}")
-    assert render_text(found.diagnostics) == ""
+    assert render_text(said(f"valid/{name}")) == ""
     assert (found.document is None) == name.endswith(".overlay.yaml")
 
 
 @pytest.mark.parametrize("name", [each.removesuffix(".yaml") for each in INVALID])
 def test_each_mistake_is_reported_where_it_is(name: str, snapshot: SnapshotAssertion) -> None:
-    assert render_text(loaded(f"invalid/{name}.yaml").diagnostics) == snapshot(extension_class=Text)
+    assert render_text(said(f"invalid/{name}.yaml")) == snapshot(extension_class=Text)
 
 
-@pytest.mark.parametrize("name", [each for each in INVALID if each.startswith("E0")])
+@pytest.mark.parametrize("name", [each for each in INVALID if each.startswith(("E0", "W1"))])
 def test_a_case_shows_the_code_it_is_named_after_and_no_other(name: str) -> None:
-    assert {each.code for each in loaded(f"invalid/{name}").diagnostics} == {name[:4]}
+    assert {each.code for each in said(f"invalid/{name}")} == {name[:4]}
+
+
+def test_a_case_of_a_warning_has_one_beside_it_that_is_right() -> None:
+    assert [each for each in INVALID if each.startswith("W")] == [each for each in VALID if each.startswith("W")]
 
 
 def test_ten_mistakes_are_ten_findings_each_at_its_place() -> None:

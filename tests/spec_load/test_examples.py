@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.core.component import Example
+from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.codes import CODES
 from wizard_dsl.spec.diagnostics import render_text
@@ -15,6 +17,8 @@ from wizard_dsl.spec.load import Loaded, load
 from wizard_dsl.spec.source import parse_value
 
 REGISTRY = Registry(plugins=False)
+#: Warnings whose examples are compiled and linted.
+LINTED = ("W181", "W182", "W184", "W185", "W186")
 BASE: dict[str, Any] = {
     "version": 1,
     "inputs": {"question": {"type": "string"}, "ticket": {"type": "string"}},
@@ -81,7 +85,23 @@ def test_the_right_example_of_a_code_does_not_have_it(code: str) -> None:
     assert code not in {each.code for each in found.diagnostics}, render_text(found.diagnostics)
 
 
+@pytest.mark.parametrize("code", LINTED)
+def test_the_examples_of_a_warning_show_it_wrong_and_right(code: str) -> None:
+    assert code in _linted(CODES[code].bad)
+    assert code not in _linted(CODES[code].good)
+
+
+def _linted(sections: str) -> list[str]:
+    compiled = compile_file("no-such-folder/p.yaml", REGISTRY, Sources(text=_whole(sections)))
+    assert compiled.program is not None, compiled.diagnostics
+    return [each.code for each in lint(compiled)]
+
+
 def _of_text(sections: str) -> Loaded:
     """An example is added to a file that lacks the sections it has."""
+    return load("no-such-folder/p.yaml", registry=REGISTRY, text=_whole(sections))
+
+
+def _whole(sections: str) -> str:
     rest = [f"{key}: {json.dumps(each)}\n" for key, each in BASE.items() if key not in data(sections)]
-    return load("no-such-folder/p.yaml", registry=REGISTRY, text=f"{''.join(rest)}{sections}\n")
+    return f"{''.join(rest)}{sections}\n"

@@ -16,9 +16,9 @@ from wizard_dsl.cli._need import Need
 from wizard_dsl.cli._output import as_json, columns, format_option, layer_options
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.compiler.compile import Sources, compile_file
-from wizard_dsl.lint.models import w111_unknown_model, w131_unknown_price
+from wizard_dsl.lint.models import w111_unknown_model, w131_unknown_price, w187_deprecated_model
 from wizard_dsl.lint.rules import lint
-from wizard_dsl.providers._prices import library
+from wizard_dsl.providers._prices import is_deprecated, library
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered, render_json, render_text
 
 
@@ -58,7 +58,11 @@ def examine(file: Path, live: bool, overlays: tuple[str, ...], sets: tuple[str, 
     """The report on a file. Nobody is asked where the file is wrong."""
     sources = Sources(overlays=overlays, sets=sets, env=dict(os.environ))
     compiled = compile_file(file, registry_of(), sources)
-    models = [*w111_unknown_model(compiled, library), *w131_unknown_price(compiled, library)]
+    models = [
+        *w111_unknown_model(compiled, library),
+        *w131_unknown_price(compiled, library),
+        *w187_deprecated_model(compiled, is_deprecated),
+    ]
     found = ordered([*compiled.diagnostics, *lint(compiled), *models])
     if compiled.program is None:
         return Report(found, [], None)

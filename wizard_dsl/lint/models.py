@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.link import Library, known_facts
@@ -46,3 +46,14 @@ def w131_unknown_price(compiled: Compiled, library: Library) -> Iterator[Diagnos
         message = f"the price of '{target.name}' is not known, so this cheapest chain tries it last"
         hint = f"say what it costs under providers.{target.provider}.models"
         yield finding("W131", message, compiled.loaded.places.value_at(path), path=path, suggestion=hint)
+
+
+def w187_deprecated_model(compiled: Compiled, deprecated: Callable[[str, str], bool]) -> Iterator[Diagnostic]:
+    """W187: the price library says that the provider gives a target's model up."""
+    if compiled.program is None:
+        return
+    for path, target in _targets(compiled.program):
+        if target.type.prices is not None and deprecated(target.type.prices, target.model):
+            message = f"'{target.model}' is deprecated: its provider will give it up"
+            place = compiled.loaded.places.value_at(path)
+            yield finding("W187", message, place, path=path, suggestion="use one of its successors")

@@ -63,7 +63,7 @@ def _limits(subject: Subject, chain: ChainPlan) -> Iterator[_Limit]:
 
 def _too_large(subject: Subject, step: StepPlan, limit: _Limit) -> Iterator[Diagnostic]:
     """One finding: about every call where what is fixed of the prompt is enough, else about one with long inputs."""
-    for messages, whose in ((_fixed(step), "each call"), (_longest(subject, step), "a call with the longest inputs")):
+    for messages, whose in ((fixed(step), "each call"), (longest(subject, step), "a call with the longest inputs")):
         error = None if messages is None else _refusal(step, limit, messages)
         if error is None:
             continue
@@ -95,12 +95,12 @@ def _refusal(step: StepPlan, limit: _Limit, messages: tuple[Message, ...]) -> Ra
     return None
 
 
-def _fixed(step: StepPlan) -> tuple[Message, ...] | None:
+def fixed(step: StepPlan) -> tuple[Message, ...] | None:
     """The messages that depend on nothing; None where a step has no prompt."""
     return step.prompt.fixed if isinstance(step.prompt, Prompt) else None
 
 
-def _longest(subject: Subject, step: StepPlan) -> tuple[Message, ...] | None:
+def longest(subject: Subject, step: StepPlan) -> tuple[Message, ...] | None:
     """The messages with the longest texts that the inputs admit, in ASCII; None where they have no known bound."""
     if not isinstance(step.prompt, Prompt):
         return None

@@ -11,7 +11,9 @@ from wizard_dsl.lint import (
     cache,
     choice,
     clashes,
+    conditions,
     idle,
+    leftovers,
     limits,
     load,
     never,
@@ -25,7 +27,9 @@ from wizard_dsl.lint import (
     usage,
 )
 from wizard_dsl.lint.budgets import BUDGET_RULES
+from wizard_dsl.lint.fallback import FALLBACK_RULES
 from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.unbounded import UNBOUNDED_RULES
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
 
 Rule = Callable[[Subject], Iterator[Diagnostic]]
@@ -68,6 +72,10 @@ RULES: Final[tuple[Rule, ...]] = (
     repeats.w155_predicate_of_retry,
     repeats.w156_wait_above_deadline,
     repeats.w159_ladder_longer_than_deadline,
+    *FALLBACK_RULES,
+    *UNBOUNDED_RULES,
+    conditions.w184_constant_condition,
+    leftovers.w185_mock_among_real_targets,
 )
 
 

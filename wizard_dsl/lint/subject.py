@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.program import Program
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Related, finding
 from wizard_dsl.spec.document import ChainEntry, Document, PolicyMap
+
+#: Types of providers that answer from this process: no connection, no key, no outage.
+IN_PROCESS: Final = frozenset({"embedded", "mock"})
 
 #: What is wrong with a setting: where it stands, a sentence, and the other places.
 Found = tuple[DocPath, str, list[tuple[DocPath, str]]]

@@ -27,13 +27,23 @@ def library(prices: str, model: str) -> Facts:
 
 
 def _asked(prices: str, model: str) -> Facts:
-    from genai_prices.data import providers
-
-    provider = next((each for each in providers if each.id == prices), None)
-    info = provider.find_model(model) if provider is not None else None
+    info = _info(prices, model)
     if info is None:
         return Facts()
     return Facts(context=info.context_window, prices=_standard(info.prices))
+
+
+def is_deprecated(prices: str, model: str) -> bool:
+    """Whether the library says that the provider gives a model up."""
+    info = _info(prices, model)
+    return info is not None and bool(info.deprecated)
+
+
+def _info(prices: str, model: str) -> Any:
+    from genai_prices.data import providers
+
+    provider = next((each for each in providers if each.id == prices), None)
+    return None if provider is None else provider.find_model(model)
 
 
 def _standard(prices: Any) -> Prices | None:
