@@ -85,7 +85,7 @@ def _at_once(jobs: Sequence[Job], processes: int, progress: Progress | None) -> 
     with TemporaryDirectory() as folder:
         board = Path(folder) / "ended"
         board.write_bytes(bytes(_COUNT.size * len(jobs)))
-        pool = ProcessPoolExecutor(processes, mp_context=_context(), initializer=_begin)
+        pool = ProcessPoolExecutor(processes, mp_context=fresh_or_forked(), initializer=_begin)
         try:
             futures = [pool.submit(_work, job, board, number) for number, job in enumerate(jobs)]
             _watch(futures, board, progress)
@@ -109,7 +109,7 @@ def _watch(futures: Sequence[Future[bytes]], board: Path, progress: Progress | N
             future.result()
 
 
-def _context() -> BaseContext:
+def fresh_or_forked() -> BaseContext:
     """A forked worker begins at once, and inherits what is imported; where that is not safe, a fresh one."""
     linux = os.uname().sysname == "Linux" if hasattr(os, "uname") else False
     return multiprocessing.get_context("fork" if linux else "spawn")

@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "validate": ("validate", "Every diagnostic of files and folders, offline."),
     "test": ("test", "Run test files, offline and in virtual time."),
     "simulate": ("simulate", "Play a scenario of load and outages in virtual time."),
+    "prove": ("prove", "Try the invariants of a file over all sequences of faults."),
     "check": ("check", "Validate, and look at the environment the file refers to."),
     "echo": ("echo", "Print the resolved file with the origin of every value."),
     "diff": ("diff", "What changes in behaviour between two files or revisions."),

@@ -11,7 +11,7 @@ import msgspec
 
 from wizard_dsl.compiler import graph
 from wizard_dsl.compiler.chains import Agreed, ChainPlanner
-from wizard_dsl.compiler.expressions import check_expressions
+from wizard_dsl.compiler.expressions import check_expressions, invariants
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan, StreamRule
 from wizard_dsl.compiler.providers import check_providers
 from wizard_dsl.compiler.report import Report
@@ -130,6 +130,7 @@ class _Compiler:
         planner = StepPlanner(document, chains, self._loaded.files, self._report, self._other, self._sources.chain)
         steps = planner.plan()
         output = planner.output()
+        self._invariants = invariants(document, self._report)
         if not document.steps:
             self._report.add("E070", "the pipeline has no steps", ())
         found = ordered([*self._loaded.diagnostics, *self._report.found])
@@ -173,6 +174,7 @@ class _Compiler:
             state=document.file.state,
             stream=StreamRule(document.file.stream.buffer, document.file.stream.when_full),
             budgets=self._budgets,
+            invariants=self._invariants,
         )
 
     def _other(self, file: str, path: DocPath) -> Program | None:

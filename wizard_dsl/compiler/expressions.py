@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from wizard_dsl.core.result import FACTS, ErrorRow, StepRow
 from wizard_dsl.prompts.analysis import Known
-from wizard_dsl.prompts.expression import compile_expression
+from wizard_dsl.prompts.expression import Expression, compile_expression
 from wizard_dsl.spec.fit import expression_fields
 
 if TYPE_CHECKING:
@@ -32,6 +33,27 @@ def check_expressions(document: Document, registry: Registry, report: Report) ->
         config = entry.strategy_config
         raw = {field: getattr(config, field) for field in config.__struct_fields__}
         _check(type(config), raw, ("chains", name, "strategy"), report)
+
+
+def invariants(document: Document, report: Report) -> dict[str, Expression]:
+    """The file's invariants, compiled; what is wrong with them is reported."""
+    if not document.file.invariants:
+        return {}
+    known = Known(
+        inputs=frozenset(document.inputs),
+        steps=frozenset(document.steps),
+        extra=frozenset(FACTS) - {"steps"},
+        fields={"error": ErrorRow.__struct_fields__},
+        step_fields=StepRow.__struct_fields__,
+    )
+    found = {}
+    for name, text in document.file.invariants.items():
+        made = compile_expression(text, known, where=f"invariants.{name}")
+        if isinstance(made, Expression):
+            found[name] = made
+        else:
+            report.template(made, ("invariants", name), expression=True)
+    return found
 
 
 def _policies(document: Document) -> Iterator[tuple[DocPath, PolicyMap]]:

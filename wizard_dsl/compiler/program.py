@@ -200,6 +200,7 @@ class StreamRule(msgspec.Struct, frozen=True):
 class Program(msgspec.Struct, frozen=True):
     """One file, compiled. `steps` are in an order that respects `needs`; `streamed` names the step whose deltas
     a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text.
+    `invariants` are compiled expressions over a run, see core.result.FACTS.
     `state` names where state lives; its URL may hold a password. `budgets` are its own limits and those of the files
     that run it."""
 
@@ -221,6 +222,7 @@ class Program(msgspec.Struct, frozen=True):
     state: str = "memory"
     budgets: tuple[Limit, ...] = ()
     stream: StreamRule = StreamRule()
+    invariants: Mapping[str, Any] = {}
 
     def step(self, name: str) -> StepPlan:
         """The step of that name."""

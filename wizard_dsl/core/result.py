@@ -6,13 +6,16 @@ Keys never disappear, they become null. Times are seconds since the start of the
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.messages import Confidence, Usage, weakest
 from wizard_dsl.core.run import Attempt
+
+#: What expressions about a run see besides its inputs; see observe.facts.
+FACTS: Final = ("text", "json", "steps", "served_by", "attempts", "elapsed", "cost", "error", "breakers")
 
 
 class PipelineRow(msgspec.Struct, frozen=True):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from wizard_dsl.core.result import ErrorRow, Result, StepRow
+from wizard_dsl.core.result import FACTS, ErrorRow, Result, StepRow
 
 if TYPE_CHECKING:
     from wizard_dsl.policies._breaker import BreakerFigures
 
 #: The names, and the fields of those that have some of their own.
-NAMES: Final = ("text", "json", "steps", "served_by", "attempts", "elapsed", "cost", "error", "breakers")
+NAMES: Final = FACTS
 STEP_FACTS: Final = (*StepRow.__struct_fields__,)
 ERROR_FACTS: Final = (*ErrorRow.__struct_fields__,)
 

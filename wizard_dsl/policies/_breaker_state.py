@@ -88,6 +88,10 @@ class BreakerState:
         taken = [expires for expires in self._leases.values() if expires > now]
         return None if len(taken) < self._limits.half_open_max_calls else min(taken) - now
 
+    def leases(self, now: float) -> int:
+        """How many half-open calls are under way."""
+        return sum(expires > now for expires in self._leases.values())
+
     def admit(
         self, now: float, lease: float, *, forced: bool = False, make: Callable[[int, bool], Ticket] | None = None
     ) -> Ticket | None:

@@ -274,6 +274,10 @@ class PipelineFile(Section, frozen=True):
     ] = "memory"
     budgets: Annotated[BudgetsSpec, Meta(description="US dollars that may be spent")] = BudgetsSpec()
     history: Annotated[HistorySpec, Meta(description="what the run store keeps")] = HistorySpec()
+    invariants: Annotated[
+        dict[Name, str],
+        Meta(description="name → an expression over a run that holds whatever targets do; `wizard prove` tries them"),
+    ] = {}
 
 
 class InputSpec(msgspec.Struct, frozen=True):

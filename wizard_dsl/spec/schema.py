@@ -91,6 +91,7 @@ class _Schema:
         sections["chains"] = _section(sections["chains"], {"$ref": "#/$defs/ChainSpec"})
         sections["prompts"] = _section(sections["prompts"], {"$ref": "#/$defs/PromptSpec"})
         sections["steps"] = _section(sections["steps"], self._steps())
+        sections["invariants"] = _section(sections["invariants"], {"type": "string"})
         sections["state"] = _without_password(sections["state"])
         top["$defs"] = dict(sorted(self.defs.items()))
         return top
