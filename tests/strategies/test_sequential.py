@@ -23,7 +23,7 @@ from wizard_dsl.core.errors import (
 from wizard_dsl.core.events import DeadlineCut, FallbackTriggered, LossAccepted, TargetSkipped
 from wizard_dsl.core.messages import Image, Message, Request, Text, Tool, message
 from wizard_dsl.core.run import Failure
-from wizard_dsl.core.target import Facts
+from wizard_dsl.core.target import Facts, RateLimitRule
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.retry import RETRY
@@ -33,6 +33,7 @@ from wizard_dsl.testing.chains import ScriptedChain, build_chain
 from wizard_dsl.testing.virtual import run
 
 Commit = Literal["end", "content"]
+RETRIES = [(RETRY, {"max_attempts": 3, "jitter": "none"})]
 TOO_LONG = {"status": 400, "body": '{"error": {"code": "context_length_exceeded", "message": "too long"}}'}
 
 
@@ -416,6 +417,26 @@ def test_the_bound_sums_the_targets_and_the_waits_after_a_429() -> None:
     one = Bound(attempts=Figure(3), latency=Figure(10), cost=Figure(1), tokens=Figure(5))
     both = SEQUENTIAL.bound(NoConfig(), [one, one], BoundFacts(max_retry_after=60))
     assert (both.attempts.value, both.latency.value, both.cost.value) == (6, 20 + (6 + 2) * 60, 2)
+
+
+def test_what_others_learn_meanwhile_makes_no_wait_longer_than_the_rule_allows(commit: Commit) -> None:
+    """Another call is refused whenever ours would begin, so the target is blocked anew."""
+
+    async def refuse_others(chain: ScriptedChain) -> None:
+        for _ in range(9):
+            await asyncio.sleep(3.9)
+            chain.targets["a"].state.block(chain.clock.now() + 4, "rate_limited")
+
+    async def main() -> None:
+        rule = RateLimitRule(wait_up_to=1, max_retry_after=10)
+        chain = build_chain({"a": [{"status": 429, "retry_after": "4s"}, "never"]}, RETRIES, rate_limit=rule)
+        others = asyncio.ensure_future(refuse_others(chain))
+        assert (await failure(chain, commit=commit)).kind == "rate_limited"
+        assert chain.clock.now() <= 10
+        assert chain.story() == "a 429"
+        await others
+
+    run(main())
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from wizard_dsl.compiler.link import Library, known_facts
 from wizard_dsl.compiler.program import TargetPlan
 from wizard_dsl.core.bound import Bound, Figure, Path, unbounded
 from wizard_dsl.core.budget import most_output
-from wizard_dsl.core.messages import Request
+from wizard_dsl.core.messages import BYTES_PER_TOKEN, Request
 from wizard_dsl.core.step_bound import Asked
 from wizard_dsl.core.target import Facts, Prices
 
@@ -16,25 +18,35 @@ from wizard_dsl.core.target import Facts, Prices
 LONGEST_TOKEN = 128
 
 
+class Measure(msgspec.Struct, frozen=True):
+    """How text is counted: bytes of a token that is read, and of one that is written. `adds` says whether a protocol's
+    own tokens count."""
+
+    read: float
+    written: float
+    adds: bool
+
+
+#: A token that is read has at least one byte, one that is written at most those of the longest.
+WORST = Measure(1, LONGEST_TOKEN, True)
+TYPICAL = Measure(BYTES_PER_TOKEN, BYTES_PER_TOKEN, False)
+
+
 class Attempt(msgspec.Struct, frozen=True):
-    """`input` and `output` are tokens, `bound` is the whole."""
+    """`input` and `output` are tokens, `bound` is the whole, `answer` the bytes of its answer."""
 
     input: Figure
     output: Figure
     bound: Bound
-
-    @property
-    def answer(self) -> Figure:
-        """Bytes of its answer."""
-        return self.output.times(LONGEST_TOKEN)
+    answer: Figure
 
 
-def attempt(target: TargetPlan, asked: Asked, more: Figure, library: Library) -> Attempt:
+def attempt(target: TargetPlan, asked: Asked, more: Figure, library: Library, measure: Measure = WORST) -> Attempt:
     """The worst case of one attempt on `target`, whose prompt is `more` bytes longer than what is asked. Nothing here
     limits how long it takes."""
     facts, at = known_facts(target, library), ("providers", target.provider)
     request = msgspec.structs.replace(asked.request, params={**asked.request.params, **target.params})
-    read = _input(target, request, asked.size + more, facts, at)
+    read = _input(target, request, asked.size + more, facts, measure)
     written = _output(target, request, facts, at)
     bound = Bound(
         attempts=Figure(1),
@@ -42,15 +54,17 @@ def attempt(target: TargetPlan, asked: Asked, more: Figure, library: Library) ->
         cost=_cost(target, read, written, facts.prices, at),
         tokens=read + written,
     )
-    return Attempt(read, written, bound)
+    return Attempt(read, written, bound, written.times(measure.written))
 
 
-def _input(target: TargetPlan, request: Request, size: Figure, facts: Facts, at: Path) -> Figure:
-    """A token has at least one byte; what does not fit the window is refused, and costs nothing."""
-    if target.type.overhead is None:
+def _input(target: TargetPlan, request: Request, size: Figure, facts: Facts, measure: Measure) -> Figure:
+    """What does not fit the window is refused, and costs nothing."""
+    tokens = size if not size.bounded else Figure(math.ceil(size.value / measure.read))
+    if measure.adds and target.type.overhead is None:
         sentence = f"the provider type {target.type.name} does not say how many tokens it adds to a prompt"
-        return unbounded(sentence, at)
-    tokens = size + Figure(target.type.overhead(request))
+        return unbounded(sentence, ("providers", target.provider))
+    if measure.adds and target.type.overhead is not None:
+        tokens = tokens + Figure(target.type.overhead(request))
     return tokens if facts.context is None else tokens.smallest(Figure(facts.context))
 
 

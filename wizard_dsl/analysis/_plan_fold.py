@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,6 +33,14 @@ class StepFold(msgspec.Struct, frozen=True):
     whole: Bound
     targets: Mapping[str, Bound]
     view: Size
+
+
+class Call(Protocol):
+    """One call of a chain: its bound, the share of each target, and the bytes of an answer."""
+
+    def bound(self, asked: Asked) -> Bound: ...
+    def targets(self, asked: Asked) -> dict[str, Bound]: ...
+    def answer(self, asked: Asked) -> Figure: ...
 
 
 class Fold:
@@ -64,7 +72,7 @@ class Fold:
         size = of_schema(spec.schema, f"input '{spec.name}'", at)
         if given is not None:
             size = size.within(given)
-        if spec.default is not msgspec.UNSET:
+        elif spec.default is not msgspec.UNSET:
             size = size.or_else(of_value(spec.default))
         return size if spec.trusted or self._program.guard.roles != "escape" else size.grown(_ESCAPED_ROLES)
 
@@ -141,10 +149,11 @@ class Fold:
             item = values.item or boundless(f"an item of steps.{step.name} may be anything", at)
             names = {**names, "item": item, "index": number_of()}
             executions = values.count
-        call = self._call(step)
+        call = self.call(step)
         made, asked = self._made(step, names, call)
         often = Figure(1) if (step.name, "for_each") in self._left_out else executions
         shares = {} if call is None or asked is None else call.targets(asked)
+        self.note(step, call, executions)
         return StepFold(
             executions,
             made.bound,
@@ -153,7 +162,8 @@ class Fold:
             _view(step, made, executions, self._served(step)),
         )
 
-    def _call(self, step: StepPlan) -> CallFold | None:
+    def call(self, step: StepPlan) -> Call | None:
+        """How the chain of a step is asked."""
         if step.chain is None:
             return None
         chain = self._program.chains[step.chain]
@@ -167,7 +177,7 @@ class Fold:
             left_out=[what for name, what in self._left_out if name == step.name],
         )
 
-    def _made(self, step: StepPlan, names: Mapping[str, Size], call: CallFold | None) -> tuple[Made, Asked | None]:
+    def _made(self, step: StepPlan, names: Mapping[str, Size], call: Call | None) -> tuple[Made, Asked | None]:
         """One execution, and what its chain is asked."""
         seen: list[Asked] = []
 
@@ -191,6 +201,13 @@ class Fold:
         made = step.type.bound(step.config, facts)
         return made, seen[0] if len(seen) == 1 else None
 
+    def note(self, step: StepPlan, call: Call | None, executions: Figure) -> None:
+        """A step was folded."""
+
+    def inner(self, program: Program) -> Fold:
+        """The fold of a file that a step runs."""
+        return Fold(program, self._library, deadline=self._deadline)
+
     def _prompt(self, step: StepPlan, names: Mapping[str, Size]) -> Asked | None:
         if step.prompt is None:
             return None
@@ -200,7 +217,7 @@ class Fold:
     def _other(self, step: StepPlan, inputs: Mapping[str, Size]) -> Made:
         """A run of the file that a step names. What is unbounded in it is told at the step."""
         program: Program = step.subprogram
-        fold = Fold(program, self._library, deadline=self._deadline)
+        fold = self.inner(program)
         made = fold.made(fold.steps(inputs))
         return msgspec.structs.replace(made, bound=_from_file(made.bound, program.file, ("steps", step.name, "file")))
 

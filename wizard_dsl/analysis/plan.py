@@ -13,15 +13,18 @@ stream does not hold it back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 import msgspec
 
-from wizard_dsl.analysis._plan_fold import Fold, Left, StepFold
+from wizard_dsl.analysis._plan_expected import ExpectedFold
+from wizard_dsl.analysis._plan_fold import Fold, Left
 from wizard_dsl.compiler.link import Library
-from wizard_dsl.compiler.program import Program
+from wizard_dsl.compiler.program import Program, TargetPlan
 from wizard_dsl.core.bound import Bound, Figure
+from wizard_dsl.core.size import Size, of_value
 
 FigureName = Literal["attempts", "latency", "cost", "tokens", "in_flight"]
 FIGURES: tuple[FigureName, ...] = ("attempts", "latency", "cost", "tokens", "in_flight")
@@ -44,14 +47,28 @@ class StepPlanned(msgspec.Struct, frozen=True):
     targets: Mapping[str, Bound]
 
 
+class Expected(msgspec.Struct, frozen=True):
+    """What a run needs on average. `waits` are the delays between its attempts, in seconds, `failed` is the probability
+    that no target answers."""
+
+    attempts: Figure
+    waits: Figure
+    cost: Figure
+    tokens: Figure
+    failed: float
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """The worst case of a run. `unlimited` is what it would be without the run's deadline and budgets; `contributors`
+    """The worst case of a run, what it needs where nothing fails (`typical`), and, where failure rates are given, what
+    it is `expected` to need. `unlimited` is what it would be without the run's deadline and budgets; `contributors`
     are, for each figure of it, what adds most, the largest first."""
 
     worst: Bound
     unlimited: Bound
     steps: Mapping[str, StepPlanned]
     contributors: Mapping[FigureName, tuple[Contributor, ...]]
+    typical: Expected
+    expected: Expected | None = None
 
     @property
     def targets(self) -> dict[str, Figure]:
@@ -63,29 +80,62 @@ class Plan(msgspec.Struct, frozen=True):
         return found
 
 
-def plan_of(program: Program, *, library: Library | None = None) -> Plan:
-    """The plan of a compiled program. `library` knows the facts of models that the file does not state, the price
-    library's where none is given."""
+def plan_of(
+    program: Program,
+    *,
+    library: Library | None = None,
+    failure_rates: Mapping[str, float] | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Plan:
+    """The plan of a compiled program; with `inputs`, of a run that is given these.
+
+    `library` knows the facts of models that the file does not state, the price library's where none is given.
+    `failure_rates` maps providers, or patterns of target names, to the share of attempts that fail.
+    """
     if library is None:
         from wizard_dsl.providers._prices import library as prices
 
         library = prices
+    known = None if inputs is None else {name: of_value(value) for name, value in inputs.items()}
     fold = Fold(program, library)
-    steps = fold.steps()
+    steps = fold.steps(known)
     whole = fold.whole(steps)
     return Plan(
         worst=fold.limited(whole),
         unlimited=whole,
         steps={name: StepPlanned(each.executions, each.once, each.whole, each.targets) for name, each in steps.items()},
-        contributors=_contributors(program, library, steps, whole),
+        contributors=_contributors(program, library, known, whole),
+        typical=_expected(program, library, known, {}),
+        expected=None if failure_rates is None else _expected(program, library, known, failure_rates),
     )
 
 
+def matches(target: TargetPlan, pattern: str) -> bool:
+    """Whether a pattern means a target: by its name, or by that of its provider."""
+    return target.provider == pattern or fnmatchcase(target.name, pattern)
+
+
+def _expected(
+    program: Program, library: Library, inputs: Mapping[str, Size] | None, rates: Mapping[str, float]
+) -> Expected:
+    """The first pattern that means a target holds."""
+
+    def rate(target: TargetPlan) -> float:
+        return next((share for pattern, share in rates.items() if matches(target, pattern)), 0.0)
+
+    fold = ExpectedFold(program, library, rate)
+    whole = fold.limited(fold.whole(fold.steps(inputs)))
+    return Expected(whole.attempts, whole.latency, whole.cost, whole.tokens, fold.failed)
+
+
 def _contributors(
-    program: Program, library: Library, steps: Mapping[str, StepFold], whole: Bound
+    program: Program, library: Library, inputs: Mapping[str, Size] | None, whole: Bound
 ) -> dict[FigureName, tuple[Contributor, ...]]:
     """How much less each figure would be without each part; parts that make nothing less are left out."""
-    without = {what: _without(program, library, {what}) for what in _parts(program)}
+    without: dict[Left, Bound] = {}
+    for what in _parts(program):
+        fold = Fold(program, library, left_out={what})
+        without[what] = fold.whole(fold.steps(inputs))
     found: dict[FigureName, tuple[Contributor, ...]] = {}
     for name in FIGURES:
         figure: Figure = getattr(whole, name)
@@ -93,11 +143,6 @@ def _contributors(
         ranked = sorted((each for each in shares if each[0] > 0), key=lambda each: (-each[0], each[1]))
         found[name] = tuple(Contributor(".".join(what), share) for share, what in ranked)
     return found
-
-
-def _without(program: Program, library: Library, left_out: Collection[Left]) -> Bound:
-    fold = Fold(program, library, left_out=left_out)
-    return fold.whole(fold.steps())
 
 
 def _parts(program: Program) -> list[Left]:

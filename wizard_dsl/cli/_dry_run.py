@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wizard_dsl.analysis.plan import plan_of
+from wizard_dsl.analysis.plan_report import bound_data, one_line, places_in
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import CacheMissed
 from wizard_dsl.core.messages import Message, Text, estimate_tokens
@@ -77,7 +79,11 @@ async def show(compiled: Compiled, registry: Registry, inputs: Mapping[str, Any]
     firsts = _firsts(calls)
     for call in firsts:
         call["cache_key"] = keys.get((call["step"], call["item"]))
-    return msgspec.json.encode({"calls": firsts}).decode() if form == "json" else "\n\n".join(map(_text, firsts))
+    assert compiled.program is not None
+    worst = plan_of(compiled.program, inputs=inputs).worst
+    if form == "json":
+        return msgspec.json.encode({"calls": firsts, "worst": bound_data(worst, places_in(compiled))}).decode()
+    return "\n\n".join([*map(_text, firsts), f"at most {one_line(worst)}"])
 
 
 def _firsts(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a pipeline file."),
     "validate": ("validate", "Every diagnostic of files and folders, offline."),
     "test": ("test", "Run test files, offline and in virtual time."),
+    "plan": ("plan", "What a run can need in the worst case: attempts, latency, cost."),
     "simulate": ("simulate", "Play a scenario of load and outages in virtual time."),
     "prove": ("prove", "Try the invariants of a file over all sequences of faults."),
     "check": ("check", "Validate, and look at the environment the file refers to."),

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from wizard_dsl.cli._chaos import faults_of
-from wizard_dsl.cli._dry_run import show
 from wizard_dsl.cli._inputs import gather
 from wizard_dsl.cli._output import refuse_unwritable
 from wizard_dsl.cli._registry import registry_of
@@ -49,7 +48,7 @@ from wizard_dsl.testing import virtual
     help="Write what the policies counted to this file, as JSON.",
 )
 @click.option("--no-history", is_flag=True, help="Do not record this run.")
-@click.option("--dry-run", is_flag=True, help="Show messages, tokens, cache key and first target; call nothing.")
+@click.option("--dry-run", is_flag=True, help="Show messages, tokens, cache key, target and worst case; call nothing.")
 def command(file: Path, **options: Any) -> int:
     """Run FILE. The result goes to stdout, everything else to stderr.
 
@@ -72,6 +71,8 @@ def command(file: Path, **options: Any) -> int:
     chaos = faults_of(options["chaos"], program, dry=options["dry_run"])
     inputs = gather(program.inputs, options["pairs"], options["input_file"])
     if options["dry_run"]:
+        from wizard_dsl.cli._dry_run import show
+
         click.echo(virtual.run(show(compiled, registry, inputs, form=options["format"])))
         return 0
     tape = open_tape(compiled, options)

@@ -23,9 +23,11 @@ from wizard_dsl.spec.diagnostics import (
     render_sarif,
     render_text,
 )
+from wizard_dsl.spec.document import BoundsSpec
 from wizard_dsl.spec.load import load
 
 if TYPE_CHECKING:
+    from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.registry import Registry
     from wizard_dsl.testing.cases import Programs
 
@@ -97,7 +99,7 @@ class _Looker:
         scenario is held against its pipeline, under the variables that it gives."""
         if kind == "pipeline":
             compiled = compile_file(path, self._registry, Sources())
-            return [*compiled.diagnostics, *lint(compiled)]
+            return [*compiled.diagnostics, *lint(compiled), *_broken_bounds(compiled)]
         if kind == "test":
             from wizard_dsl.testing.trying import collect
 
@@ -112,6 +114,15 @@ class _Looker:
             recorded = _cassette_file.read(path)
             return [*recorded.wrong, *recorded.edited]
         return list(load(path, registry=self._registry, kind="project" if kind == "project" else "overlay").diagnostics)
+
+
+def _broken_bounds(compiled: Compiled) -> list[Diagnostic]:
+    """What a file promises of its worst case and does not hold. Only a file that has `bounds` is planned."""
+    if compiled.program is None or compiled.program.bounds == BoundsSpec():
+        return []
+    from wizard_dsl.analysis.bounds import broken_bounds
+
+    return broken_bounds(compiled)
 
 
 def summary(diagnostics: Sequence[Diagnostic], files: int) -> str:

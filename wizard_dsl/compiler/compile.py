@@ -175,6 +175,7 @@ class _Compiler:
             stream=StreamRule(document.file.stream.buffer, document.file.stream.when_full),
             budgets=self._budgets,
             invariants=self._invariants,
+            bounds=document.file.bounds,
         )
 
     def _other(self, file: str, path: DocPath) -> Program | None:

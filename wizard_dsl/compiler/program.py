@@ -13,7 +13,7 @@ from wizard_dsl.core.target import Facts, MidStream, RateLimitRule, WhenAllOpen
 from wizard_dsl.policies.budget import Limit
 from wizard_dsl.policies.contract import CONTRACT, ContractConfig
 from wizard_dsl.policies.safety import SAFETY, SafetyConfig
-from wizard_dsl.spec.document import InputGuardSpec
+from wizard_dsl.spec.document import BoundsSpec, InputGuardSpec
 
 if TYPE_CHECKING:
     from wizard_dsl.core.http import PoolConfig
@@ -202,7 +202,7 @@ class Program(msgspec.Struct, frozen=True):
     a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text.
     `invariants` are compiled expressions over a run, see core.result.FACTS.
     `state` names where state lives; its URL may hold a password. `budgets` are its own limits and those of the files
-    that run it."""
+    that run it, `bounds` what it may need in the worst case."""
 
     name: str
     description: str
@@ -223,6 +223,7 @@ class Program(msgspec.Struct, frozen=True):
     budgets: tuple[Limit, ...] = ()
     stream: StreamRule = StreamRule()
     invariants: Mapping[str, Any] = {}
+    bounds: BoundsSpec = BoundsSpec()
 
     def step(self, name: str) -> StepPlan:
         """The step of that name."""

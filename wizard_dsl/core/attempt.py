@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from wizard_dsl.core.budget import most_output
 from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, Interrupted, MalformedResponse, WizardError
 from wizard_dsl.core.events import AttemptEnded, AttemptStarted, ObserverFailed, StreamCommitted, StreamEnded
 from wizard_dsl.core.guard import Guard
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.estimates import Sample
     from wizard_dsl.core.node import BuildContext, Handler
     from wizard_dsl.core.response import Outcome, Response
-    from wizard_dsl.core.target import Prices
+    from wizard_dsl.core.target import Facts, Prices
 
 _UNCERTAIN = frozenset({"timeout", "cancelled", "mid_stream", "deadline"})
 
@@ -30,7 +31,7 @@ _UNCERTAIN = frozenset({"timeout", "cancelled", "mid_stream", "deadline"})
 class AttemptFrame:
     """Calls the provider node `next` for one target. `params` are the target's own and win over the request's."""
 
-    __slots__ = ("_chain", "_clock", "_emit", "_estimate", "_next", "_params", "_path", "_prices", "_target")
+    __slots__ = ("_chain", "_clock", "_emit", "_estimate", "_facts", "_next", "_params", "_path", "_prices", "_target")
 
     def __init__(self, next: Handler, context: BuildContext, params: Mapping[str, Any], prices: Prices | None) -> None:
         self._next = next
@@ -41,6 +42,7 @@ class AttemptFrame:
         target = context.require_target()
         self._target = target.name
         self._estimate = target.state.estimate
+        self._facts = target.facts
         self._params = dict(params)
         self._prices = prices
 
@@ -194,7 +196,7 @@ class AttemptFrame:
     ) -> None:
         row.kind = kind
         row.elapsed = self._clock.now() - run.transcript.started - row.started
-        row.usage = _usage(request, kind, seen)
+        row.usage = _usage(request, kind, seen, self._facts)
         row.cost, row.confidence = _cost(row, kind, sent, self._prices)
         if run.transcript.exchanges is not None:
             run.transcript.exchanges.append(Exchange(row.number, request, seen))
@@ -216,13 +218,19 @@ def _cut(error: WizardError) -> str:
     return phase
 
 
-def _usage(request: Request, kind: str, seen: Completion | None) -> Usage | None:
-    """The provider's usage, else an estimate of what was seen; None where nothing was."""
+def _usage(request: Request, kind: str, seen: Completion | None, facts: Facts) -> Usage | None:
+    """The provider's usage, else an estimate of what was seen, never more than was asked for; None where nothing was
+    seen."""
     if seen is None:
         return None
     if seen.usage is not None:
         return seen.usage
-    return usage_seen(request, seen) if kind == "ok" or seen.is_answer else None
+    if kind != "ok" and not seen.is_answer:
+        return None
+    usage, most = usage_seen(request, seen), most_output(request, {}, facts)
+    if most is None or usage.output_tokens <= most or request.kind == "embed":
+        return usage
+    return msgspec.structs.replace(usage, output_tokens=most)
 
 
 def _cost(row: Attempt, kind: str, sent: bool | None, prices: Prices | None) -> tuple[float | None, Any]:

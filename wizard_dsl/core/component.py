@@ -136,7 +136,7 @@ class PolicyType:
 class StrategyType:
     """An order, or a race, over the targets of a chain. `build(config, branches, context)`; `bound` gets the
     branches' bounds in order. `repeats` allows a target to be listed twice, `weighs` says that it looks at the
-    targets' weights.
+    targets' weights; `at_once(config)` is how many targets begin at once where nothing fails.
 
     `asks` says what is asked for, as far as the cache's key is concerned: the `first` target's model and params,
     those of `all` targets (whoever answers, it is the answer), or of the `chosen` one; then `build` sets
@@ -151,6 +151,7 @@ class StrategyType:
     bound: Callable[[Any, Sequence[Bound], BoundFacts], Bound]
     repeats: bool = False
     weighs: bool = False
+    at_once: Callable[[Any], int] = field(default=lambda config: 1)
     asks: Literal["first", "all", "chosen"] = "all"
     expression: str = ""
     emits: tuple[type[Event], ...] = ()

@@ -99,6 +99,7 @@ def sections(registry: Registry) -> str:
         "`input` of `safety`": document.InputGuardSpec,
         "`budgets`": document.BudgetsSpec,
         "One of the `budgets`": document.BudgetLimit,
+        "`bounds`": document.BoundsSpec,
         "A prompt": document.PromptSpec,
         "A message of a prompt": document.PromptMessage,
         "`models` of a provider, by name": document.ModelFacts,

@@ -66,3 +66,8 @@ def largest(backoff: Backoff, mode: Mode, k: int) -> float:
     if backoff.jitter == "decorrelated":
         return backoff.max_delay
     return delay if isinstance(backoff.jitter, str) else min(backoff.max_delay, delay * (1 + backoff.jitter))
+
+
+def usual(backoff: Backoff, mode: Mode, k: int) -> float:
+    """The delay of the k-th repeat in the middle of its spread."""
+    return jittered(backoff, plain(backoff, mode, k), 0.5, backoff.base)

@@ -226,4 +226,12 @@ PROGRAM_CODES: Final = (
         "providers: {local: {type: mock, latency: {median: 2s, p99: 1s}}}",
         "providers: {local: {type: mock, latency: {median: 1s, p99: 2s}}}",
     ),
+    Code(
+        "E079", "a bound that does not hold",
+        "`bounds` says what a run of the file may need in the worst case: attempts, latency, cost. The plan, which is "
+        "never below what a run can need, is above it, or something leaves it open; the message says what adds most, "
+        "or what would close it. `wizard plan` shows the whole.",
+        "bounds: {attempts: 2}",
+        "bounds: {attempts: 3}",
+    ),
 )  # fmt: skip

@@ -203,6 +203,14 @@ class BudgetsSpec(Section, frozen=True):
     month: Annotated[Money | BudgetLimit | None, Meta(description="in one month")] = None
 
 
+class BoundsSpec(Section, frozen=True):
+    """What one run may need in the worst case. It is held against the plan, whatever a run then needs."""
+
+    attempts: Annotated[int, Meta(ge=0, description="calls of targets, repeats and repairs among them")] | None = None
+    latency: Annotated[AboveZero, Meta(description="from the start of a run to its end")] | None = None
+    cost: Annotated[Money, Meta(description="of a run, in US dollars")] | None = None
+
+
 class HistorySpec(Section, frozen=True):
     """What the run store keeps of a run besides what the policies did."""
 
@@ -273,6 +281,9 @@ class PipelineFile(Section, frozen=True):
         Meta(description="where breakers, limits and the like live: `memory`, an SQLite file, or a server's URL"),
     ] = "memory"
     budgets: Annotated[BudgetsSpec, Meta(description="US dollars that may be spent")] = BudgetsSpec()
+    bounds: Annotated[
+        BoundsSpec, Meta(description="what a run may need in the worst case: `plan` and `validate` see to it")
+    ] = BoundsSpec()
     history: Annotated[HistorySpec, Meta(description="what the run store keeps")] = HistorySpec()
     invariants: Annotated[
         dict[Name, str],

@@ -23,9 +23,10 @@ class Waiting(msgspec.Struct):
 
 class Visit:
     """What one logical call has seen so far: failures in the order they happened, and who may be waited for. `granted`
-    are the positions for which the retry budget allowed a repeat that was not made yet."""
+    are the positions for which the retry budget allowed a repeat that was not made yet, `idle` is since when it has
+    only waited, a loop time, None where its last attempt came after that."""
 
-    __slots__ = ("failures", "first", "granted", "marks", "request", "run", "waiting", "window")
+    __slots__ = ("failures", "first", "granted", "idle", "marks", "request", "run", "waiting", "window")
 
     def __init__(self, request: Request, run: Run, first: Collection[int] = (0,)) -> None:
         self.request = request
@@ -33,6 +34,7 @@ class Visit:
         self.failures = list(run.failures)
         self.first = first  # the positions that are asked before all others
         self.granted: set[int] = set()
+        self.idle: float | None = None
         self.waiting: dict[int, Waiting] = {}
         self.window: int | None = None  # a prompt did not fit a window of that many tokens
         self.marks: tuple[str, ...] = ()

@@ -191,6 +191,7 @@ class Walk:
         if error.attempt is None:
             self._book_refusal(target, visit, error, waiting, now)
             return
+        visit.idle = None
         visit.fail(target, error, called=True)
         if error.kind == "context_length":
             visit.window = max(visit.window or 0, target.facts.context or 0)
@@ -312,8 +313,10 @@ class Walk:
         return response
 
     async def _free_first(self, visit: Visit, only: int | None) -> Branch | None:
-        """The branch to wait for; ties by declaration. None, with a mark, where none may be waited for."""
+        """The branch to wait for; ties by declaration. None, with a mark, where none may be waited for: what other
+        calls learn meanwhile makes no wait for an attempt longer than the rule allows."""
         now = self._clock.now()
+        since = visit.idle = now if visit.idle is None else visit.idle
         rule = self._chain.rate_limit
         longest = rule.max_retry_after if only is None else min(rule.wait_up_to, rule.max_retry_after)
         candidates = [
@@ -321,7 +324,7 @@ class Walk:
             for position, waiting in visit.waiting.items()
             if only in {None, position}
             and waiting.used < self._branches[position].target.max_attempts
-            and waiting.free_at - now <= longest + DUST
+            and waiting.free_at - since <= longest + DUST
             and not _is_too_narrow(self._branches[position].target, visit)
         ]
         if not candidates:

@@ -62,6 +62,7 @@ PARALLEL = StrategyType(
     config=ParallelConfig,
     build=build,
     bound=bound,
+    at_once=lambda config: config.n,
     asks="all",
     emits=(*EMITS, BranchCancelled),
     raises=RAISES,

@@ -1,0 +1,282 @@
+"""Random pipelines whose runs are held against their plan: no run makes more attempts, takes longer or costs more.
+
+The targets do as they like, but they are honest about what they count: a token has at least one byte and at most as
+many as the longest known one, no answer has more than it was asked for, and no prompt more than its window. Within
+that they are as bad as they can be.
+
+    played = hold(number, folder)      # None where the file contradicts itself
+    played.runs[0].attempts            # Held(actual=4, most=12)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+from random_cases import INNER, Dice, Mood, inner_document, random_caller, random_document, shown
+from soak_kit import Watch, caller
+
+from wizard_dsl.analysis._plan_attempt import LONGEST_TOKEN
+from wizard_dsl.analysis.plan import Plan, plan_of
+from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.program import TargetPlan
+from wizard_dsl.core.budget import most_input, most_output
+from wizard_dsl.core.events import Event, RunEnded
+from wizard_dsl.core.messages import Request
+from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.run import Run, Transcript
+from wizard_dsl.core.target import Facts
+from wizard_dsl.registry import Registry
+from wizard_dsl.runtime.pipeline import Pipeline
+from wizard_dsl.runtime.runtime import running
+from wizard_dsl.testing import virtual
+from wizard_dsl.testing.scripted import Item, Scripted, ScriptedUsage, read_item
+
+REGISTRY = Registry(plugins=False)
+MOST_STEPS = 2_000_000
+DUST = 1e-6
+#: Callers who hold a stream back: how long their runs take is theirs to say.
+SLOW = ("slow callback", "slow stream")
+_NO_FACTS = Facts()
+_IS_SLOW: ContextVar[bool] = ContextVar("slow")
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What a run did, and what its plan allows."""
+
+    actual: float
+    most: float
+
+    @property
+    def holds(self) -> bool:
+        return self.actual <= self.most + DUST
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """One run; `latency` is None where its reader was slow."""
+
+    attempts: Held
+    latency: Held | None
+    cost: Held
+
+
+class Played(msgspec.Struct, frozen=True):
+    """One case: its runs, and its file."""
+
+    runs: list[Ran]
+    text: str
+
+    def broken(self) -> list[str]:
+        """What did not hold."""
+        return [
+            f"{name}: {held.actual:g} of at most {held.most:g}"
+            for run in self.runs
+            for name in ("attempts", "latency", "cost")
+            if (held := getattr(run, name)) is not None and not held.holds
+        ]
+
+
+class HonestMood(Mood):
+    """Answers and fails at will; reports as many tokens as can be."""
+
+    def __init__(self, plan: TargetPlan, dice: Dice) -> None:
+        super().__init__(plan.name, dice)
+        self._plan = plan
+        self._facts = known_facts(plan, lambda prices, model: _NO_FACTS)
+        self._greedy = dice.one([0.0, 0.5, 1.0])
+        self._at_its_worst = dice.one([0.0, 0.3, 0.9])
+
+    def take(self, request: Request, run: Run) -> Item:
+        if self.calm:
+            return super().take(request, run)
+        worst = self._dice.chance(self._at_its_worst)
+        item = self._dice.one(_WORST) if worst else super().take(request, run)
+        written = most_output(request, self._plan.params, self._facts)
+        assert written is not None
+        if item.status == 200 and not item.body and self._dice.chance(0.2) and request.schema is None:
+            item = msgspec.structs.replace(item, reply="w" * (written * LONGEST_TOKEN))
+        elif item.status == 200 and request.schema is not None and self._dice.chance(0.2):
+            item = msgspec.structs.replace(item, reply={"n": "n" * (written * LONGEST_TOKEN - 20)})
+        read = min(most_input(request), self._facts.context or most_input(request))
+        if not self._dice.chance(self._greedy):
+            read, written = self._dice.upto(read), self._dice.upto(written)
+        return msgspec.structs.replace(item, usage=ScriptedUsage(read, written))
+
+
+#: What takes longest and leads to most attempts: just within the limits that the files set.
+_WORST = [
+    read_item(each)
+    for each in (
+        {"status": 503, "delay": "7999ms"},
+        {"status": 503, "delay": "3999ms", "retry_after": "2s"},
+        {"status": 503, "delay": "1h"},
+        {"status": 429, "delay": "1999ms", "retry_after": "5s"},
+        {"status": 429, "delay": "3999ms", "retry_after": "30s"},
+        {"status": 429, "retry_after": "20s"},
+        {"status": 429, "delay": "1h"},
+        {"status": 503, "delay": "1s", "retry_after": "30s"},
+        {"reply": "a b c d e f g h", "first_chunk": "3999ms", "chunk_every": "2999ms", "cut_after": 6},
+        {"reply": "a b c d e f g h", "first_chunk": "3s", "chunk_every": "999ms", "cut_after": 5},
+        {"reply": "a b", "first_chunk": "3999ms", "stall_after": 1},
+        {"reply": "no json", "delay": "7999ms"},
+        {"reply": {"n": 1}, "delay": "3999ms"},
+        {"reply": "ends late", "delay": "1999ms"},
+    )
+]
+
+
+# -- files ------------------------------------------------------------------------------------------------
+
+
+def plan_document(dice: Dice) -> dict[str, Any]:
+    """A random file, with what matters to a plan."""
+    document = random_document(dice)
+    document["deadline"] = dice.one([document["deadline"], "50h"])
+    calm = dice.keys(0.4, circuit_breaker=["off"], retry_budget=["off"], rate_limit=["off"], cache=["off"])
+    document["policies"]["default"] |= calm
+    document["inputs"] = {
+        "q": {"type": "string", "maxLength": 40, "default": "hello"},
+        "parts": {"type": "array", "maxItems": 4, "items": {"type": "string", "maxLength": 9}, "default": ["x", "y"]},
+        "kind": {"enum": ["a", "bcd", 17], "default": "a", "trusted": True},
+    }
+    for chain in document["chains"].values():
+        _vary(dice, chain)
+    for step in document["steps"].values():
+        _vary_step(dice, step)
+    return document
+
+
+def _vary(dice: Dice, chain: dict[str, Any]) -> None:
+    if dice.chance(0.3):
+        chain["on_rate_limit"] = {
+            "wait_up_to": dice.one(["0s", "2s", "20s"]),
+            "max_retry_after": dice.one(["0s", "5s", "30s"]),
+            **dice.keys(0.3, then=["fail"]),
+        }
+    policies: dict[str, Any] = dice.keys(0.15, use=["none"])
+    if dice.chance(0.3):
+        policies["retry"] = {"max_attempts": dice.upto(3, 1), **dice.keys(0.5, **_RETRIES)}
+    if dice.chance(0.2):
+        policies["timeout"] = dice.one([{"total": "off"}, {"total": "4s", "first_chunk": "off"}, "6s"])
+    if dice.chance(0.15):
+        policies["stack"] = dice.some(["cache", "deadline", "retry", "rate_limit", "circuit_breaker", "timeout"])
+    if policies:
+        chain["policies"] = policies
+    for index, target in enumerate(chain["targets"]):
+        if isinstance(target, str) and dice.chance(0.15):
+            own = {"retry": dice.upto(3, 1), **dice.keys(0.4, timeout=["2s", "12s"])}
+            chain["targets"][index] = {"provider": target, "policies": own}
+
+
+_RETRIES: dict[str, Any] = {
+    "base": ["100ms", "3s"],
+    "max_delay": ["2s"],
+    "multiplier": [1, 3],
+    "retry_on": [{"429": True}, {"server": False}, {"auth": True}, {"local_limit": True}],
+    "backoff": [{"server": "immediate"}, {"timeout": "none"}, {"rate_limited": "exponential"}],
+    "when": ["attempt < 2"],
+}
+_TEXTS = [
+    "{{ q | upper }} {{ kind }}",
+    "{% for part in parts %}- {{ part }}{{ loop.index }}\n{% endfor %}",
+    "{{ q | tojson }} {{ parts | join(', ') }}",
+    "{{ q if q != 'hello' else parts }}",
+    "{% set long = q ~ q %}{{ long }}{{ long | truncate(9) }}",
+    "{{ {'q': q, 'parts': parts} }}",
+]
+
+
+def _vary_step(dice: Dice, step: dict[str, Any]) -> None:
+    if "prompt" not in step or not dice.chance(0.4):
+        return
+    step["prompt"]["user"] += " " + dice.one(_TEXTS)
+    if dice.chance(0.2):
+        step["params"] = {"max_tokens": dice.one([5, 30])}
+    if dice.chance(0.1):
+        step["prompt"]["tools"] = [{"name": "look", "parameters": {"type": "object"}}]
+
+
+_WORDS = ["hello", "there", "ü" * 40, "<s>" * 13, '"\\' * 20, "𝒳" * 40]
+
+
+def plan_caller(dice: Dice) -> dict[str, Any]:
+    """A caller, with inputs as large as they may be."""
+    who = random_caller(dice)
+    who["options"]["q"] = "hello" if dice.chance(0.5) else dice.one(_WORDS)
+    if dice.chance(0.4):
+        who["options"]["parts"] = [dice.one(["x", "<s><s><s>", "ß" * 9]) for _ in range(dice.upto(4))]
+    if dice.chance(0.4):
+        who["options"]["kind"] = dice.one(["a", "bcd", 17])
+    return who
+
+
+# -- a case -----------------------------------------------------------------------------------------------
+
+
+def hold(number: int, folder: Path) -> Played | None:
+    """Play case `number`; None where its file contradicts itself."""
+    dice = Dice(f"plan/{number}")
+    document = plan_document(dice)
+    with TemporaryDirectory(dir=folder) as own:
+        path = Path(own) / "case.yaml"
+        text = shown(document)
+        path.write_text(text, encoding="utf-8")
+        (Path(own) / INNER).write_text(shown(inner_document(dice, document)), encoding="utf-8")
+        case = compile_file(path, REGISTRY, Sources(env={}))
+        if case.program is None:
+            return None
+        plan = plan_of(case.program, library=lambda prices, model: _NO_FACTS)
+        return Played(virtual.run(_play(case, plan, dice), max_steps=MOST_STEPS), text)
+
+
+async def _play(case: Compiled, plan: Plan, dice: Dice) -> list[Ran]:
+    moods: dict[str, HonestMood] = {}
+
+    def provide(target: TargetPlan, context: BuildContext) -> Scripted:
+        mood = moods.setdefault(target.path, HonestMood(target, Dice(f"{dice.key}/{target.path}")))
+        return Scripted(mood, context.clock)
+
+    watch = Telling()
+    callers = [plan_caller(dice) for _ in range(dice.one([1, 2, 4, 9]))]
+    if dice.chance(0.5):  # a crowd: each finds what the others have just learnt
+        callers = [{**who, "at": dice.one([0.0, 1.0, 4.999, 5.0])} for who in callers]
+    async with running(case, REGISTRY, seed=1, provide=provide, sinks=[watch.sink]) as pipeline:
+        await asyncio.gather(*(_one(pipeline, who) for who in callers))
+        held = [_held(watch.transcripts[key], plan, watch.slow[key]) for key in watch.deadlines]
+        for mood in moods.values():
+            mood.calm = True
+    return held
+
+
+async def _one(pipeline: Pipeline, who: dict[str, Any]) -> None:
+    _IS_SLOW.set(who["asks"] in SLOW)
+    await caller(pipeline, who)
+
+
+class Telling(Watch):
+    """Also knows whose reader is slow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow: dict[int, bool] = {}
+
+    def sink(self, run: Run, event: Event) -> None:
+        super().sink(run, event)
+        if id(run.transcript) in self.deadlines:
+            self.slow.setdefault(id(run.transcript), _IS_SLOW.get())
+
+
+def _held(transcript: Transcript, plan: Plan, slow: bool) -> Ran:
+    worst = plan.worst
+    elapsed = next((event.elapsed for _, _, event in transcript.events if isinstance(event, RunEnded)), None)
+    cost = sum(row.cost or 0.0 for row in transcript.attempts)
+    return Ran(
+        attempts=Held(len(transcript.attempts), worst.attempts.value),
+        latency=None if slow or elapsed is None else Held(elapsed, worst.latency.value),
+        cost=Held(cost, worst.cost.value),
+    )
