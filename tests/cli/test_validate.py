@@ -41,6 +41,25 @@ def test_a_warning_is_a_finding_only_if_strict(wizard: Wizard) -> None:
     assert "warning[W123]" in lax.out
 
 
+def test_an_allowed_warning_is_no_finding_and_machines_see_its_reason(wizard: Wizard) -> None:
+    text = Path("warned.yaml").read_text()
+    Path("allowed.yaml").write_text(text.replace("inputs:", "# wizard: allow W123 because a caller sends it\ninputs:"))
+    assert wizard("validate", "--strict", "allowed.yaml") == (0, "", "no findings, 1 allowed in 1 file\n")
+    assert wizard("validate", "--strict", "allowed.yaml", "--format", "github").out == ""
+    (row,) = json.loads(wizard("validate", "allowed.yaml", "--format", "json").out)
+    assert (row["code"], row["severity"], row["allowed"]) == ("W123", "warning", "a caller sends it")
+    (result,) = json.loads(wizard("validate", "allowed.yaml", "--format", "sarif").out)["runs"][0]["results"]
+    assert result["suppressions"] == [{"kind": "inSource", "status": "accepted", "justification": "a caller sends it"}]
+
+
+def test_a_comment_that_allows_nothing_is_a_finding_if_strict(wizard: Wizard) -> None:
+    text = Path("warned.yaml").read_text()
+    Path("odd.yaml").write_text(text.replace("inputs:", "# wizard: allow W123\ninputs:"))
+    code, out, err = wizard("validate", "--strict", "odd.yaml")
+    assert (code, err) == (1, "2 warnings in 1 file\n")
+    assert "warning[W190]" in out and "warning[W123]" in out
+
+
 def test_lint_is_the_same_command(wizard: Wizard) -> None:
     assert wizard("lint", "wrong.yaml") == wizard("validate", "wrong.yaml")
 

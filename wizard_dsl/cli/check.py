@@ -16,10 +16,12 @@ from wizard_dsl.cli._need import Need
 from wizard_dsl.cli._output import as_json, columns, format_option, layer_options
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.lint.allow import CHECKED_CODES, with_allowed
 from wizard_dsl.lint.models import w111_unknown_model, w131_unknown_price, w187_deprecated_model
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.providers._prices import is_deprecated, library
-from wizard_dsl.spec.diagnostics import Diagnostic, ordered, render_json, render_text
+from wizard_dsl.spec.diagnostics import Diagnostic, render_json, render_text
+from wizard_dsl.spec.load import shown
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -63,7 +65,7 @@ def examine(file: Path, live: bool, overlays: tuple[str, ...], sets: tuple[str, 
         *w131_unknown_price(compiled, library),
         *w187_deprecated_model(compiled, is_deprecated),
     ]
-    found = ordered([*compiled.diagnostics, *lint(compiled), *models])
+    found = with_allowed([*compiled.diagnostics, *lint(compiled), *models], [shown(file)], CHECKED_CODES)
     if compiled.program is None:
         return Report(found, [], None)
     asked = asyncio.run(ask_all(compiled.program)) if live else None

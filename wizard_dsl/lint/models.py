@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.link import Library, known_facts
 from wizard_dsl.compiler.program import Program, TargetPlan
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding
 
+#: What these rules tell.
+MODEL_CODES: Final = frozenset({"W111", "W131", "W187"})
 #: The strategy that is an order by price.
 CHEAPEST = "cheapest"
 

@@ -85,4 +85,26 @@ LINT_CODES: Final = (
         "chains: {default: {targets: [gemini/gemini-2.5-flash]}}\n"
         "providers: {gemini: {type: gemini, api_key: '${env:GEMINI_API_KEY}'}}",
     ),
+    Code(
+        "W190", "a comment that allows nothing",
+        "A warning is allowed by a comment on its line, or on one of its own above it, which names the code and says "
+        "why. Without a reason nobody knows later whether it still holds, so the comment counts for nothing.",
+        "chains:\n  default:\n    targets: [local]\n    strategy: cheapest   # wizard: allow W136",
+        "chains:\n  default:\n    targets: [local]\n"
+        "    strategy: cheapest   # wizard: allow W136 because a second target comes with the next release",
+    ),
+    Code(
+        "W191", "a comment that allows what it cannot",
+        "The code does not exist, or is one that no comment allows: an error stands in the way of a run whatever one "
+        "thinks of it, and what is said about these comments is mended in the comment.",
+        "chains: {default: {targets: [local], strategy: cheapest}}   # wizard: allow W163 because one is enough",
+        "chains: {default: {targets: [local], strategy: cheapest}}   # wizard: allow W136 because one is enough",
+    ),
+    Code(
+        "W192", "a comment that is no longer needed",
+        "The code is not found on the line that the comment is about. Left there it would hide the next mistake of the "
+        "kind. Of a file with errors, and of wizard.yaml, which serves other pipelines, too, nothing is known.",
+        "chains: {default: {targets: [local]}}   # wizard: allow W136 because one is enough",
+        "chains: {default: {targets: [local]}}",
+    ),
 )  # fmt: skip

@@ -46,7 +46,8 @@ class Related(NamedTuple):
 
 
 class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding. `value` is short and printable, and None where it could be a secret."""
+    """One finding. `value` is short and printable, and None where it could be a secret. `allowed` is the reason that
+    the file gives for a warning it allows: it is no finding then, and only JSON and SARIF show it."""
 
     code: str
     severity: Severity
@@ -58,6 +59,7 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
     value: str | None = None
     suggestion: str | None = None
     related: tuple[Related, ...] = ()
+    allowed: str | None = None
 
 
 class Places(Protocol):
@@ -115,6 +117,11 @@ def ordered(found: Iterable[Diagnostic]) -> list[Diagnostic]:
     """By file, line and column, each once."""
     unique = {(each.file, each.line, each.column, each.code, each.message): each for each in found}
     return [unique[key] for key in sorted(unique)]
+
+
+def counted(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """In order, without those that the file allows."""
+    return [each for each in ordered(found) if each.allowed is None]
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
@@ -181,7 +188,7 @@ def sentence(each: Diagnostic) -> str:
 def render_text(found: Iterable[Diagnostic]) -> str:
     """One line for each finding, other places indented below; ends in a newline unless there is nothing."""
     lines = []
-    for each in ordered(found):
+    for each in counted(found):
         lines.append(f"{position(each)} {each.severity}[{each.code}] {sentence(each)}")
         lines += [f"    {position(other)} {other.message}" for other in each.related]
     return "".join(f"{_printable(line)}\n" for line in lines)
@@ -198,7 +205,7 @@ def _printable(text: str) -> str:
 
 
 def render_json(found: Iterable[Diagnostic]) -> str:
-    """A JSON list of objects in the order of the text; keys never disappear."""
+    """A JSON list of objects in the order of the text, allowed warnings among them; keys never disappear."""
     rows = []
     for each in ordered(found):
         row = msgspec.structs.asdict(each)
@@ -211,7 +218,7 @@ def render_json(found: Iterable[Diagnostic]) -> str:
 def render_github(found: Iterable[Diagnostic]) -> str:
     """Workflow commands, which GitHub shows as annotations of the pull request."""
     lines = []
-    for each in ordered(found):
+    for each in counted(found):
         spot = f",line={each.line},col={each.column}" if each.line else ""
         also = "".join(f"\n{position(other)} {other.message}" for other in each.related)
         text = _escape_data(sentence(each) + also)
@@ -269,6 +276,8 @@ def _result(each: Diagnostic, rule_index: int) -> dict[str, Any]:
             {**_location(other.file, other.line, other.column), "message": {"text": other.message}}
             for other in each.related
         ]
+    if each.allowed is not None:
+        result["suppressions"] = [{"kind": "inSource", "status": "accepted", "justification": each.allowed}]
     return result
 
 

@@ -100,7 +100,7 @@ class _Stack:
     def read(self, overlays: Sequence[str | Path], text: str | None) -> None:
         for name, path in layer_files(self.path, self.project, [Path(each) for each in overlays], self.env or {}):
             given = text is not None and name == "pipeline"
-            source = load_text(text or "", _shown(path)) if given else load_file(path, _shown(path))
+            source = load_text(text or "", shown(path)) if given else load_file(path, shown(path))
             self.found.extend(source.diagnostics)
             self.layers.append(Layer(name, source.data, source))
 
@@ -140,8 +140,8 @@ class _Stack:
         return path, path.parent if part.name == "user" else self.project.root
 
 
-def _shown(path: Path) -> str:
-    """Relative to the working directory where that is shorter: as people would type it."""
+def shown(path: Path) -> str:
+    """How diagnostics call a file: relative to the working directory where that is shorter: as people would type it."""
     if not path.is_absolute():
         return str(path)
     relative = os.path.relpath(path)
