@@ -109,7 +109,7 @@ def test_a_fallback_for_one_kind_is_taken_for_that_kind_alone() -> None:
 def test_a_limit_is_kept_only_where_litellm_keeps_it() -> None:
     text = "model_list: [{model_name: a, litellm_params: {model: openai/m, rpm: 6}}]\n"
     (free,) = written(imported(text))["chains"]["a"]["targets"]
-    assert free["weight"] == 6 and "policies" not in free
+    assert free["weight"] == 6 and "rate_limit" not in free["policies"]
     kept = written(imported(f"{text}router_settings: {{enable_pre_call_checks: true}}\n"))["chains"]["a"]
     assert kept["targets"][0]["policies"]["rate_limit"] == {"windows": ["6/minute"], "max_wait": "0s"}
     assert kept["fallback_on"] == {"local_limit": True}

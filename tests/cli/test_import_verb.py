@@ -63,6 +63,31 @@ def test_machines_get_one_document(config: Path, wizard: Wizard) -> None:
     }
 
 
+def test_the_difference_is_shown_and_can_be_played_again(config: Path, wizard: Wizard) -> None:
+    ran = wizard("import", "--from", "litellm", "config.yaml", "-o", "routes.yaml", "--show-difference")
+    assert ran.code == 0
+    assert "the difference: openai/gpt-4o answers 503 for two of five minutes" in ran.err
+    assert "attempts on what is down" in ran.err
+    assert wizard("validate", ".").code == 0
+    played = wizard("simulate", "routes.sim.yaml", "--compare", "routes.documented.yaml", "--seeds", "1", "--jobs", "1")
+    assert played.code == 0
+    assert "routes.documented.yaml" in played.out
+
+
+def test_the_difference_is_for_machines_too(config: Path, wizard: Wizard) -> None:
+    ran = wizard("import", "--from", "litellm", "config.yaml", "--show-difference", "--format", "json")
+    told = json.loads(ran.out)["difference"]
+    assert [each["ending"] for each in told["files"]] == [".documented.yaml", ".sim.yaml"]
+    assert {"measure", "documented", "imported"} == set(told["rows"][0])
+
+
+def test_a_source_that_routes_nothing_has_no_difference_to_show(config: Path, wizard: Wizard) -> None:
+    (config / "promptfooconfig.yaml").write_text(EVALUATION)
+    ran = wizard("import", "--from", "promptfoo", "promptfooconfig.yaml", "--show-difference")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no difference to show" in ran.err
+
+
 EVALUATION = """\
 prompts: ["Tweet about {{topic}}"]
 providers: [openai:gpt-4o-mini]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from wizard_dsl.analysis.importing.difference import Difference, difference
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.sources import SOURCES
 from wizard_dsl.cli._output import as_json, format_option
@@ -21,22 +22,32 @@ from wizard_dsl.spec.diagnostics import ordered, render_text
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--from", "source", type=click.Choice(list(SOURCES)), required=True, help="Whose configuration it is.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it here, not to stdout.")
+@click.option(
+    "--show-difference", "shown", is_flag=True, help="Play an outage with what the source documents beside it."
+)
 @format_option("text", "json")
-def command(file: Path, source: str, output: Path | None, form: str) -> int:
+def command(file: Path, source: str, output: Path | None, shown: bool, form: str) -> int:
     """Turn FILE, a configuration of another tool, into a pipeline file.
 
     Every setting of FILE has one finding on stderr: mapped, approximated or dropped, with the reason. A key that stands
     in FILE is never written: the pipeline refers to a variable. Nothing that exists is changed.
+
+    --show-difference plays an outage in virtual time, with the new file and with one that does what the source
+    documents; with -o it writes that one and the scenario, too.
     """
     _writable(output)
-    made = SOURCES[source](file, "imported" if output is None else output.stem)
-    paths = _write(made, output) if output is not None else []
+    name = "imported" if output is None else output.stem
+    made = SOURCES[source](file, name)
+    apart = _difference(made, name) if shown else None
+    paths = _write(made, apart, output) if output is not None else []
     if form == "json":
-        click.echo(as_json(_plain(made, file, paths)), nl=False)
+        click.echo(as_json(_plain(made, apart, file, paths)), nl=False)
         return 0
     if output is None:
         click.echo(made.pipeline, nl=False)
     _tell(made, output or file.with_name("imported.yaml"))
+    if apart is not None:
+        click.echo(apart.text(), nl=False, err=True)
     if output is None and len(made.files) > 1:
         click.echo("there are tests, too; -o FILE writes them beside the pipeline", err=True)
     return 0
@@ -54,18 +65,27 @@ def _writable(output: Path | None) -> None:
         raise click.UsageError(f"there is no folder {output.parent}")
 
 
-def _write(made: Imported, output: Path) -> list[str]:
+def _difference(made: Imported, name: str) -> Difference:
+    """Raises UsageError for a source that routes nothing."""
+    found = difference(made, name, registry_of())
+    if found is None:
+        raise click.UsageError("there is no difference to show: nothing in the source routes calls of chats")
+    return found
+
+
+def _write(made: Imported, apart: Difference | None, output: Path) -> list[str]:
     """The paths of the files. Raises UsageError where one of them is there already, and then writes none."""
-    paths = [output, *(output.with_suffix(each.ending) for each in made.files[1:])]
+    files = [*made.files, *(() if apart is None else apart.files)]
+    paths = [output, *(output.with_suffix(each.ending) for each in files[1:])]
     for path in paths[1:]:
         if path.exists():
             raise click.UsageError(f"{path} is there already, and is not changed")
-    for path, each in zip(paths, made.files, strict=True):
+    for path, each in zip(paths, files, strict=True):
         path.write_text(each.text, encoding="utf-8")
     return [str(path) for path in paths]
 
 
-def _plain(made: Imported, file: Path, paths: list[str]) -> dict[str, Any]:
+def _plain(made: Imported, apart: Difference | None, file: Path, paths: list[str]) -> dict[str, Any]:
     return {
         "from": made.source,
         "file": str(file),
@@ -74,6 +94,7 @@ def _plain(made: Imported, file: Path, paths: list[str]) -> dict[str, Any]:
         "counts": made.counts(),
         "findings": [msgspec.to_builtins(each) for each in made.findings],
         "notes": list(made.notes),
+        "difference": None if apart is None else msgspec.to_builtins(apart),
     }
 
 

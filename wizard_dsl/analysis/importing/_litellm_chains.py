@@ -62,11 +62,34 @@ class Chains:
         self._groups: dict[str, list[Deployment]] = {}
         for each in deployments:
             self._groups.setdefault(each.group, []).append(each)
+        self._spare_the_only_ones()
         self._by_id = {each.id: each for each in deployments if each.id is not None}
 
     @property
     def groups(self) -> Mapping[str, list[Deployment]]:
         return self._groups
+
+    def _spare_the_only_ones(self) -> None:
+        """A deployment that nobody stands beside or behind is not cooled down unasked: LiteLLM does not, and a call
+        that fails at once helps nobody. One deployment has one breaker, wherever it is asked."""
+        if self._settings.allowed is not None or not self._settings.cooldowns:
+            return
+        alone = {
+            group: len({each.name for each in own}) == 1 and not self._falls_back(group)
+            for group, own in self._groups.items()
+        }
+        beside = {each.name for group, own in self._groups.items() if not alone[group] for each in own}
+        for group, own in self._groups.items():
+            for each in own if alone[group] else ():
+                if each.name not in beside:
+                    each.target["policies"] = {"circuit_breaker": "off", **each.target.get("policies", {})}
+
+    def _falls_back(self, group: str) -> bool:
+        settings = self._settings
+        listed = (settings.fallbacks, settings.context, settings.content)
+        return any(each.get(group) or each.get("*") for each in listed) or any(
+            other != group for other, _ in settings.default_fallbacks
+        )
 
     def make(self, name: str, group: str) -> Chain:
         """The chain of one group."""

@@ -274,6 +274,7 @@ class _Reader:
             self._ledger.dropped(path, "the value is not a number of seconds")
             return
         self._policies["circuit_breaker"] = self._settings.breaker(found)
+        self._settings.longest_cooldown = max(self._settings.longest_cooldown, found)
         to = "chains.*.targets.policies.circuit_breaker"
         if found == 0:
             self._ledger.mapped(path, f"{to}: off")

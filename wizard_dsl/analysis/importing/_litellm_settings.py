@@ -23,6 +23,9 @@ MAX_FALLBACKS: Final = 5
 _MAX_ATTEMPTS: Final = 10
 #: Wizard's longest open time, where a file sets none.
 _GROWTH: Final = 300.0
+#: LiteLLM's own first delay, where `retry_after` asks for none.
+_FIRST_DELAY: Final = 0.5
+_EVERYBODY: Final = 10_000
 
 _STRATEGIES: Final[dict[str, tuple[str, str | None]]] = {
     "simple-shuffle": ("weighted", None),
@@ -48,7 +51,7 @@ class Settings(msgspec.Struct, kw_only=True):
     retries: int = RETRIES
     retries_at: DocPath | None = None
     kinds: dict[str, int] = {}
-    base: float = 0.5
+    base: float = _FIRST_DELAY
     allowed: int | None = None
     cooldown: float = COOLDOWN
     cooldowns: bool = True
@@ -62,6 +65,7 @@ class Settings(msgspec.Struct, kw_only=True):
     default_fallbacks: list[tuple[str, DocPath]] = []
     max_fallbacks: int = MAX_FALLBACKS
     aliases: dict[str, str] = {}
+    longest_cooldown: float = 0.0
     sections: Sections
 
     def breaker(self, cooldown: float | None = None) -> dict[str, Any] | str:
@@ -76,6 +80,17 @@ class Settings(msgspec.Struct, kw_only=True):
         if open_for > _GROWTH:
             made["max_reset_timeout"] = seconds(open_for)
         return made | {"trip_on": {"auth": True, "not_found": True}}
+
+    def documented(self) -> dict[str, Any]:
+        """The set `default` as LiteLLM's documentation has it: errors but rate limits are repeated at once, nothing
+        bounds the repeats of all calls together, and after a cooldown all calls come back."""
+        retry = {**self.retry(), "base": seconds(max(self.base if self.base > _FIRST_DELAY else 0, 0.001))}
+        made: dict[str, Any] = {"retry": {**retry, "multiplier": 1, "jitter": "none"}, "retry_budget": "off"}
+        breaker = self.breaker()
+        if isinstance(breaker, dict):
+            longest = max(self.cooldown, self.longest_cooldown)
+            breaker |= {"max_reset_timeout": seconds(longest), "half_open_max_calls": _EVERYBODY}
+        return {**made, "circuit_breaker": breaker}
 
     def attempts(self, retries: int | None, deployments: int) -> int:
         """`max_attempts` of each deployment, so that a group makes as many as LiteLLM, or the next more."""

@@ -52,6 +52,20 @@ def policies_of(leaves: Sequence[Leaf]) -> dict[str, Any]:
     return made
 
 
+def attempts_of(retry: Any) -> int:
+    """How often a target is asked at most."""
+    return int(retry["max_attempts"]) if isinstance(retry, dict) else 1
+
+
+def documented(policies: dict[str, Any]) -> dict[str, Any]:
+    """The set `default` as Portkey documents it: no bound over all calls, a circuit only where there is `cb_config`,
+    and one that closes by itself."""
+    breaker = policies.get("circuit_breaker", "off")
+    if isinstance(breaker, dict):
+        breaker = {**breaker, "max_reset_timeout": breaker["reset_timeout"], "half_open_max_calls": 10_000}
+    return {**policies, "retry_budget": "off", "circuit_breaker": breaker}
+
+
 class Policies:
     """Reads them; what is set further up holds for all below that set nothing."""
 

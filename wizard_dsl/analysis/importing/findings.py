@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -40,6 +40,21 @@ class Written(msgspec.Struct, frozen=True):
     text: str
 
 
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a routing source documents of its behaviour: `documented` is the pipeline that does so, `source` where it is
+    said, `says` where it differs. `down` fail in an outage, for a `share` of their attempts, with calls of `inputs`;
+    `limits` are requests a minute of targets. `most` are attempts of one call at most, there and here."""
+
+    documented: str
+    source: str
+    says: Sequence[str]
+    inputs: dict[str, Any]
+    down: Sequence[str]
+    share: float
+    most: tuple[int, int]
+    limits: Sequence[int] = ()
+
+
 class Imported(msgspec.Struct, frozen=True):
     """An import. The first file is the pipeline. `notes` are what no single setting says: defaults of the source that
     the file spells out, and what is left to do."""
@@ -48,6 +63,7 @@ class Imported(msgspec.Struct, frozen=True):
     files: Sequence[Written]
     findings: Sequence[Finding]
     notes: Sequence[str] = ()
+    routing: Routing | None = None
 
     @property
     def pipeline(self) -> str:

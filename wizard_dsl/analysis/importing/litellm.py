@@ -10,11 +10,12 @@ from typing import Any
 
 from wizard_dsl.analysis.importing import _litellm_tables as tables
 from wizard_dsl.analysis.importing import values
-from wizard_dsl.analysis.importing._litellm_chains import Chain, Chains
+from wizard_dsl.analysis.importing._litellm_chains import Chain, Chains, Tier
 from wizard_dsl.analysis.importing._litellm_models import Deployment, Models
 from wizard_dsl.analysis.importing._litellm_service import usual_variable
 from wizard_dsl.analysis.importing._litellm_settings import COOLDOWN, RETRIES, Settings, read_settings
-from wizard_dsl.analysis.importing.findings import Imported, Ledger, Written
+from wizard_dsl.analysis.importing._outage import outage
+from wizard_dsl.analysis.importing.findings import Imported, Ledger, Routing, Written
 from wizard_dsl.analysis.importing.names import Keys, Names, literal, seconds
 from wizard_dsl.analysis.importing.reading import refusal
 from wizard_dsl.analysis.importing.writing import Noted, document
@@ -44,7 +45,7 @@ def import_litellm(source: Source) -> Imported:
     file = _File(source, settings, models, deployments, ledger)
     text = file.text()
     _account_for_sections(source.data, ledger)
-    return Imported("litellm", [Written(".yaml", text)], ledger.findings(), file.notes())
+    return Imported("litellm", [Written(".yaml", text)], ledger.findings(), file.notes(), file.routing())
 
 
 def _keys(listed: list[Any]) -> Keys:
@@ -91,10 +92,53 @@ class _File:
             self._place(chain)
 
     def text(self) -> str:
+        """The pipeline file."""
+        name = self._source.file.rsplit("/", 1)[-1]
+        head = [f"Imported by `wizard import --from litellm` from {name}; comments name its lines."]
+        return document(head, self._data(self._policies()))
+
+    def routing(self) -> Routing | None:
+        """What LiteLLM's documentation says of the first group that falls back, else of the first."""
+        chats = [chain for chain in self._chains if chain.kind == "chat"]
+        if not chats:
+            return None
+        chain = next((each for each in chats if len({at.group for *_, at in each.targets}) > 1), chats[0])
+        down, share = outage([[each.name for each in tier.deployments] for tier in chain.tiers])
+        groups = {each.group for *_, each in chain.targets}
+        most = sum(self._settings.attempts(None, 1) for _ in groups)
+        here = sum(self._settings.attempts(each.retries, size) for _, size, each in chain.targets)
+        head = ["Written by `wizard import --show-difference`: what LiteLLM documents, with Wizard's policies."]
+        many = {"model": literal(chain.group)} if len(self._chains) > 1 else {}
+        return Routing(
+            documented=document(head, self._data({**self._policies(), **self._settings.documented()})),
+            source="https://docs.litellm.ai/docs/routing",
+            says=self._says(),
+            inputs={"prompt": "Why is the sky blue?", **many},
+            down=down,
+            share=share,
+            most=(most, here),
+            limits=[limit for *_, each in chain.targets for limit in _limits(each)],
+        )
+
+    def _says(self) -> list[str]:
+        settings = self._settings
+        says = [
+            f"num_retries: {settings.retries} repeats in each group that a call passes; here retry_budget lets "
+            "repeats be a fifth of the calls, or 3 a second",
+            "an error that is no rate limit is repeated at once there; here after a pause that grows",
+        ]
+        if settings.cooldowns:
+            says.append(
+                f"cooldown: after {seconds(settings.cooldown)} all calls go back to a deployment; here one is let "
+                "through, and the pause doubles while it fails"
+            )
+        return says
+
+    def _data(self, policies: dict[str, Any]) -> dict[str, Any]:
         many = len(self._chains) > 1
         data: dict[str, Any] = {"version": 1, "name": "imported", "inputs": self._inputs(many)}
         data["providers"] = self._models.providers.section()
-        data["policies"] = {"default": self._policies()}
+        data["policies"] = {"default": policies}
         data["chains"] = {
             chain.name: Noted(self._specs[chain.name], f"model_name {_word(chain.group)}") for chain in self._chains
         }
@@ -103,10 +147,7 @@ class _File:
         data["steps"] = {chain.name: self._step(chain, many) for chain in self._chains}
         if many:
             data["output"] = self._output()
-        data |= self._sections()
-        name = self._source.file.rsplit("/", 1)[-1]
-        head = [f"Imported by `wizard import --from litellm` from {name}; comments name its lines."]
-        return document(head, data)
+        return data | self._sections()
 
     def _place(self, chain: Chain) -> None:
         """Findings about deployments name the provider and the target that came of them."""
@@ -134,8 +175,16 @@ class _File:
                 f"no allowed_fails is set: its documented default, over half of a minute's calls failed, "
                 f"{seconds(COOLDOWN)} of cooldown, is written out as circuit_breaker"
             )
+        if any(tier.deployments[0].target.get("policies", {}).get("circuit_breaker") == "off" for tier in self._only()):
+            notes.append(
+                "a group of one deployment without fallbacks is not cooled down by default: circuit_breaker: off"
+            )
         notes.append("retry_budget and the growth of reset_timeout are Wizard's own; LiteLLM has no such bounds")
         return notes
+
+    def _only(self) -> list[Tier]:
+        """The deployments of chains that have no other."""
+        return [chain.tiers[0] for chain in self._chains if len(list(chain.targets)) == 1]
 
     def _inputs(self, many: bool) -> dict[str, Any]:
         inputs: dict[str, Any] = {"prompt": {"type": "string"}}
@@ -203,6 +252,12 @@ class _File:
             limit = parse_duration(own) if own else self._settings.total
             total += self._settings.attempts(each.retries, size) * (limit or 0)
         return total
+
+
+def _limits(deployment: Deployment) -> list[int]:
+    """Requests a minute that a deployment is held to."""
+    windows = deployment.target.get("policies", {}).get("rate_limit", {}).get("windows", [])
+    return [int(each.removesuffix("/minute")) for each in windows if "tokens" not in each]
 
 
 def _word(text: str) -> str:

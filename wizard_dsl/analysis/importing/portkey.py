@@ -6,12 +6,14 @@ Conditions at the top become steps, each with a chain of its own.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from wizard_dsl.analysis.importing._portkey_policies import policies_of
+from wizard_dsl.analysis.importing._outage import outage
+from wizard_dsl.analysis.importing._portkey_policies import attempts_of, documented, policies_of
 from wizard_dsl.analysis.importing._portkey_targets import Leaf, Targets
 from wizard_dsl.analysis.importing._portkey_when import Conditions
-from wizard_dsl.analysis.importing.findings import Imported, Ledger, Written
+from wizard_dsl.analysis.importing.findings import Imported, Ledger, Routing, Written
 from wizard_dsl.analysis.importing.names import Names
 from wizard_dsl.analysis.importing.reading import refusal
 from wizard_dsl.analysis.importing.values import snake, whole
@@ -44,13 +46,45 @@ class _Import:
         root = self._source.data
         found = [(name, *self._targets.chain(node, path, above)) for name, node, path, above in self._branches(root)]
         leaves = [leaf for _, tiers, _ in found for tier in tiers for leaf in tier]
+        for _, tiers, _ in found:
+            if sum(map(len, tiers)) == 1:
+                tiers[0][0].policies.setdefault("circuit_breaker", "off")
         if not leaves:
             raise refusal(self._source, ("targets",), "there is nobody to ask in this config", _NOBODY)
         policies = policies_of(leaves)
         for name, tiers, moves in found:
             self._chain(name, tiers, moves, policies)
         text = document(self._head(), self._document(policies))
-        return Imported("portkey", [Written(".yaml", text)], self._ledger.findings(), self._notes(policies))
+        files = [Written(".yaml", text)]
+        routing = self._routing(found[0][1], policies)
+        return Imported("portkey", files, self._ledger.findings(), self._notes(policies), routing)
+
+    def _routing(self, tiers: list[list[Leaf]], policies: dict[str, Any]) -> Routing:
+        """What Portkey's documentation says of the first chain."""
+        down, share = outage([[f"{leaf.provider}/{leaf.model}" for leaf in tier] for tier in tiers])
+        most = sum(attempts_of(leaf.policies["retry"]) for tier in tiers for leaf in tier)
+        head = ["Written by `wizard import --show-difference`: what Portkey documents, with Wizard's policies."]
+        says = ["repeats of a call are not counted against those of others there; here retry_budget lets repeats be a "
+                "fifth of the calls, or 3 a second"]  # fmt: skip
+        if isinstance(policies.get("circuit_breaker"), dict):
+            says.append("a circuit closes by itself after cooldown_interval; here one call is let through to see first")
+        elif "circuit_breaker" not in policies:
+            says.append("without cb_config every call asks a dead target first; here circuit_breaker skips it")
+        return Routing(
+            documented=document(head, self._document(documented(policies))),
+            source="https://portkey.ai/docs/product/ai-gateway (automatic-retries, circuit-breaker, fallbacks)",
+            says=says,
+            inputs={"prompt": "Why is the sky blue?", **self._first_inputs()},
+            down=down,
+            share=share,
+            most=(most, most),
+        )
+
+    def _first_inputs(self) -> dict[str, Any]:
+        """Inputs with which the first step runs, as far as they are plain: a condition that one input equals a text."""
+        when = next(iter(self._steps.values())).get("when", "")
+        match = re.fullmatch(r"([a-z_0-9]+) == '([^'\\]*)'", when)
+        return {match[1]: match[2]} if match else {}
 
     def _branches(self, root: dict[str, Any]) -> list[tuple[str, Any, DocPath, dict[str, Any]]]:
         """Name, node, path and inheritance of what gets a chain: the config, or each target that a condition names."""
@@ -84,7 +118,7 @@ class _Import:
             spec["fallback_on"] = moves
         if any(leaf.waits for tier in tiers for leaf in tier):
             spec["on_rate_limit"] = {"wait_up_to": "60s"}
-        if policies.get("circuit_breaker") and len(targets) > 1:
+        if isinstance(policies.get("circuit_breaker"), dict) and len(targets) > 1:
             spec["when_all_open"] = "probe_first"
         self._chains[name] = {**spec, "targets": targets}
 
@@ -126,7 +160,9 @@ class _Import:
         notes = ["requests to the gateway bring their messages; here the input `prompt` is what the user says"]
         if policies.get("retry") == "off":
             notes.append("no retry is set, and a gateway does not repeat unasked: `retry: off`")
-        if "circuit_breaker" not in policies:
+        if policies.get("circuit_breaker") == "off":
+            notes.append("nobody is asked after a target, and no cb_config is set: `circuit_breaker: off`")
+        elif "circuit_breaker" not in policies:
             notes.append(
                 "circuit_breaker, retry_budget and the deadline are Wizard's defaults; the config has no such bounds"
             )
