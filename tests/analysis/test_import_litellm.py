@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -107,12 +108,21 @@ def test_a_fallback_for_one_kind_is_taken_for_that_kind_alone() -> None:
 
 
 def test_a_limit_is_kept_only_where_litellm_keeps_it() -> None:
-    text = "model_list: [{model_name: a, litellm_params: {model: openai/m, rpm: 6}}]\n"
-    (free,) = written(imported(text))["chains"]["a"]["targets"]
-    assert free["weight"] == 6 and "rate_limit" not in free["policies"]
+    one = "{model_name: a, litellm_params: {model: openai/%s, rpm: 6}}"
+    text = f"model_list: [{one % 'm'}, {one % 'n'}]\n"
+    free = written(imported(text))["chains"]["a"]
+    assert [each["weight"] for each in free["targets"]] == [6, 6] and "fallback_on" not in free
     kept = written(imported(f"{text}router_settings: {{enable_pre_call_checks: true}}\n"))["chains"]["a"]
     assert kept["targets"][0]["policies"]["rate_limit"] == {"windows": ["6/minute"], "max_wait": "0s"}
     assert kept["fallback_on"] == {"local_limit": True}
+
+
+def test_a_weight_of_the_only_deployment_is_dropped() -> None:
+    made = imported("model_list: [{model_name: a, litellm_params: {model: openai/m, weight: 3, rpm: 6}}]\n")
+    for name in ("weight", "rpm"):
+        found = finding(made, f"model_list[0].litellm_params.{name}")
+        assert (found.outcome, found.why) == ("dropped", "there is nobody to weigh the deployment against")
+    assert "weight" not in written(made)["chains"]["a"]["targets"][0]
 
 
 def test_cooldowns_become_a_breaker_and_can_be_off() -> None:
@@ -139,9 +149,9 @@ def test_deployments_of_one_service_share_a_provider_until_they_set_a_model_up_d
 
 
 def test_a_deployment_that_stands_twice_in_a_group_is_one_target_with_both_weights() -> None:
-    one = "{model_name: a, litellm_params: {model: openai/m, weight: %s}}"
-    (target,) = written(imported(f"model_list: [{one % 2}, {one % 3}]\n"))["chains"]["a"]["targets"]
-    assert target["weight"] == 5
+    one = "{model_name: a, litellm_params: {model: openai/%s, weight: %s}}"
+    made = imported(f"model_list: [{one % ('m', 2)}, {one % ('m', 3)}, {one % ('n', 1)}]\n")
+    assert [each["weight"] for each in written(made)["chains"]["a"]["targets"]] == [5, 1]
 
 
 def test_a_key_that_stands_there_gets_a_variable_that_the_source_does_not_use() -> None:
@@ -220,3 +230,36 @@ def test_merged_keys_do_not_replace_those_that_stand_there() -> None:
     made = imported(text)
     assert written(made)["chains"]["a"]["targets"][0]["params"] == {"temperature": 1, "seed": 4}
     assert finding(made, "model_list[0].litellm_params.temperature").line == 1
+
+
+def test_one_target_in_two_groups_with_different_limits_has_them_in_each_chain(tmp_path: Path) -> None:
+    one = "{model_name: %s, litellm_params: {model: openai/m, rpm: %s}}"
+    made = imported(
+        f"model_list: [{one % ('a', 5)}, {one % ('b', 10)}]\nrouter_settings: {{enable_pre_call_checks: true}}\n"
+    )
+    limits = [each["targets"][0]["policies"]["rate_limit"] for each in written(made)["chains"].values()]
+    assert [each["per"] for each in limits] == ["chain", "chain"]
+    assert not has_errors(compiled(made, tmp_path).diagnostics)
+
+
+def test_of_two_ways_to_ask_one_target_in_a_group_the_first_is_taken(tmp_path: Path) -> None:
+    one = "{model_name: a, litellm_params: {model: openai/m, temperature: %s}}"
+    made = imported(f"model_list: [{one % 0}, {one % 1}]\n")
+    assert [each["params"] for each in written(made)["chains"]["a"]["targets"]] == [{"temperature": 0}]
+    found = finding(made, "model_list[1].litellm_params.temperature")
+    assert (found.outcome, found.to) == ("dropped", None) and "the same target" in str(found.why)
+    assert not has_errors(compiled(made, tmp_path).diagnostics)
+
+
+def test_what_looks_like_a_key_is_not_written_wherever_it_stands() -> None:
+    key = "sk-proj-abcdefghijkl0123456789"
+    params = {"model": "openai/m", "user": key, "extra_headers": {"x-team": key}, "api_base": f"https://me:{key}@x.com"}
+    made = imported(json.dumps({"model_list": [{"model_name": "a", "litellm_params": params}]}))
+    assert key not in artefact(made)
+    assert finding(made, "model_list[0].litellm_params.user").outcome == "approximated"
+    assert written(made)["providers"]["openai"]["headers"] == {"x-team": "${env:OPENAI_X_TEAM}"}
+
+
+def test_the_name_of_a_model_is_no_key() -> None:
+    made = imported("model_list: [{model_name: a, litellm_params: {model: openrouter/xai-grok-2-vision-1212}}]\n")
+    assert written(made)["chains"]["a"]["targets"][0]["model"] == "xai-grok-2-vision-1212"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, Final
 
 import msgspec
@@ -63,6 +64,7 @@ class Chains:
         for each in deployments:
             self._groups.setdefault(each.group, []).append(each)
         self._spare_the_only_ones()
+        self._keep_apart(deployments)
         self._by_id = {each.id: each for each in deployments if each.id is not None}
 
     @property
@@ -75,14 +77,25 @@ class Chains:
         if self._settings.allowed is not None or not self._settings.cooldowns:
             return
         alone = {
-            group: len({each.name for each in own}) == 1 and not self._falls_back(group)
+            group: len({each.identity for each in own}) == 1 and not self._falls_back(group)
             for group, own in self._groups.items()
         }
-        beside = {each.name for group, own in self._groups.items() if not alone[group] for each in own}
+        beside = {each.identity for group, own in self._groups.items() if not alone[group] for each in own}
         for group, own in self._groups.items():
             for each in own if alone[group] else ():
-                if each.name not in beside:
+                if each.identity not in beside:
                     each.target["policies"] = {"circuit_breaker": "off", **each.target.get("policies", {})}
+
+    def _keep_apart(self, deployments: Sequence[Deployment]) -> None:
+        """One target has one breaker and one limit, in all chains; where deployments of it set them differently, each
+        chain has its own."""
+        found: dict[str, list[Deployment]] = {}
+        for each in deployments:
+            found.setdefault(each.identity, []).append(each)
+        for same, kind in product(found.values(), ("circuit_breaker", "rate_limit", "concurrency")):
+            if len({str(each.target.get("policies", {}).get(kind)) for each in same}) > 1:
+                for each in same:
+                    _alone(each, kind)
 
     def _falls_back(self, group: str) -> bool:
         settings = self._settings
@@ -107,7 +120,8 @@ class Chains:
             chain.fallback_on |= dict.fromkeys(sorted(kinds), True)
         elif also:
             chain.fallback_on = {kind: True for _, kind in also if kind == "content_filter"}
-        if any("rate_limit" in each.target.get("policies", {}) for _, _, each in chain.targets):
+        limited = ["rate_limit" in each.target.get("policies", {}) for _, _, each in chain.targets]
+        if any(limited) and len(limited) > 1:
             chain.fallback_on["local_limit"] = True
         return chain
 
@@ -124,8 +138,11 @@ class Chains:
 
     def _target(self, chain: Chain, priority: int, size: int, each: Deployment) -> Noted:
         made = dict(each.target)
-        if each.weight is not None:
-            made["weight"] = whole(each.weight)
+        if any(len(tier.deployments) > 1 for tier in chain.tiers):
+            made |= {} if each.weight is None else {"weight": whole(each.weight)}
+        elif each.group == chain.group:
+            why = "there is nobody to weigh the deployment against"
+            self._ledger.withdraw((*each.path, "litellm_params"), why, ".weight")
         if priority:
             made["priority"] = priority
         attempts = self._settings.attempts(each.retries, size)
@@ -140,10 +157,20 @@ class Chains:
             found: dict[str, Deployment] = {}
             for each in deployments:
                 if each.order == order:
-                    before = found.get(each.name)
-                    found[each.name] = each if before is None else _together(before, each)
-            tiers.append(Tier(list(found.values()), len({each.name for each in deployments})))
+                    before = found.get(each.identity)
+                    found[each.identity] = each if before is None else self._together(before, each)
+            tiers.append(Tier(list(found.values()), len({each.identity for each in deployments})))
         return tiers
+
+    def _together(self, one: Deployment, other: Deployment) -> Deployment:
+        """Two deployments that are one target: same service, key and model."""
+        if {**one.target, "provider": ""} != {**other.target, "provider": ""}:
+            why = (
+                "it is the same target as another of its group, which has other settings: a target is asked in one way"
+            )
+            self._ledger.withdraw((*other.path, "litellm_params"), why)
+        weight = None if one.weight is None and other.weight is None else (one.weight or 1) + (other.weight or 1)
+        return msgspec.structs.replace(one, weight=2.0 if weight is None else weight)
 
     def _general(self, group: str) -> list[tuple[str, DocPath]]:
         fallbacks = self._settings.fallbacks
@@ -168,13 +195,13 @@ class Chains:
         if not found:
             self._ledger.dropped(path, f"model_list has no group or id '{other}'")
             return
-        present = {each.name for _, _, each in chain.targets}
+        present = {each.identity for _, _, each in chain.targets}
         for tier in self._tiers(found):
-            tier.deployments = [each for each in tier.deployments if each.name not in present]
+            tier.deployments = [each for each in tier.deployments if each.identity not in present]
             if tier.deployments:
                 chain.tiers.append(tier)
         to = f"chains.{chain.name}.targets"
-        if all(each.name in present for each in found):
+        if all(each.identity in present for each in found):
             self._ledger.approximated(path, to, "its deployments are in the chain already, and none is entered twice")
         elif exact:
             self._ledger.mapped(path, to, f"after {kind} alone" if kind else "after every error, each kind named")
@@ -188,7 +215,7 @@ class Chains:
             self._missing(groups)
         for _, path in settings.default_fallbacks:
             self._ledger.dropped(path, "every group has fallbacks of its own")
-        sizes = {group: len({each.name for each in own}) for group, own in self._groups.items()}
+        sizes = {group: len({each.identity for each in own}) for group, own in self._groups.items()}
         if settings.retries_at is not None:
             self._retried(settings.retries_at, settings.retries, max(sizes.values()))
         for own in self._groups.values():
@@ -218,6 +245,10 @@ class Chains:
         self._ledger.approximated(path, to, why)
 
 
-def _together(one: Deployment, other: Deployment) -> Deployment:
-    weight = None if one.weight is None and other.weight is None else (one.weight or 1) + (other.weight or 1)
-    return msgspec.structs.replace(one, weight=2.0 if weight is None else weight)
+def _alone(deployment: Deployment, kind: str) -> None:
+    """Give a policy of a deployment `per: chain`. One that is off has no state to share."""
+    held = deployment.target.get("policies", {}).get(kind)
+    if held is None or held == "off":
+        return
+    own = {"limit": held} if kind == "concurrency" else held
+    deployment.target["policies"] = {**deployment.target["policies"], kind: {**own, "per": "chain"}}

@@ -44,6 +44,7 @@ class Deployment(msgspec.Struct, kw_only=True):
     origin: str
     kind: str
     name: str
+    identity: str
     target: dict[str, Any]
     weight: float | None = None
     order: int = 0
@@ -68,7 +69,7 @@ class Models:
     def _one(self, entry: Any, path: DocPath) -> Deployment | None:
         held = entry if isinstance(entry, dict) else {}
         group, params = held.get("model_name"), held.get("litellm_params")
-        if not isinstance(group, str) or not isinstance(params, dict) or not isinstance(params.get("model"), str):
+        if not isinstance(group, str) or not isinstance(params, dict) or not _is_named(params.get("model")):
             self._ledger.dropped(path, "a deployment has a `model_name`, and a `model` among its `litellm_params`")
             return None
         told = held.get("model_info")
@@ -91,6 +92,7 @@ class Models:
             origin=self._ledger.origin(path),
             kind="embedding" if mode == "embedding" else "chat",
             name=f"{provider}/{model}",
+            identity="|".join(str(spec.get(key)) for key in ("type", "base_url", "api_key")) + f"|{model}",
             target={"provider": provider, "model": model, **kept},
             weight=reader.weight,
             order=reader.order,
@@ -147,6 +149,10 @@ class Models:
             self._ledger.dropped(path, "not among what Wizard knows of a model")
         else:
             self._ledger.unknown(path, [*_FACTS, *_CAN, *_COSTS, *tables.MODEL_INFO, "mode"])
+
+
+def _is_named(model: Any) -> bool:
+    return isinstance(model, str) and bool(model.strip(" /"))
 
 
 class _Reader:

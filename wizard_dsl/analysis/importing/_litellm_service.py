@@ -9,7 +9,7 @@ from wizard_dsl.analysis.importing import _litellm_tables as tables
 from wizard_dsl.analysis.importing import values
 from wizard_dsl.analysis.importing._providers import COMPATIBLE, NO_KEYS, PARAMETERS, SAMPLES, TYPES, VARIABLES
 from wizard_dsl.analysis.importing.findings import Ledger
-from wizard_dsl.analysis.importing.names import Keys, literal, reference, variable_of
+from wizard_dsl.analysis.importing.names import Keys, literal, reference, variable_of, without_keys
 from wizard_dsl.spec.diagnostics import DocPath
 
 _OTHERS: Final = ("azure", "bedrock", "vertex_ai", "huggingface", "sagemaker", "replicate", "watsonx", "predibase")
@@ -67,13 +67,15 @@ class _Service:
         self._spec["type"] = "openai_compatible"
         told = base or "${env:AZURE_API_BASE}"
         whole = "/openai/" in told
-        self._spec["base_url"] = told if whole else f"{told}/openai/deployments/{literal(self._model)}"
+        url = told if whole else f"{told}/openai/deployments/{literal(self._model)}"
+        self._spec["base_url"] = values.base_url(url, "${env:AZURE_API_BASE}")
         why = "the URL of the deployment; a variable in it is the endpoint without a slash at its end"
         self._ledger.mapped((*self._path, "api_base"), "providers.*.base_url", why)
         self._ledger.mapped((*self._path, "base_url"), "providers.*.base_url", why)
         if "/openai/v1" not in told:
-            self._spec["api_version"] = values.text(self._params.get("api_version")) or _AZURE_VERSION
-        self._ledger.mapped((*self._path, "api_version"), "providers.*.api_version")
+            self._spec["api_version"] = values.api_version(self._params.get("api_version")) or _AZURE_VERSION
+        if values.api_version(self._params.get("api_version")):
+            self._ledger.mapped((*self._path, "api_version"), "providers.*.api_version")
         self._key(usual_variable(self._params))
         self._ledger.mapped((*self._path, "model"), "providers.*.base_url", "the deployment's name")
 
@@ -175,7 +177,7 @@ class _Service:
             self._ledger.dropped(path, "the value is not one line of text")
             return
         headers = self._spec.setdefault("headers", {})
-        if not values.variable(value) and _SECRET_HEADER.search(name):
+        if not values.variable(value) and (_SECRET_HEADER.search(name) or without_keys(told) != told):
             chosen = self._keys.variable(told, variable_of(f"{self._service}_{name}"))
             headers[name] = reference(chosen)
             why = f"what may be a key does not stand in a file: put it into the variable {chosen}"
@@ -185,12 +187,12 @@ class _Service:
         self._ledger.mapped(path, f"providers.*.headers.{name}")
 
     def _api_version(self, value: Any, path: DocPath) -> None:
-        told = values.text(value)
+        told = values.api_version(value)
         if told and self._spec["type"] == "openai_compatible":
             self._spec["api_version"] = told
             self._ledger.mapped(path, "providers.*.api_version")
         else:
-            self._ledger.dropped(path, "Wizard's type of provider has the version that it speaks")
+            self._ledger.dropped(path, "no version, or not one of what a provider of this type speaks")
 
 
 def usual_variable(params: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from wizard_dsl.analysis.importing import values
@@ -26,8 +27,13 @@ class Services:
         self._providers = Providers()
         self.unnamed: list[str] = []
 
-    def section(self) -> dict[str, Any]:
-        return self._providers.section()
+    def section(self, used: Collection[str]) -> dict[str, Any]:
+        return self._providers.section(used)
+
+    def identity(self, provider: str, model: str) -> str:
+        """What makes a target one: service, address, key and model."""
+        spec = self._providers.section()[provider]
+        return "|".join(str(spec.get(key)) for key in ("type", "base_url", "api_key")) + f"|{model}"
 
     def params(self, held: dict[str, Any], path: DocPath) -> dict[str, Any]:
         """`override_params`: what the gateway puts over a request."""
@@ -68,7 +74,7 @@ class Services:
         provider = held.get("provider", (None, ()))[0]
         virtual = held.get("virtual_key", (None, ()))[0]
         told = str(provider or slug or virtual or "openai")
-        service = _service(told.lstrip("@"))
+        service = _service(told.lstrip("@")) or ("provider" if told == virtual else told.lstrip("@"))
         spec = self._spec(service, held, host, inner)
         self._key(service, spec, held, slug or (told if told.startswith("@") else ""))
         self._told(service, spec, held)
@@ -94,13 +100,10 @@ class Services:
         if service == "azure-openai":
             resource = values.text(held.get("resource_name", ("", ()))[0]) or "${env:AZURE_RESOURCE_NAME}"
             deployment = values.text(held.get("deployment_id", ("", ()))[0]) or literal(model) or "deployment"
-            version = values.text(held.get("api_version", ("", ()))[0]) or "2024-10-21"
+            version = values.api_version(held.get("api_version", ("", ()))[0]) or "2024-10-21"
             base = host or f"https://{resource}.openai.azure.com"
-            return {
-                "type": "openai_compatible",
-                "base_url": f"{base}/openai/deployments/{deployment}",
-                "api_version": version,
-            }
+            url = values.base_url(f"{base}/openai/deployments/{deployment}", "${env:AZURE_API_BASE}")
+            return {"type": "openai_compatible", "base_url": url, "api_version": version}
         kind = TYPES.get(service)
         if kind is not None and not (host and kind == "openai"):
             return {"type": kind, **({"base_url": host} if host else {})}
@@ -148,7 +151,7 @@ class Services:
 
 
 def _service(told: str) -> str:
-    """`openai` of `openai-prod`: the longest name of a service that it begins with."""
+    """`openai` of `openai-prod`: the longest name of a service that it begins with, empty for none."""
     known = [*TYPES, *COMPATIBLE, "azure-openai", "bedrock", "vertex-ai"]
     found = [each for each in known if told == each or told.startswith((f"{each}-", f"{each}_"))]
-    return max(found, key=len, default=told)
+    return max(found, key=len, default="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -42,6 +43,7 @@ class Leaf(msgspec.Struct, kw_only=True):
     policies: dict[str, Any]
     cache: dict[str, str] | None
     waits: bool
+    identity: str
     weight: float = 1.0
 
 
@@ -63,8 +65,8 @@ class Targets:
         """Targets for which a model had to be made up."""
         return self._services.unnamed
 
-    def section(self) -> dict[str, Any]:
-        return self._services.section()
+    def section(self, used: Collection[str]) -> dict[str, Any]:
+        return self._services.section(used)
 
     def own(self, node: dict[str, Any], path: DocPath) -> dict[str, Any]:
         """What a node passes on to those below it, where it becomes no chain itself."""
@@ -75,7 +77,7 @@ class Targets:
     def chain(self, node: Any, path: DocPath, above: dict[str, Any]) -> tuple[Tiers, dict[str, bool]]:
         """The tiers of a chain, and its `fallback_on`: nothing, where the load is only balanced."""
         self._moves, self._balances = None, False
-        tiers = self._flat(node, path, above)
+        tiers = _once(self._flat(node, path, above))
         if sum(map(len, tiers)) < 2:
             return tiers, {}
         if len(tiers) == 1 and self._balances:
@@ -185,8 +187,9 @@ class Targets:
         model = held.get("params", {}).get("model")
         asked = self._services.place(node, path, model, held.get("host"), params, policies)
         self._rest(node, path)
+        identity = self._services.identity(*asked)
         return Leaf(path=path, provider=asked[0], model=asked[1], params=params, policies=policies,
-                    cache=held.get("cache"), waits=waits)  # fmt: skip
+                    cache=held.get("cache"), waits=waits, identity=identity)  # fmt: skip
 
     def _rest(self, node: dict[str, Any], path: DocPath) -> None:
         """What a node says of its place in the tree, and what nobody knows."""
@@ -210,3 +213,20 @@ class Targets:
 def _weight(node: Any) -> float:
     found = values.number(node.get("weight", 1)) if isinstance(node, dict) else None
     return 1.0 if found is None or found < 0 else found
+
+
+def _once(tiers: Tiers) -> Tiers:
+    """Each target where it is asked first, with the weights of all in its tier: none is entered twice."""
+    met: dict[str, Leaf] = {}
+    made: Tiers = []
+    for tier in tiers:
+        here: Tiers = [[]]
+        for leaf in tier:
+            before = met.get(leaf.identity)
+            if before is None:
+                met[leaf.identity] = leaf
+                here[0].append(leaf)
+            elif before in here[0]:
+                before.weight += leaf.weight
+        made += [each for each in here if each]
+    return made

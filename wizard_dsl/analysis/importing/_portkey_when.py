@@ -37,7 +37,8 @@ class Conditions:
 
     def _read(self, strategy: dict[str, Any], targets: list[Any]) -> None:
         self._ledger.mapped(("strategy", "mode"), "steps", "a step for each target, with its `when`")
-        by_name = {each.get("name"): index for index, each in enumerate(targets) if isinstance(each, dict)}
+        named = [(each.get("name"), index) for index, each in enumerate(targets) if isinstance(each, dict)]
+        by_name = {name: index for name, index in named if isinstance(name, str)}
         chosen: dict[int, list[str]] = {}
         before: list[str] = []
         listed = strategy.get("conditions")
@@ -64,9 +65,9 @@ class Conditions:
             else:
                 self._ledger.dropped(path, "no condition that could be taken over names it")
 
-    def _condition(self, held: Any, path: DocPath, by_name: dict[Any, int]) -> tuple[int, str] | None:
+    def _condition(self, held: Any, path: DocPath, by_name: dict[str, int]) -> tuple[int, str] | None:
         query, then = (held.get("query"), held.get("then")) if isinstance(held, dict) else (None, None)
-        if then not in by_name or not isinstance(query, dict):
+        if not isinstance(then, str) or then not in by_name or not isinstance(query, dict):
             self._ledger.dropped(path, "a condition has a `query`, and names a target that is there with `then`")
             return None
         expression = self._query(query)

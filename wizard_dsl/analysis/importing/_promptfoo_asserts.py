@@ -120,7 +120,8 @@ class _Assertion:
         if values.number(self._held.get("threshold", 1)) != 1:
             self._drop("some of several: here every expectation has to hold")
             return
-        for index, each in enumerate(self._held.get("assert") or ()):
+        inner = self._held.get("assert")
+        for index, each in enumerate(inner if isinstance(inner, list) else ()):
             asserted(each, (*self._path, "assert", index), self._to, self._ledger, self._inline)
         self._done("tests.*.expect")
 

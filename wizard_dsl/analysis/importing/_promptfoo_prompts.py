@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.analysis.importing.findings import Ledger
-from wizard_dsl.analysis.importing.names import Names
+from wizard_dsl.analysis.importing.names import Names, without_keys
 from wizard_dsl.prompts.environment import Fault, parse
 from wizard_dsl.prompts.template import Template, compile_template
 from wizard_dsl.spec.diagnostics import DocPath
@@ -56,7 +56,7 @@ class Prompts:
         if listed is None:
             return []
         if isinstance(listed, dict):
-            pairs = [((*path, name), {"raw": name, "label": label}) for name, label in listed.items()]
+            pairs = [((*path, name), {"raw": without_keys(name), "label": label}) for name, label in listed.items()]
         elif isinstance(listed, list):
             pairs = [((*path, index), each) for index, each in enumerate(listed)]
         else:
@@ -140,7 +140,7 @@ def content(folder: Path, name: str, endings: tuple[str, ...]) -> str:
     if not name.endswith(endings):
         raise Refused(f"'{name}' is code, a glob or a kind of file that is not read")
     try:
-        return read_bytes(path, _LIMIT).decode("utf-8-sig").rstrip("\n")
+        return without_keys(read_bytes(path, _LIMIT).decode("utf-8-sig").rstrip("\n"))
     except (OSError, ValueError):
         raise Refused(f"the file '{name}' cannot be read") from None
 

@@ -145,8 +145,8 @@ class _Config:
         base = _url(config.get("apiBaseUrl", config.get("apiHost")))
         if self._service == "azure":
             host = base or "${env:AZURE_API_BASE}"
-            version = values.text(config.get("apiVersion")) or "2024-10-21"
-            url = f"{host}/openai/deployments/{literal(self._model)}"
+            version = values.api_version(config.get("apiVersion")) or "2024-10-21"
+            url = values.base_url(f"{host}/openai/deployments/{literal(self._model)}", "${env:AZURE_API_BASE}")
             return {"type": "openai_compatible", "base_url": url, "api_version": version}
         kind = TYPES.get(self._service)
         if kind is not None and not (base and kind == "openai"):

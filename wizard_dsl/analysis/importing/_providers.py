@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -135,5 +136,10 @@ class Providers:
                     unknown = unknown or f"{slot.name}/{model}"
         return unknown
 
-    def section(self) -> dict[str, Any]:
-        return {slot.name: {**slot.spec, **({"models": slot.facts} if slot.facts else {})} for slot in self._slots}
+    def section(self, used: Collection[str] | None = None) -> dict[str, Any]:
+        """The providers, or those of them that are used."""
+        return {
+            slot.name: {**slot.spec, **({"models": slot.facts} if slot.facts else {})}
+            for slot in self._slots
+            if used is None or slot.name in used
+        }

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from wizard_dsl.analysis.importing.names import HIDDEN, without_keys
 from wizard_dsl.analysis.importing.reading import leaves
 from wizard_dsl.spec.diagnostics import DocPath, did_you_mean, show_path
 from wizard_dsl.spec.source import Source
@@ -125,14 +126,38 @@ class Ledger:
         for path in self._all:
             if path not in self._found:
                 self.dropped(path, "the value is not of the form that the setting has")
-        return [self._found[path] for path in self._all]
+        return [self._guarded(path) for path in self._all]
+
+    def _guarded(self, path: DocPath) -> Finding:
+        """A finding that says so where a key was taken out of the value."""
+        value: Any = self._source.data
+        for part in path:
+            value = value[part]
+        found = self._found[path]
+        if found.outcome == "dropped" or not isinstance(value, str) or HIDDEN not in value:
+            return found
+        why = f"what looks like a key is not written: {HIDDEN} stands in its place"
+        return msgspec.structs.replace(found, outcome="approximated", why=f"{found.why}; {why}" if found.why else why)
+
+    def withdraw(self, path: DocPath, why: str, ending: str = "") -> None:
+        """Drop what was said to be in a target, after all; `ending` is that of the places that are meant."""
+        for number in self._below.get(path, ()):
+            found = self._found.get(self._all[number])
+            if (
+                found is not None
+                and found.to is not None
+                and found.to.startswith("chains.*.targets")
+                and found.to.endswith(ending)
+            ):
+                dropped = msgspec.structs.replace(found, outcome="dropped", to=None, why=why)
+                self._found[self._all[number]] = dropped
 
     def _note(self, path: DocPath, outcome: Outcome, to: str | None, why: str | None) -> None:
         for number in self._below.get(path, ()):
             each = self._all[number]
             if each not in self._found:
                 place = self._source.key_at(each)
-                self._found[each] = Finding(*place, show_path(each), outcome, to, why)
+                self._found[each] = Finding(*place, without_keys(show_path(each)), outcome, to, why)
 
 
 def _meant(near: str | None) -> str:

@@ -137,7 +137,8 @@ class _File:
     def _data(self, policies: dict[str, Any]) -> dict[str, Any]:
         many = len(self._chains) > 1
         data: dict[str, Any] = {"version": 1, "name": "imported", "inputs": self._inputs(many)}
-        data["providers"] = self._models.providers.section()
+        used = {each.target["provider"] for chain in self._chains for *_, each in chain.targets}
+        data["providers"] = self._models.providers.section(used)
         data["policies"] = {"default": policies}
         data["chains"] = {
             chain.name: Noted(self._specs[chain.name], f"model_name {_word(chain.group)}") for chain in self._chains

@@ -7,6 +7,18 @@ from typing import Final
 
 from wizard_dsl.core.units import show_duration
 
+#: What looks like a key, a password in a URL, or a private key, wherever it stands. Words that are joined by dashes, as
+#: in names of models, are none.
+_KEYS: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|hf|r8|pplx|nvapi|fw|tgp|ghp|gho|ghs|github_pat|glpat|xox[abprs])[-_]"
+    r"(?:[A-Za-z0-9]*[-_]){0,4}(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,}[A-Za-z0-9_-]*"
+    r"|(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{20,}|(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}"
+    r"|(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"
+    r"|(?<=://)[^\s/@:\"']{0,200}:[^\s/@\"']{1,200}(?=@)"
+    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"
+)
+HIDDEN: Final = "***"
+
 #: What no input may be called.
 RESERVED: Final = frozenset(
     [
@@ -73,7 +85,13 @@ class Keys:
 
 def variable_of(text: str) -> str:
     """A name for a variable, in capitals."""
-    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_") or "PROVIDER"
+    made = re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")[:_LONGEST]
+    return made if made[:1].isalpha() else f"P_{made}".rstrip("_")
+
+
+def without_keys(text: str) -> str:
+    """A text with `***` for what looks like a key in it."""
+    return _KEYS.sub(HIDDEN, text)
 
 
 def reference(variable: str) -> str:

@@ -46,9 +46,10 @@ class _Import:
         root = self._source.data
         found = [(name, *self._targets.chain(node, path, above)) for name, node, path, above in self._branches(root)]
         leaves = [leaf for _, tiers, _ in found for tier in tiers for leaf in tier]
-        for _, tiers, _ in found:
-            if sum(map(len, tiers)) == 1:
-                tiers[0][0].policies.setdefault("circuit_breaker", "off")
+        among = {leaf.identity for _, tiers, _ in found if sum(map(len, tiers)) > 1 for tier in tiers for leaf in tier}
+        for leaf in [tiers[0][0] for _, tiers, _ in found if sum(map(len, tiers)) == 1]:
+            if leaf.identity not in among:
+                leaf.policies.setdefault("circuit_breaker", "off")
         if not leaves:
             raise refusal(self._source, ("targets",), "there is nobody to ask in this config", _NOBODY)
         policies = policies_of(leaves)
@@ -136,7 +137,8 @@ class _Import:
     def _document(self, policies: dict[str, Any]) -> dict[str, Any]:
         many = len(self._steps) > 1
         data: dict[str, Any] = {"version": 1, "name": "imported", "inputs": self._inputs}
-        data["providers"] = self._targets.section()
+        used = {target.value["provider"] for chain in self._chains.values() for target in chain["targets"]}
+        data["providers"] = self._targets.section(used)
         data["policies"] = {"default": policies}
         data["chains"] = self._chains
         data["prompts"] = {"ask": {"user": "{{ prompt }}"}}

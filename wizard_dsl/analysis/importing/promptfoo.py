@@ -175,9 +175,9 @@ class _Import:
         for name in used:
             given = [row[name] for test in tests for row in test.rows if name in row]
             kind = _type(given)
-            inputs[name] = {"type": kind} if kind else {}
-            if any(name not in row for test in tests for row in test.rows):
-                inputs[name] = {"type": ["string", kind] if kind and kind != "string" else "string", "default": ""}
+            left_out = any(name not in row for test in tests for row in test.rows)
+            kinds = ["string", kind] if left_out and kind != "string" else kind
+            inputs[name] = {**({"type": kinds} if kind else {}), **({"default": ""} if left_out else {})}
             if name in trusted:
                 inputs[name]["trusted"] = True
         return inputs

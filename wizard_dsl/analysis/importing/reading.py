@@ -9,15 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from yaml.events import ScalarEvent
 
+from wizard_dsl.analysis.importing.names import without_keys
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import DocPath, has_errors, ordered, render_text
 from wizard_dsl.spec.reader import Position, Reader
 from wizard_dsl.spec.source import Source, load_bytes, load_file
 
 _MERGE = "<<"
+_HEADERS = ("extra_headers", "headers", "default_headers")
+_FOR_KEYS = ("api_key", "apiKey", "virtual_key", "virtualKey")
 
 
 class _Merging(Reader):
@@ -94,7 +98,16 @@ def _readable(source: Source) -> Source:
     if has_errors(source.diagnostics):
         found = ordered(source.diagnostics)
         raise SpecError(render_text(found).rstrip("\n"), diagnostics=tuple(found))
-    return source
+    return msgspec.structs.replace(source, data=_guarded(source.data, ""))
+
+
+def _guarded(value: Any, key: str) -> Any:
+    """The data without what looks like a key, but for places that are for keys: their readers write none of it."""
+    if isinstance(value, dict):
+        return {name: _guarded(each, key if key in _HEADERS else name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_guarded(each, key) for each in value]
+    return without_keys(value) if isinstance(value, str) and key not in (*_HEADERS, *_FOR_KEYS) else value
 
 
 def refusal(source: Source, path: DocPath, message: str, suggestion: str) -> SpecError:

@@ -66,6 +66,17 @@ def variable(value: Any) -> str | None:
     return match[1] if match else None
 
 
+def api_version(value: Any) -> str | None:
+    """A version as the query of Azure has it, or a reference to one."""
+    told = text(value)
+    return told if told and (variable(value) or re.fullmatch(r"[A-Za-z0-9._-]+", told)) else None
+
+
+def base_url(told: str, otherwise: str) -> str:
+    """A URL that a provider may have; references stand in it as they are."""
+    return told if re.fullmatch(r"(?:https?://|\$\{env:)[^\s/?#@]+(/[^\s?#]*)?", told) else otherwise
+
+
 def whole(value: float) -> int | float:
     """3 for 3.0: as people write numbers."""
     return int(value) if value == int(value) else value

@@ -21,7 +21,7 @@ class Noted(msgspec.Struct, frozen=True):
 
 def document(head: Sequence[str], data: Mapping[str, Any]) -> str:
     """The file: comments above, then the sections, an empty line between those that are longer than one."""
-    lines = [f"# {line}".rstrip() for line in head]
+    lines = [f"# {_printable(line)}".rstrip() for line in head]
     short = True
     for key, value in data.items():
         made = list(_entry(key, value, ""))
@@ -61,7 +61,7 @@ def _item(item: Any, indent: str) -> Iterator[str]:
         yield from _after(f"{indent}-", item, indent)
         return
     if note:
-        yield f"{indent}# {note}"
+        yield f"{indent}# {_printable(note)}"
     lines = [line for key, each in inner.items() for line in _entry(key, each, f"{indent}  ")]
     first = next(number for number, line in enumerate(lines) if not line.lstrip().startswith("#"))
     lines[first] = f"{indent}- {lines[first].lstrip()}"
@@ -107,7 +107,13 @@ def _noted(value: Any) -> bool:
     return any(isinstance(each, Noted) or _noted(each) for each in inner)
 
 
+def _printable(note: str) -> str:
+    """A comment is one line of characters that may stand in YAML."""
+    return "".join(each if each.isprintable() else "?" for each in note)
+
+
 def _commented(line: str, note: str, indent: str) -> Iterator[str]:
+    note = _printable(note)
     if note and len(line) + len(note) + 4 > _WIDTH + 10:
         yield f"{indent}# {note}"
         note = ""
