@@ -3,11 +3,14 @@
 A `Registry` is a value: nothing is registered by importing, and two of them know nothing of each other. Modules are
 imported when a component of theirs is asked for. Third parties announce components under the entry points
 `wizard_dsl.policies`, `.strategies`, `.providers`, `.stores` and `.steps`, by dotted names such as `acme.redact`; these
-are looked for only when a dotted name is asked for, because a scan of what is installed costs 40 ms.
+are looked for only when a dotted name is asked for, because a scan of what is installed costs 40 ms. Rules of lint,
+`.lint_rules`, are asked for by nobody's file: whether there are any is looked up in the files of what is installed.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -15,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
-from wizard_dsl.core.component import PolicyType, ProviderType, StepType, StoreType, StrategyType
+from wizard_dsl.core.component import PolicyType, ProviderType, RuleType, StepType, StoreType, StrategyType
 
 if TYPE_CHECKING:
     from wizard_dsl.core.http import Transport
 
-Group = Literal["policies", "strategies", "providers", "stores", "steps"]
-Component = PolicyType | StrategyType | ProviderType | StoreType | StepType
-C = TypeVar("C", PolicyType, StrategyType, ProviderType, StoreType, StepType)
+Group = Literal["policies", "strategies", "providers", "stores", "steps", "lint_rules"]
+Component = PolicyType | StrategyType | ProviderType | StoreType | StepType | RuleType
+C = TypeVar("C", PolicyType, StrategyType, ProviderType, StoreType, StepType, RuleType)
 
 _TYPES: Final[Mapping[Group, type[Component]]] = MappingProxyType(
     {
@@ -31,6 +34,7 @@ _TYPES: Final[Mapping[Group, type[Component]]] = MappingProxyType(
         "providers": ProviderType,
         "stores": StoreType,
         "steps": StepType,
+        "lint_rules": RuleType,
     }
 )
 
@@ -84,6 +88,7 @@ BUILT_INS: Final[Mapping[Group, Mapping[str, Any]]] = MappingProxyType(
         "providers": _constants("providers", _PROVIDERS) | _constants("providers", _PRESETS, "presets"),
         "stores": _constants("stores", ("memory", "disk")),
         "steps": _constants("steps", ("generate", "embed", "render", "pipeline")),
+        "lint_rules": {},  # ours are functions, listed in lint/rules.py
     }
 )
 _INTERNAL_POLICIES: Final = MappingProxyType(_constants("policies", _INTERNAL))
@@ -110,9 +115,33 @@ class EntryPoint(Protocol):
 
 def installed(group: str) -> Iterable[EntryPoint]:
     """The entry points of all installed distributions under `wizard_dsl.<group>`."""
+    if group == "lint_rules" and not _are_announced(group):
+        return ()
     from importlib.metadata import entry_points
 
     return entry_points(group=f"wizard_dsl.{group}")
+
+
+def _are_announced(group: str) -> bool:
+    """Whether a distribution in a folder of the path announces something in a group: the same answer as a scan, without
+    its machinery. What lies in an archive is for the scan to find."""
+    wanted = f"[wizard_dsl.{group}]".encode()
+    for folder in sys.path:
+        if os.path.isfile(folder):
+            return True
+        names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")) and wanted in _announcements(os.path.join(folder, name)):
+                return True
+    return False
+
+
+def _announcements(folder: str) -> bytes:
+    try:
+        with open(os.path.join(folder, "entry_points.txt"), "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 class Registry:
@@ -134,6 +163,7 @@ class Registry:
         self._loaded: dict[tuple[Group, str], Component] = {}
         self._plugins: dict[Group, dict[str, Component]] = {}
         self._problems: list[Problem] = []
+        self._distributions: dict[tuple[Group, str], str] = {}
 
     def policy(self, name: str) -> PolicyType | None:
         """A policy kind; also those that the compiler adds by itself."""
@@ -175,6 +205,17 @@ class Registry:
 
     def all_steps(self, *, plugins: bool = False) -> tuple[StepType, ...]:
         return self._all("steps", StepType, plugins)
+
+    def rule(self, name: str) -> RuleType | None:
+        return self._find("lint_rules", name, RuleType)
+
+    def rules(self) -> tuple[RuleType, ...]:
+        """The rules of installed plug-ins, in order of the alphabet."""
+        return self._all("lint_rules", RuleType, True)
+
+    def distribution(self, group: Group, name: str) -> str:
+        """Who announced a plug-in's component that was found."""
+        return self._distributions[group, name]
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -219,9 +260,11 @@ class Registry:
             reason = _refusal(group, entry.name, component, self._plugins[group])
         except Exception as error:
             reason = f"importing it failed: {type(error).__name__}: {error}"
+        distribution = getattr(entry.dist, "name", None) or "unknown"
         if reason:
-            self._problems.append(Problem(group, entry.name, getattr(entry.dist, "name", None) or "unknown", reason))
+            self._problems.append(Problem(group, entry.name, distribution, reason))
         else:
+            self._distributions[group, entry.name] = distribution
             self._plugins[group][entry.name] = component
 
 

@@ -100,8 +100,44 @@ def package(request: pytest.FixtureRequest, wizard: Wizard) -> tuple[str, Packag
     return request.param, Package(Path(f"wizard-{kind.replace('.', '-').replace('_', '-')}").absolute(), kind)
 
 
+@pytest.fixture
+def rule(wizard: Wizard) -> Package:
+    assert wizard("new", "rule", "acme.described").code == 0
+    return Package(Path("wizard-acme-described").absolute(), "acme.described")
+
+
+def test_a_new_rule_passes_its_own_tests_and_is_tidy(rule: Package) -> None:
+    _passes(rule)
+    _is_tidy(rule)
+
+
+def test_an_installed_rule_is_applied_explained_and_allowed(rule: Package) -> None:
+    text = _pipeline("policy", "x").replace("policies: {default: {x: {pause: 1s}}}\n", "")
+    file = rule.folder.parent / "plugged.yaml"
+    file.write_text(text)
+    done = rule.wizard("validate", "--strict", "plugged.yaml")
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert "plugged.yaml:1:1 warning[acme.described] pipeline 'plugged' has no description" in done.stdout
+    assert "a pipeline without a description" in rule.wizard("explain", "acme.described").stdout
+    assert "acme.described (lint_rules)" in rule.wizard("doctor").stdout
+    file.write_text(f"# wizard: allow acme.described because it is a trial\n{text}")
+    assert rule.wizard("validate", "--strict", "plugged.yaml").returncode == 0
+
+
+def test_a_rule_that_cannot_be_imported_is_an_error_with_the_name_of_its_package(rule: Package) -> None:
+    (rule.folder / "wizard_acme_described.py").write_text("import nothing_of_that_name\n")
+    (rule.folder.parent / "plugged.yaml").write_text("version: 1\nsteps: {a: {type: render, template: Hello}}\n")
+    done = rule.wizard("validate", "plugged.yaml")
+    assert done.returncode == 1
+    assert "wizard-acme-described: error[E099] the rule acme.described of wizard-acme-described" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_a_new_package_passes_its_own_tests(package: tuple[str, Package]) -> None:
-    _, made = package
+    _passes(package[1])
+
+
+def _passes(made: Package) -> None:
     done = made.run(
         "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-c", os.devnull, str(made.folder)
     )
@@ -110,7 +146,10 @@ def test_a_new_package_passes_its_own_tests(package: tuple[str, Package]) -> Non
 
 
 def test_a_new_package_is_tidy(package: tuple[str, Package]) -> None:
-    _, made = package
+    _is_tidy(package[1])
+
+
+def _is_tidy(made: Package) -> None:
     for command in (["check", "--select", "E,F,W,I,B,UP,N"], ["format", "--check", "--diff"]):
         done = made.run("-m", "ruff", *command, "--isolated", "--line-length", "120", ".", inside=True)
         assert done.returncode == 0, done.stdout

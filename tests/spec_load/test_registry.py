@@ -64,6 +64,7 @@ def test_every_built_in_loads_and_calls_itself_as_it_is_called(group: Any) -> No
         "providers": made.provider,
         "stores": made.store,
         "steps": made.step,
+        "lint_rules": made.rule,
     }[group]
     for name in made.names(group):
         found = find(name)

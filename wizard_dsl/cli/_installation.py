@@ -29,7 +29,7 @@ State = Literal["ok", "absent", "broken"]
 
 _DISTRIBUTION: Final = "wizard-dsl"
 _OLDEST: Final = (3, 11)
-_GROUPS: Final[tuple[Group, ...]] = ("policies", "strategies", "providers", "stores", "steps")
+_GROUPS: Final[tuple[Group, ...]] = ("policies", "strategies", "providers", "stores", "steps", "lint_rules")
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?[^;]*(?:;.*extra == ['\"]([a-z]+)['\"])?")
 #: Extras for those who change this package.
 _OWN_EXTRAS: Final = ("dev", "docs")

@@ -37,7 +37,7 @@ class Looker:
         scenario is held against its pipeline, under the variables that it gives."""
         if kind == "pipeline":
             compiled = compile_file(path, self._registry, Sources())
-            return [*compiled.diagnostics, *lint(compiled), *_broken_bounds(compiled)]
+            return [*compiled.diagnostics, *lint(compiled, self._registry), *_broken_bounds(compiled)]
         if kind == "test":
             from wizard_dsl.testing.trying import collect
 

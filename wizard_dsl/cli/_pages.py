@@ -15,6 +15,7 @@ from wizard_dsl.core.component import PolicyType, ProviderType, StepType, Strate
 from wizard_dsl.core.errors import TABLE, WizardError
 from wizard_dsl.docgen.keys import keys_of, place_of
 from wizard_dsl.registry import Registry
+from wizard_dsl.spec.code import Code
 from wizard_dsl.spec.codes import CODES
 
 Page = dict[str, Any]
@@ -47,6 +48,9 @@ def pages(word: str, registry: Registry) -> list[Page]:
         found.append(_code(word.upper()))
     if word in TABLE:
         found.append(_kind(word))
+    rule = registry.rule(word) if "." in word else None
+    if rule is not None:
+        found.append(_entry(Code(rule.name, rule.title, rule.explanation, rule.bad, rule.good)))
     for what, component in _components(word, registry):
         found.append(_component(what, component))
     return found
@@ -56,6 +60,7 @@ def words(registry: Registry) -> dict[str, list[tuple[str, str]]]:
     """Everything that has a page: group → (word, one line)."""
     return {
         "codes": [(code, entry.title) for code, entry in sorted(CODES.items())],
+        "rules of plug-ins": [(each.name, each.title) for each in registry.rules()],
         "error kinds": [(kind, row.summary) for kind, row in TABLE.items()],
         "policies": [(each.name, each.summary) for each in registry.all_policies(plugins=True)],
         "strategies": [(each.name, each.summary) for each in registry.all_strategies(plugins=True)],
@@ -78,10 +83,13 @@ def _components(word: str, registry: Registry) -> Iterator[tuple[str, Component]
 
 
 def _code(code: str) -> Page:
-    entry = CODES[code]
+    return _entry(CODES[code])
+
+
+def _entry(entry: Code) -> Page:
     return {
         "what": "code",
-        "name": code,
+        "name": entry.code,
         "summary": entry.title,
         "text": entry.markdown(),
         "page": entry.page(),

@@ -18,6 +18,7 @@ from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.lint.allow import CHECKED_CODES, with_allowed
 from wizard_dsl.lint.models import w111_unknown_model, w131_unknown_price, w187_deprecated_model
+from wizard_dsl.lint.plugins import broken_rules
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.providers._prices import is_deprecated, library
 from wizard_dsl.spec.diagnostics import Diagnostic, render_json, render_text
@@ -59,13 +60,16 @@ def command(file: Path, live: bool, form: str, overlays: tuple[str, ...], sets: 
 def examine(file: Path, live: bool, overlays: tuple[str, ...], sets: tuple[str, ...]) -> Report:
     """The report on a file. Nobody is asked where the file is wrong."""
     sources = Sources(overlays=overlays, sets=sets, env=dict(os.environ))
-    compiled = compile_file(file, registry_of(), sources)
+    registry = registry_of()
+    compiled = compile_file(file, registry, sources)
     models = [
         *w111_unknown_model(compiled, library),
         *w131_unknown_price(compiled, library),
         *w187_deprecated_model(compiled, is_deprecated),
     ]
-    found = with_allowed([*compiled.diagnostics, *lint(compiled), *models], [shown(file)], CHECKED_CODES)
+    found = [*compiled.diagnostics, *lint(compiled, registry), *models, *broken_rules(registry.problems)]
+    rules = [each.name for each in registry.rules()]
+    found = with_allowed(found, [shown(file)], {*CHECKED_CODES, *rules})
     if compiled.program is None:
         return Report(found, [], None)
     asked = asyncio.run(ask_all(compiled.program)) if live else None

@@ -26,15 +26,15 @@ chains:
 """
 
 
-@click.command("new", short_help="Write a pipeline, a policy or a provider to start from.")
-@click.argument("what", type=click.Choice(["pipeline", "policy", "provider"]))
+@click.command("new", short_help="Write a pipeline, a policy, a provider or a lint rule to start from.")
+@click.argument("what", type=click.Choice(["pipeline", "policy", "provider", "rule"]))
 @click.argument("name")
 @click.option("--in", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write it.")
 @format_option("text", "json")
 def command(what: str, name: str, folder: Path | None, form: str) -> int:
     """Write a pipeline file, or the package of a plug-in, called NAME.
 
-    NAME of a plug-in's policy or provider has a dot, as in acme.pace; the package has a test that passes.
+    NAME of a plug-in's policy, provider or rule has a dot, as in acme.pace; the package has a test that passes.
     Nothing that exists is changed.
     """
     try:

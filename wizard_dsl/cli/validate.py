@@ -13,6 +13,7 @@ from wizard_dsl.cli._looking import Looker
 from wizard_dsl.cli._output import format_option
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.lint.allow import RULE_CODES, with_allowed
+from wizard_dsl.lint.plugins import broken_rules
 from wizard_dsl.spec.diagnostics import (
     Diagnostic,
     counted,
@@ -46,10 +47,12 @@ def command(paths: tuple[Path, ...], form: str, strict: bool, verbose: bool) -> 
     found = _files(paths or (Path(),))
     if verbose:
         _name(found)
-    looker = Looker(registry_of())
+    registry = registry_of()
+    looker = Looker(registry)
     every = [each for path, kind in found.files for each in looker.findings(path, kind)]
     pipelines = [shown(path) for path, kind in found.files if kind == "pipeline"]
-    diagnostics = with_allowed(every, pipelines, RULE_CODES)
+    rules = [each.name for each in registry.rules()]
+    diagnostics = with_allowed([*every, *broken_rules(registry.problems)], pipelines, {*RULE_CODES, *rules})
     click.echo(RENDERERS[form](diagnostics), nl=False)
     if form == "text":
         click.echo(summary(diagnostics, len(found.files)), err=True)

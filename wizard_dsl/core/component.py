@@ -3,7 +3,7 @@ and the executor are made. Built-ins are listed by name in `registry.py`, third 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -98,6 +98,35 @@ class Example:
 
     title: str
     yaml: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFinding:
+    """What a rule finds: a sentence, and the path of what it is about in the document. `key` puts it at the key instead
+    of the value; `related` are other paths that have a part in it, each with what it is."""
+
+    message: str
+    path: tuple[str | int, ...]
+    key: bool = False
+    suggestion: str | None = None
+    related: Sequence[tuple[tuple[str | int, ...], str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleType:
+    """A rule of lint. `name` has a dot and is the code of its findings, which are warnings; `title`, `explanation`, and
+    `bad` and `good`, whole pipeline files, are its page.
+
+    `check(subject)` gets a file without errors, a `wizard_dsl.lint.subject.Subject`: its `program`, `document`, and
+    which paths the file has `written`. It must be a function of the file alone.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    bad: str
+    good: str
+    check: Callable[[Any], Iterable[RuleFinding]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.lint import (
@@ -28,9 +28,13 @@ from wizard_dsl.lint import (
 )
 from wizard_dsl.lint.budgets import BUDGET_RULES
 from wizard_dsl.lint.fallback import FALLBACK_RULES
+from wizard_dsl.lint.plugins import found_by_plugins
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.lint.unbounded import UNBOUNDED_RULES
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered
+
+if TYPE_CHECKING:
+    from wizard_dsl.registry import Registry
 
 Rule = Callable[[Subject], Iterator[Diagnostic]]
 
@@ -79,9 +83,11 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def lint(compiled: Compiled) -> list[Diagnostic]:
-    """The warnings about a compiled file, by place; none where it has errors, for then too much is unknown."""
+def lint(compiled: Compiled, registry: Registry | None = None) -> list[Diagnostic]:
+    """The warnings about a compiled file, by place; none where it has errors, for then too much is unknown. With a
+    `registry`, those of installed rules, too."""
     if compiled.program is None or compiled.loaded.document is None:
         return []
     subject = Subject(compiled, compiled.program, compiled.loaded.document)
-    return ordered(each for rule in RULES for each in rule(subject))
+    found = [each for rule in RULES for each in rule(subject)]
+    return ordered(found if registry is None else [*found, *found_by_plugins(subject, registry)])

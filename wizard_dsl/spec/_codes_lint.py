@@ -1,10 +1,21 @@
-"""W18x: more of what runs, and is probably not meant."""
+"""W18x and W19x: more of what runs, and is probably not meant, and comments that allow it; E099: rules of plug-ins."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from wizard_dsl.spec.code import Code
+
+RULE_CODES: Final = (
+    Code(
+        "E099", "a rule of a plug-in that cannot be used",
+        "An installed package announces a rule under the entry point wizard_dsl.lint_rules, and it does not load, or "
+        "fails at this file. What it looks for was not looked for, so this is an error: the message names the package. "
+        "Mend or uninstall it, or set WIZARD_PLUGINS= to do without plug-ins.",
+        "# pip install acme-rules, whose module cannot be imported",
+        "# pip uninstall acme-rules",
+    ),
+)  # fmt: skip
 
 LINT_CODES: Final = (
     Code(

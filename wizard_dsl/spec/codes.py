@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from wizard_dsl.spec._codes_cassette import CASSETTE_CODES, CASSETTE_WARNINGS
-from wizard_dsl.spec._codes_lint import LINT_CODES
+from wizard_dsl.spec._codes_lint import LINT_CODES, RULE_CODES
 from wizard_dsl.spec._codes_program import PROGRAM_CODES
 from wizard_dsl.spec._codes_scenarios import SCENARIO_CODES
 from wizard_dsl.spec._codes_shape import SHAPE_CODES
@@ -30,6 +30,7 @@ ALL_CODES: Final[tuple[Code, ...]] = (
     *TEST_CODES,
     *CASSETTE_CODES,
     *SCENARIO_CODES,
+    *RULE_CODES,
     *WARNING_CODES,
     *CASSETTE_WARNINGS,
     *LINT_CODES,

@@ -254,7 +254,7 @@ def _rule(code: str) -> dict[str, Any]:
     entry = CODES.get(code)
     rule: dict[str, Any] = {
         "id": code,
-        "defaultConfiguration": {"level": "warning" if code.startswith("W") else "error"},
+        "defaultConfiguration": {"level": "error" if code.startswith("E") else "warning"},
     }
     if entry is not None:
         rule["shortDescription"] = {"text": entry.title}

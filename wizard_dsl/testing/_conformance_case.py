@@ -57,6 +57,14 @@ STORE: Final = MappingProxyType(
         "apart": "each name has a store of its own, and nothing is written before it is used",
     }
 )
+LINT: Final = MappingProxyType(
+    {
+        "page": "the name has a dot, the title is one line, the explanation a sentence",
+        "finds": "its wrong example, a file without errors, has a finding, at a place, in one line",
+        "silent": "its right example has none",
+        "alone": "files of every shape are looked at without an exception, and twice with the same findings",
+    }
+)
 #: The rules by who keeps to them.
 RULES_BY_KIND: Final = MappingProxyType(
     {
@@ -65,6 +73,7 @@ RULES_BY_KIND: Final = MappingProxyType(
         "Strategies": STRATEGY,
         "Providers": PROVIDER,
         "Stores": STORE,
+        "Rules of lint": LINT,
     }
 )
 #: Every rule, and what it says.

@@ -28,17 +28,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wizard_dsl.core.component import PolicyType, ProviderType, StepType, StoreType, StrategyType
+from wizard_dsl.core.component import PolicyType, ProviderType, RuleType, StepType, StoreType, StrategyType
 from wizard_dsl.registry import Component
 from wizard_dsl.testing._conformance_case import RULES, RULES_BY_KIND, Case
 from wizard_dsl.testing._conformance_declared import declared_cases
 from wizard_dsl.testing._conformance_provider import Exchange, provider_cases
+from wizard_dsl.testing._conformance_rule import linted, rule_cases
 from wizard_dsl.testing._conformance_running import running_cases
 from wizard_dsl.testing._conformance_stage import How, policy_stages, strategy_stages
 from wizard_dsl.testing._conformance_store import store_cases
 from wizard_dsl.testing._conformance_strategy import choosing_cases
 
-__all__ = ["RULES", "RULES_BY_KIND", "Case", "Exchange", "cases", "check"]
+__all__ = ["RULES", "RULES_BY_KIND", "Case", "Exchange", "cases", "check", "linted"]
 
 
 def cases(component: Component, **how: Any) -> list[Case]:
@@ -72,3 +73,5 @@ def _cases(component: Component, how: dict[str, Any]) -> Iterator[Case]:
                     yield from choosing_cases(stage)
         case StepType():
             yield from declared_cases(component)
+        case RuleType():
+            yield from rule_cases(component)
