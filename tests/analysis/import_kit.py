@@ -3,6 +3,7 @@ another parser."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from wizard_dsl.analysis.importing.findings import Finding, Imported
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.result import Result
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import running
-from wizard_dsl.spec.diagnostics import show_path
+from wizard_dsl.spec.diagnostics import has_errors, render_text, show_path
 from wizard_dsl.testing import virtual
+from wizard_dsl.testing.cases import Programs
+from wizard_dsl.testing.trying import collect, try_case
 
 IMPORTS = Path(__file__).parent / "imports"
 REGISTRY = Registry(plugins=False)
@@ -62,6 +66,18 @@ def asked(made: Imported, folder: Path, **inputs: Any) -> Result:
             return await pipeline.run(inputs=inputs)
 
     return virtual.run(run())
+
+
+def called(made: Imported, folder: Path, scripts: dict[str, list[Any]], **inputs: Any) -> list[str]:
+    """The targets that were called, in order; scripts are those of a test."""
+    (folder / "imported.yaml").write_text(made.pipeline, encoding="utf-8")
+    test = {"inputs": {"prompt": "Hello", **inputs}, "targets": scripts, "expect": {"error": None}}
+    path = folder / "imported.test.yaml"
+    path.write_text(json.dumps({"version": 1, "pipeline": "imported.yaml", "tests": {"t": test}}), encoding="utf-8")
+    suite = collect(path, Programs(REGISTRY, wall=machine_time()))
+    assert not has_errors(suite.found.diagnostics), render_text(suite.found.diagnostics)
+    (result,) = try_case(suite, suite.cases[0], lambda _, played: played.runs[0].result).seen
+    return [attempt.target for attempt in result.attempts]
 
 
 def finding(made: Imported, setting: str) -> Finding:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from import_kit import IMPORTS, Text, artefact, asked, compiled, finding, settings, written
+from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, settings, written
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
@@ -105,6 +105,37 @@ def test_a_fallback_for_one_kind_is_taken_for_that_kind_alone() -> None:
     assert chain["fallback_on"].pop("context_length") is True
     assert set(chain["fallback_on"].values()) == {False}
     assert len(chain["targets"]) == 2
+
+
+A, B = "openai/gpt-4o", "anthropic/claude-sonnet-4-5"
+
+
+@pytest.mark.parametrize(
+    ("router", "script", "calls"),
+    [
+        ("{num_retries: 2, fallbacks: [{a: [b]}]}", [503, 503, 503], [A, A, A, B]),
+        ("{num_retries: 2, fallbacks: [{a: [b]}]}", [503, "Hi"], [A, A]),
+        ("{num_retries: 2, fallbacks: [{a: [b]}]}", [401], [A, B]),
+        ("{num_retries: 2, fallbacks: [{a: [b]}]}", [400], [A, B]),
+        ("{num_retries: 0, fallbacks: [{a: [b]}]}", [503], [A, B]),
+        ("{num_retries: 1, default_fallbacks: [b]}", [500, 500], [A, A, B]),
+        ("{num_retries: 1}", [503, 503], [A, A]),
+        ("{num_retries: 1, context_window_fallbacks: [{a: [b]}]}", [503, 503], [A, A]),
+        ("{num_retries: 3, retry_policy: {TimeoutErrorRetries: 1}}", [408, 408, "Hi"], [A, A]),
+        ("{num_retries: 3, retry_policy: {TimeoutErrorRetries: 1}}", [500, 500, 500, "Hi"], [A, A, A, A]),
+        ("{num_retries: 3, retry_policy: {InternalServerErrorRetries: 0}}", [500, "Hi"], [A]),
+        ("{num_retries: 0, retry_policy: {AuthenticationErrorRetries: 2}}", [401, 401, "Hi"], [A, A, A]),
+        ("{num_retries: 0, retry_policy: {AuthenticationErrorRetries: 2}}", [500, "Hi"], [A]),
+    ],
+)
+def test_a_call_asks_whom_it_asked_there(tmp_path: Path, router: str, script: list[object], calls: list[str]) -> None:
+    assert called(with_router(router), tmp_path, {"openai/*": script, "anthropic/*": ["Hi"]}, model="a") == calls
+
+
+def test_a_prompt_that_does_not_fit_goes_to_the_group_that_is_named_for_it(tmp_path: Path) -> None:
+    made = with_router("{num_retries: 1, context_window_fallbacks: [{a: [b]}]}")
+    script = [{"status": 400, "body": '{"error": {"code": "context_length_exceeded", "message": "too long"}}'}]
+    assert called(made, tmp_path, {"openai/*": script, "anthropic/*": ["Hi"]}, model="a") == [A, B]
 
 
 def test_a_limit_is_kept_only_where_litellm_keeps_it() -> None:

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from import_kit import IMPORTS, REGISTRY, Text, artefact, asked, compiled, finding, settings, written
+from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, settings, written
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.portkey import import_portkey
 from wizard_dsl.analysis.importing.reading import read_foreign_text
-from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import has_errors, render_text
-from wizard_dsl.testing.cases import Programs
-from wizard_dsl.testing.trying import collect, try_case
 
 FILES = sorted((IMPORTS / "portkey").glob("*.json"))
 ONE = {"provider": "openai", "override_params": {"model": "one"}}
@@ -31,20 +28,6 @@ def imported(config: dict[str, Any] | str, name: str = "config.json") -> Importe
 
 def of_file(path: Path) -> Imported:
     return imported(path.read_text(encoding="utf-8"), path.name)
-
-
-def called(made: Imported, folder: Path, scripts: dict[str, list[Any]], **inputs: Any) -> list[str]:
-    """The targets that were called, in order."""
-    (folder / "imported.yaml").write_text(made.pipeline, encoding="utf-8")
-    test = {"inputs": {"prompt": "Hello", **inputs}, "targets": scripts, "expect": {"error": None}}
-    path = folder / "imported.test.yaml"
-    path.write_text(json.dumps({"version": 1, "pipeline": "imported.yaml", "tests": {"t": test}}), encoding="utf-8")
-    suite = collect(path, Programs(REGISTRY, wall=machine_time()))
-    assert not has_errors(suite.found.diagnostics), render_text(suite.found.diagnostics)
-    outcome = try_case(
-        suite, suite.cases[0], lambda _, played: [each.target for each in played.runs[0].result.attempts]
-    )
-    return list(outcome.seen[0])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
