@@ -430,6 +430,8 @@ def test_the_bound_of_the_latency_is_two_flights_without_an_answer_and_a_call_al
     bounded = CACHE.bound(CacheConfig(), inner, BoundFacts())
     assert bounded.latency.value == 30 and bounded.attempts.value == 3
     assert CACHE.bound(CacheConfig(single_flight=False), inner, BoundFacts()) == inner
+    shared = CACHE.bound(CacheConfig(), inner, BoundFacts(shared=True))
+    assert shared.latency.value == 3 * (3 * inner.latency.value + 2 * 3.25), "two of each process, and their leases"
 
 
 # -- figures --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from random_cases import INNER, Dice, Mood, inner_document, random_caller, random_document, shown
 from soak_kit import Watch, caller
+from spiteful import Spite, spiteful_caller, spiteful_document
 
 from wizard_dsl.analysis._plan_attempt import LONGEST_TOKEN
 from wizard_dsl.analysis.plan import Plan, plan_of
@@ -40,6 +41,7 @@ from wizard_dsl.testing.scripted import Item, Scripted, ScriptedUsage, read_item
 REGISTRY = Registry(plugins=False)
 MOST_STEPS = 2_000_000
 DUST = 1e-6
+FIGURES = ("attempts", "latency", "cost", "tokens", "in_flight")
 #: Callers who hold a stream back: how long their runs take is theirs to say.
 SLOW = ("slow callback", "slow stream")
 _NO_FACTS = Facts()
@@ -63,6 +65,8 @@ class Ran(msgspec.Struct, frozen=True):
     attempts: Held
     latency: Held | None
     cost: Held
+    tokens: Held
+    in_flight: Held
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -76,36 +80,41 @@ class Played(msgspec.Struct, frozen=True):
         return [
             f"{name}: {held.actual:g} of at most {held.most:g}"
             for run in self.runs
-            for name in ("attempts", "latency", "cost")
+            for name in FIGURES
             if (held := getattr(run, name)) is not None and not held.holds
         ]
 
 
 class HonestMood(Mood):
-    """Answers and fails at will; reports as many tokens as can be."""
+    """Answers and fails at will, or out of spite; reports as many tokens as can be."""
 
-    def __init__(self, plan: TargetPlan, dice: Dice) -> None:
+    def __init__(self, plan: TargetPlan, dice: Dice, spite: Spite | None) -> None:
         super().__init__(plan.name, dice)
         self._plan = plan
         self._facts = known_facts(plan, lambda prices, model: _NO_FACTS)
-        self._greedy = dice.one([0.0, 0.5, 1.0])
+        self._spite = spite
+        self._greedy = 1.0 if spite else dice.one([0.0, 0.5, 1.0])
         self._at_its_worst = dice.one([0.0, 0.3, 0.9])
 
     def take(self, request: Request, run: Run) -> Item:
         if self.calm:
             return super().take(request, run)
-        worst = self._dice.chance(self._at_its_worst)
-        item = self._dice.one(_WORST) if worst else super().take(request, run)
         written = most_output(request, self._plan.params, self._facts)
         assert written is not None
-        if item.status == 200 and not item.body and self._dice.chance(0.2) and request.schema is None:
-            item = msgspec.structs.replace(item, reply="w" * (written * LONGEST_TOKEN))
-        elif item.status == 200 and request.schema is not None and self._dice.chance(0.2):
-            item = msgspec.structs.replace(item, reply={"n": "n" * (written * LONGEST_TOKEN - 20)})
+        if self._spite is not None:
+            item = self._spite.item(request, run, written * LONGEST_TOKEN)
+        else:
+            item = self._moody(request, run, written * LONGEST_TOKEN)
         read = min(most_input(request), self._facts.context or most_input(request))
         if not self._dice.chance(self._greedy):
             read, written = self._dice.upto(read), self._dice.upto(written)
         return msgspec.structs.replace(item, usage=ScriptedUsage(read, written))
+
+    def _moody(self, request: Request, run: Run, longest: int) -> Item:
+        item = self._dice.one(_WORST) if self._dice.chance(self._at_its_worst) else super().take(request, run)
+        if item.status != 200 or item.body or not self._dice.chance(0.2):
+            return item
+        return msgspec.structs.replace(item, reply={"n": "n" * (longest - 20)} if request.schema else "w" * longest)
 
 
 #: What takes longest and leads to most attempts: just within the limits that the files set.
@@ -133,8 +142,15 @@ _WORST = [
 # -- files ------------------------------------------------------------------------------------------------
 
 
+def is_spiteful(dice: Dice) -> bool:
+    """Whether a case is a small one, whose targets know what hurts."""
+    return Dice(f"{dice.key}/spiteful").chance(0.6)
+
+
 def plan_document(dice: Dice) -> dict[str, Any]:
     """A random file, with what matters to a plan."""
+    if is_spiteful(dice):
+        return spiteful_document(dice)
     document = random_document(dice)
     document["deadline"] = dice.one([document["deadline"], "50h"])
     calm = dice.keys(0.4, circuit_breaker=["off"], retry_budget=["off"], rate_limit=["off"], cache=["off"])
@@ -164,7 +180,10 @@ def _vary(dice: Dice, chain: dict[str, Any]) -> None:
     if dice.chance(0.2):
         policies["timeout"] = dice.one([{"total": "off"}, {"total": "4s", "first_chunk": "off"}, "6s"])
     if dice.chance(0.15):
-        policies["stack"] = dice.some(["cache", "deadline", "retry", "rate_limit", "circuit_breaker", "timeout"])
+        policies["stack"] = dice.some(
+            ["cache", "deadline", "admission", "retry", "rate_limit", "circuit_breaker", "timeout", "concurrency"]
+        )
+        policies |= dice.keys(0.4, deadline=["7s"], admission=[{"pipeline": {"rate": "1/s", "burst": 1}}])
     if policies:
         chain["policies"] = policies
     for index, target in enumerate(chain["targets"]):
@@ -206,6 +225,8 @@ _WORDS = ["hello", "there", "ü" * 40, "<s>" * 13, '"\\' * 20, "𝒳" * 40]
 
 def plan_caller(dice: Dice) -> dict[str, Any]:
     """A caller, with inputs as large as they may be."""
+    if is_spiteful(dice):
+        return spiteful_caller(dice)
     who = random_caller(dice)
     who["options"]["q"] = "hello" if dice.chance(0.5) else dice.one(_WORDS)
     if dice.chance(0.4):
@@ -238,7 +259,9 @@ async def _play(case: Compiled, plan: Plan, dice: Dice) -> list[Ran]:
     moods: dict[str, HonestMood] = {}
 
     def provide(target: TargetPlan, context: BuildContext) -> Scripted:
-        mood = moods.setdefault(target.path, HonestMood(target, Dice(f"{dice.key}/{target.path}")))
+        own = Dice(f"{dice.key}/{target.path}")
+        spite = Spite(own, context.chain.rate_limit) if is_spiteful(dice) else None
+        mood = moods.setdefault(target.path, HonestMood(target, own, spite))
         return Scripted(mood, context.clock)
 
     watch = Telling()
@@ -275,8 +298,25 @@ def _held(transcript: Transcript, plan: Plan, slow: bool) -> Ran:
     worst = plan.worst
     elapsed = next((event.elapsed for _, _, event in transcript.events if isinstance(event, RunEnded)), None)
     cost = sum(row.cost or 0.0 for row in transcript.attempts)
+    used = [row.usage for row in transcript.attempts if row.usage is not None]
+    tokens = sum(usage.input_tokens + usage.output_tokens for usage in used)
     return Ran(
         attempts=Held(len(transcript.attempts), worst.attempts.value),
         latency=None if slow or elapsed is None else Held(elapsed, worst.latency.value),
         cost=Held(cost, worst.cost.value),
+        tokens=Held(tokens, worst.tokens.value),
+        in_flight=Held(_at_once(transcript), worst.in_flight.value),
     )
+
+
+def _at_once(transcript: Transcript) -> int:
+    """The most attempts that were under way at the same time; one that begins as another ends comes after it."""
+    changes = []
+    for row in transcript.attempts:
+        if row.elapsed:
+            changes += [(row.started, 1), (row.started + row.elapsed, -1)]
+    most = now = 0
+    for _, change in sorted(changes):
+        now += change
+        most = max(most, now)
+    return most

@@ -15,7 +15,7 @@ from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.errors import AllFallbacksFailed, WizardError
 from wizard_dsl.core.events import BranchCancelled, FallbackTriggered, HedgeStarted, TargetSkipped
 from wizard_dsl.core.messages import Request, message
-from wizard_dsl.core.target import RetryAllowance
+from wizard_dsl.core.target import RateLimitRule, RetryAllowance
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
 from wizard_dsl.policies.concurrency import CONCURRENCY
 from wizard_dsl.policies.contract import CONTRACT
@@ -278,21 +278,32 @@ def test_an_answer_of_the_first_round_is_none_of_a_fallback(commit: Commit) -> N
     run(main())
 
 
-def test_the_bound_is_so_many_rounds_of_the_slowest() -> None:
+def test_the_bound_is_a_sum_for_targets_that_were_blocked_come_one_after_the_other() -> None:
     def bound(latency: float) -> Bound:
         return Bound(attempts=Figure(3), latency=Figure(latency), cost=Figure(1), tokens=Figure(5))
 
     five = [bound(10), bound(40), bound(20), bound(5), bound(5)]
-    total = PARALLEL.bound(ParallelConfig(n=2), five, BoundFacts())
+    total = PARALLEL.bound(ParallelConfig(n=2), five, BoundFacts(max_retry_after=60))
     assert (total.attempts.value, total.cost.value, total.in_flight.value) == (15, 5, 2)
-    assert total.latency.value == 3 * 40
-    assert PARALLEL.bound(ParallelConfig(n=9), five, BoundFacts()).latency.value == 40
+    assert total.latency.value == 80 + (15 + 5) * 60
+    assert PARALLEL.bound(ParallelConfig(n=9), five, BoundFacts()).latency.value == 80
 
 
-def test_targets_that_are_waited_for_are_asked_one_after_the_other() -> None:
-    one = Bound(attempts=Figure(3), latency=Figure(10), cost=Figure(1), tokens=Figure(5))
-    total = PARALLEL.bound(ParallelConfig(n=2), [one, one], BoundFacts(max_retry_after=60))
-    assert total.latency.value == 2 * 10 + (6 + 2) * 60
+def test_a_target_whose_block_has_passed_is_asked_after_the_others_without_a_wait() -> None:
+    async def main() -> None:
+        fails = {"status": 503, "delay": "3s"}
+        chain = build_chain(
+            {"a": [{"status": 429, "retry_after": "1s"}, fails], "b": [fails]},
+            [(RETRY, {"max_attempts": 2, "jitter": "none", "retry_on": {"server": False}})],
+            strategy=PARALLEL,
+            rate_limit=RateLimitRule(wait_up_to=0, max_retry_after=0),
+        )
+        with pytest.raises(WizardError):
+            await chain.answer()
+        assert chain.story() == "a 429 → b 503 → a 503"
+        assert chain.clock.now() == 6
+
+    run(main())
 
 
 FILE = """

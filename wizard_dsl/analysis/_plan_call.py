@@ -14,13 +14,13 @@ from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.step_bound import Asked
 
-_NO_MORE = Figure(0)
 _FIGURES = ("attempts", "latency", "cost", "tokens", "in_flight")
 
 
 class CallFold:
     """A chain as one step asks it. `own` are the policies that the step brings, `left_out` the kinds of policies that
-    are not there; `streams` says whether a consumer may see its deltas. `deadline` is the run's, in seconds."""
+    are not there; `streams` says whether a consumer may see its deltas, `shared` whether processes share
+    its state. `deadline` is the run's, in seconds."""
 
     def __init__(
         self,
@@ -30,32 +30,33 @@ class CallFold:
         *,
         deadline: float,
         streams: bool,
+        shared: bool = False,
         left_out: Collection[str] = (),
     ) -> None:
         self._chain = chain
         self._own = own
         self._library = library
+        self._deadline = deadline
+        self._shared = shared
         self._left_out = left_out
         self._continues = streams and chain.mid_stream == "continue"
         self._outer = [*chain.shared, *among(chain.outer, own)]
-        after = [seconds(getattr(each.config, "after", "off")) for each in chain.outer if each.type.name == "deadline"]
-        self._deadline = min([deadline, *(each for each in after if each is not None)])
 
     def bound(self, asked: Asked) -> Bound:
         """One call."""
-        return self._policies(self._outer, asked, _NO_MORE)
+        return self._policies(self._outer, _Asking(asked, self._deadline))
 
     def targets(self, asked: Asked) -> dict[str, Bound]:
         """One call, by target: what of it may be spent on each."""
         shares: dict[str, Bound] = {}
         for target in self._chain.targets:
-            alone = msgspec.structs.replace(self._chain, targets=(target,))
             fold = CallFold(
-                alone,
+                msgspec.structs.replace(self._chain, targets=(target,)),
                 self._own,
                 self._library,
                 deadline=self._deadline,
                 streams=self._continues,
+                shared=self._shared,
                 left_out=self._left_out,
             )
             share = fold.bound(asked)
@@ -67,57 +68,79 @@ class CallFold:
         longest = self._longest(asked)
         if not self._continues:
             return longest
-        return longest.product(self._strategy(asked, _NO_MORE).attempts)
+        return longest.product(self._strategy(_Asking(asked, self._deadline)).attempts)
 
     def _longest(self, asked: Asked) -> Figure:
-        found = _NO_MORE
+        found = Figure(0)
         for target in self._chain.targets:
-            found = found.largest(attempt(target, asked, _NO_MORE, self._library).answer)
+            found = found.largest(attempt(target, asked, Figure(0), self._library).answer)
         return found
 
-    def _policies(self, policies: Sequence[PolicyPlan], asked: Asked, more: Figure) -> Bound:
+    def _policies(self, policies: Sequence[PolicyPlan], asking: _Asking) -> Bound:
         """The bound of `policies`, outermost first, over the strategy."""
         if not policies:
-            return self._resumed(asked, more)
-        first, rest = policies[0], policies[1:]
-        inner = self._policies(rest, asked, more)
-        return self._around(first, inner, self._facts(asked, lambda extra: self._policies(rest, asked, more + extra)))
+            return self._resumed(asking)
+        return self._around(policies, asking, self._policies)
 
-    def _resumed(self, asked: Asked, more: Figure) -> Bound:
+    def _resumed(self, asking: _Asking) -> Bound:
         """Where a broken answer is continued, the prompt also holds all that came of it before."""
-        bound = self._strategy(asked, more)
+        bound = self._strategy(asking)
         if not self._continues:
             return bound
-        before = self._longest(asked).product(bound.attempts)
-        return self._strategy(asked, more + before)
+        return self._strategy(asking.longer(self._longest(asking.asked).product(bound.attempts)))
 
-    def _strategy(self, asked: Asked, more: Figure) -> Bound:
-        branches = [self._ladder(with_frame(target), target, asked, more) for target in self._chain.targets]
-        facts = self._facts(asked, lambda extra: None)
+    def _strategy(self, asking: _Asking) -> Bound:
+        branches = []
+        for target in self._chain.targets:
+
+            def ladder(policies: Sequence[PolicyPlan], asking: _Asking, target: TargetPlan = target) -> Bound:
+                if not policies:
+                    return attempt(target, asking.asked, asking.more, self._library).bound
+                return self._around(policies, asking, ladder)
+
+            branches.append(ladder(with_frame(target), asking))
+        facts = self._facts(asking, lambda extra: None)
         return self._chain.strategy.bound(self._chain.strategy_config, branches, facts)
 
-    def _ladder(self, policies: Sequence[PolicyPlan], target: TargetPlan, asked: Asked, more: Figure) -> Bound:
-        if not policies:
-            return attempt(target, asked, more, self._library).bound
-        first, rest = policies[0], policies[1:]
-        inner = self._ladder(rest, target, asked, more)
-        facts = self._facts(asked, lambda extra: self._ladder(rest, target, asked, more + extra))
-        return self._around(first, inner, facts)
-
-    def _around(self, policy: PolicyPlan, inner: Bound, facts: BoundFacts) -> Bound:
+    def _around(self, policies: Sequence[PolicyPlan], asking: _Asking, fold: _Folds) -> Bound:
+        """The first policy around the rest of them. A deadline also bounds the waits below it."""
+        policy, rest = policies[0], policies[1:]
         if policy.type.name in self._left_out:
-            return inner
-        return _placed(policy.type.bound(policy.config, inner, facts), policy)
+            return fold(rest, asking)
+        below = asking.within(policy)
+        facts = self._facts(asking, lambda extra: fold(rest, below.longer(extra)))
+        return _placed(policy.type.bound(policy.config, fold(rest, below), facts), policy)
 
-    def _facts(self, asked: Asked, longer: Callable[[Figure], Bound | None]) -> BoundFacts:
+    def _facts(self, asking: _Asking, longer: Callable[[Figure], Bound | None]) -> BoundFacts:
         rule = self._chain.rate_limit
         return BoundFacts(
-            deadline=self._deadline,
+            deadline=asking.left,
             max_retry_after=rule.max_retry_after,
             wait_up_to=rule.wait_up_to,
-            answer=self._longest(asked),
+            answer=self._longest(asking.asked),
+            shared=self._shared,
             longer=longer,
         )
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    """What is asked at one place of the ladder: seconds that are `left` there at most, and bytes that the prompt has
+    `more` there."""
+
+    asked: Asked
+    left: float
+    more: Figure = Figure(0)
+
+    def longer(self, extra: Figure) -> _Asking:
+        return _Asking(self.asked, self.left, self.more + extra)
+
+    def within(self, policy: PolicyPlan) -> _Asking:
+        after = seconds(getattr(policy.config, "after", "off")) if policy.type.name == "deadline" else None
+        return self if after is None else _Asking(self.asked, min(self.left, after), self.more)
+
+
+#: Folds the rest of a ladder.
+_Folds = Callable[[Sequence[PolicyPlan], _Asking], Bound]
 
 
 def _placed(bound: Bound, policy: PolicyPlan) -> Bound:

@@ -174,6 +174,7 @@ class Fold:
             self._library,
             deadline=self._deadline,
             streams=self._program.streamed == step.name,
+            shared=self._program.state != "memory",
             left_out=[what for name, what in self._left_out if name == step.name],
         )
 

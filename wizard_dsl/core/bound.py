@@ -114,13 +114,14 @@ class BoundFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a bound may refer to besides its config.
 
     Seconds: of the enclosing `deadline`, and of the chain's largest wait after a 429, in place (`wait_up_to`) and in
-    all. `answer`: bytes of an answer. `longer(more)`: the bound of `inner` where the prompt has so many bytes more,
-    None where that changes nothing.
+    all. `shared`: processes share the state. `answer`: bytes of an answer. `longer(more)`: the bound of `inner` where
+    the prompt has so many bytes more, None where that changes nothing.
     """
 
     deadline: float = math.inf
     max_retry_after: float = 0.0
     wait_up_to: float = math.inf
+    shared: bool = False
     answer: Figure = Figure(0)
     longer: Callable[[Figure], Bound | None] = no_longer
 

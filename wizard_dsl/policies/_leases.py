@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from wizard_dsl.core.bound import Figure
 from wizard_dsl.core.errors import DeadlineExceeded, WizardError
 from wizard_dsl.core.state import StateUnavailable
 from wizard_dsl.policies._entry import Refusal, decode
@@ -42,6 +43,11 @@ FIRST, GROWS, LONGEST = 0.01, 1.5, 0.25
 ROUNDS: Final = 2
 #: Bytes of an answer that is handed over with the lease; a larger one is looked for in the store.
 HANDED: Final = 256 * 1024
+
+
+def following(flight: Figure) -> Figure:
+    """The seconds of a flight that may follow those of other processes, and wait for the lease of one that died."""
+    return flight.times(1 + ROUNDS) + Figure(ROUNDS * (LASTS + LONGEST))
 
 
 class Leases:

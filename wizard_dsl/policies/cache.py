@@ -48,7 +48,7 @@ from wizard_dsl.core.units import parse_duration, parse_ratio
 from wizard_dsl.policies._cache_outcomes import OUTCOMES
 from wizard_dsl.policies._entry import VERSION, Entry, Refusal, cache_key, decode, encode
 from wizard_dsl.policies._flight import Flight, is_private
-from wizard_dsl.policies._leases import Lease, Leases
+from wizard_dsl.policies._leases import Lease, Leases, following
 from wizard_dsl.policies._shelf import Shelf, after
 
 if TYPE_CHECKING:
@@ -130,11 +130,10 @@ class Cache:
         self._counted = self._shelf.counted
         self._single = config.single_flight
         self._flights = self._shelf.flights
-        state, leases = context.state, None
-        if state is not None and self._single and self._ttl > 0:
-            make = partial(Leases, state, self._store, context.clock, context.spawn)
-            leases = context.shared.state("leases", context.path, make)
-        self._leases: Leases | None = leases
+        self._leases: Leases | None = None
+        if context.state is not None and self._single and self._ttl > 0:
+            make = partial(Leases, context.state, self._store, context.clock, context.spawn)
+            self._leases = context.shared.state("leases", context.path, make)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises what the call itself raises, a remembered error marked `cached`, and DeadlineExceeded where it follows
@@ -350,7 +349,8 @@ class Cache:
 
 def bound(config: CacheConfig, inner: Bound, facts: BoundFacts) -> Bound:
     """A miss is the worst case; a follower may see two flights end without an answer before it goes alone."""
-    return inner.with_latency(inner.latency.times(1 + _ROUNDS)) if config.single_flight else inner
+    flight = following(inner.latency) if facts.shared else inner.latency
+    return inner.with_latency(flight.times(1 + _ROUNDS)) if config.single_flight else inner
 
 
 def check(config: CacheConfig) -> list[str]:

@@ -44,16 +44,9 @@ def build(config: ParallelConfig, branches: Sequence[Branch], context: BuildCont
 
 
 def bound(config: ParallelConfig, branches: Sequence[Bound], facts: BoundFacts) -> Bound:
-    """Sums of attempts and cost. Latency: as many rounds as it takes, each as long as the slowest target. Targets that
-    a 429 blocks are waited for, and asked, one after the other: then nothing is sure to be at once."""
-    total = in_flight(bound_walk(branches, facts), branches, config.n)
-    if facts.max_retry_after > 0:
-        return total
-    rounds = -(-len(branches) // config.n)
-    largest = branches[0].latency
-    for branch in branches[1:]:
-        largest = largest.largest(branch.latency)
-    return total.with_latency(largest.times(rounds))
+    """The sum over the targets, in latency too: those that a 429 blocked come after the others, one by one, as soon as
+    they are free."""
+    return in_flight(bound_walk(branches, facts), branches, config.n)
 
 
 PARALLEL = StrategyType(
