@@ -99,6 +99,13 @@ def test_the_load_stays_below_the_limits_of_the_source() -> None:
     assert yaml.safe_load(found.files[1].text)["load"]["rate"] == "3/minute"
 
 
+def test_who_falls_back_for_one_kind_alone_has_nobody_in_an_outage() -> None:
+    text = PAIR.replace("fallbacks:", "context_window_fallbacks:")
+    routing = import_litellm(read_foreign_text(text, "config.yaml")).routing
+    assert routing is not None
+    assert (routing.down, routing.share, routing.most[0]) == (["openai/m"], 0.6, 3)
+
+
 @pytest.mark.parametrize("down", ["alone", "beside"])
 def test_a_target_with_nobody_behind_it_has_no_breaker_unasked(down: str) -> None:
     one = '{"provider": "openai", "override_params": {"model": "m"}}'

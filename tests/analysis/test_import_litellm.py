@@ -294,3 +294,32 @@ def test_what_looks_like_a_key_is_not_written_wherever_it_stands() -> None:
 def test_the_name_of_a_model_is_no_key() -> None:
     made = imported("model_list: [{model_name: a, litellm_params: {model: openrouter/xai-grok-2-vision-1212}}]\n")
     assert written(made)["chains"]["a"]["targets"][0]["model"] == "xai-grok-2-vision-1212"
+
+
+@pytest.mark.parametrize(
+    ("model", "outcome"),
+    [("mistral/mistral-embed", "embed"), ("openai/text-embedding-3-small", "embed"), ("openai/gpt-4o", "generate")],
+)
+def test_a_model_for_embeddings_is_known_by_its_name(model: str, outcome: str) -> None:
+    (step,) = written(imported(f"model_list: [{{model_name: a, litellm_params: {{model: {model}}}}}]\n"))[
+        "steps"
+    ].values()
+    assert step.get("type", "generate") == outcome
+
+
+@pytest.mark.parametrize("model", ["dall-e-3", "azure/", "openai/whisper-1", "openai/tts-1-hd"])
+def test_a_model_that_cannot_be_asked_for_text_is_dropped(model: str) -> None:
+    made = imported(f"{PAIR}  - {{model_name: x, litellm_params: {{model: {model}}}}}\n")
+    assert list(written(made)["chains"]) == ["a", "b"]
+    assert finding(made, "model_list[2].litellm_params.model").outcome == "dropped"
+
+
+def test_a_lone_deployment_is_not_cut_off_unasked() -> None:
+    def breaker(router: str) -> object:
+        target = written(with_router(router))["chains"]["a"]["targets"][0]
+        return target.get("policies", {}).get("circuit_breaker", "default")
+
+    assert breaker("num_retries: 1") in ("off", False)
+    assert breaker("context_window_fallbacks: [{a: [b]}]") in ("off", False)
+    assert breaker("fallbacks: [{a: [b]}]") == "default"
+    assert breaker("allowed_fails: 3") == "default"

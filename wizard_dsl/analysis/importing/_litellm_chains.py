@@ -47,6 +47,17 @@ class Chain(msgspec.Struct):
     fallback_on: dict[str, bool]
 
     @property
+    def moves_on(self) -> bool:
+        """Whether every error leads to another group."""
+        return self.fallback_on.get("auth", False)
+
+    @property
+    def reached(self) -> list[Tier]:
+        """Tiers that an outage leads to: not those for one kind of error alone."""
+        own = [tier for tier in self.tiers if tier.deployments[0].group == self.group]
+        return self.tiers if self.moves_on else own
+
+    @property
     def targets(self) -> Iterator[tuple[int, int, Deployment]]:
         """Priority, size of the group, deployment."""
         for priority, tier in enumerate(self.tiers):
@@ -99,10 +110,8 @@ class Chains:
 
     def _falls_back(self, group: str) -> bool:
         settings = self._settings
-        listed = (settings.fallbacks, settings.context, settings.content)
-        return any(each.get(group) or each.get("*") for each in listed) or any(
-            other != group for other, _ in settings.default_fallbacks
-        )
+        own = settings.fallbacks.get(group) or settings.fallbacks.get("*")
+        return bool(own) or any(other != group for other, _ in settings.default_fallbacks)
 
     def make(self, name: str, group: str) -> Chain:
         """The chain of one group."""

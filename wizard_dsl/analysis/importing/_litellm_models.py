@@ -17,6 +17,11 @@ from wizard_dsl.core.units import show_money
 from wizard_dsl.spec.diagnostics import DocPath
 
 _CHAT: Final = ("chat", "completion", "responses")
+_NAMED: Final = (
+    ("embed", "embedding"), ("dall-e", "image_generation"), ("gpt-image", "image_generation"),
+    ("imagen", "image_generation"), ("whisper", "audio_transcription"), ("tts-1", "audio_speech"), ("rerank", "rerank"),
+    ("moderation", "moderation"),
+)  # fmt: skip
 _FACTS: Final = {
     "max_tokens": "max_output",
     "max_output_tokens": "max_output",
@@ -74,7 +79,7 @@ class Models:
             return None
         told = held.get("model_info")
         info: dict[str, Any] = told if isinstance(told, dict) else {}
-        mode = str(info.get("mode", "chat"))
+        mode = str(info.get("mode", _mode_of(params["model"])))
         if mode not in (*_CHAT, "embedding"):
             self._ledger.dropped(path, f"mode {mode}: Wizard asks for completions and embeddings only")
             return None
@@ -117,6 +122,8 @@ class Models:
             for name, value in held.items():
                 if name in _COSTS:
                     self._price(name, value, (*path, block, name), prices)
+                elif name.startswith(("input_cost_per_", "output_cost_per_")):
+                    self._ledger.dropped((*path, block, name), "prices here are for tokens, input and output")
                 elif block == "model_info":
                     self._fact(name, value, (*path, block, name), facts)
         if {"input", "output"} <= set(prices):
@@ -151,8 +158,13 @@ class Models:
             self._ledger.unknown(path, [*_FACTS, *_CAN, *_COSTS, *tables.MODEL_INFO, "mode"])
 
 
+def _mode_of(model: str) -> str:
+    """What a model is for by its name, as LiteLLM knows it from its list of models."""
+    return next((mode for part, mode in _NAMED if part in model.lower()), "chat")
+
+
 def _is_named(model: Any) -> bool:
-    return isinstance(model, str) and bool(model.strip(" /"))
+    return isinstance(model, str) and bool(model.strip(" /")) and not model.endswith("/")
 
 
 class _Reader:

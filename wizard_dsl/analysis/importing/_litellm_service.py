@@ -155,9 +155,7 @@ class _Service:
                     path, "named by the provider's type" if name == "custom_llm_provider" else "not sent"
                 )
             elif name.startswith(tables.FOREIGN):
-                self._ledger.dropped(
-                    path, f"about credentials of '{self._service}', whose protocol Wizard does not speak"
-                )
+                self._ledger.dropped(path, "about credentials of a service whose own protocol Wizard does not speak")
             elif name in ("num_retries", "max_retries"):
                 pass  # its meaning depends on the size of the group
             elif name in ("api_key", "api_base", "base_url"):

@@ -176,12 +176,13 @@ ROUTER: Final[dict[str, str]] = {
 #: Of a deployment: credentials and places of services whose own protocol Wizard does not speak.
 FOREIGN: Final = (
     "aws_", "vertex_", "azure_ad", "watsonx_", "sagemaker_", "oci_", "gigachat_", "s3_", "tenant_id", "client_secret",
-    "client_id", "azure_scope", "azure_username", "azure_password", "token", "project_id", "space_id", "region_name",
+    "client_id", "azure_scope", "azure_username", "azure_password", "token", "project_id", "space_id",
     "credential_name", "litellm_credential_name",
 )  # fmt: skip
 
 DEPLOYMENT: Final[dict[str, str]] = {
     "tags": _TAGS,
+    "region_name": "targets are not chosen by region: write a chain for each, and choose with a step's `when`",
     "drop_params": _REQUEST,
     "additional_drop_params": _REQUEST,
     "allowed_openai_params": _REQUEST,

@@ -102,9 +102,9 @@ class _File:
         chats = [chain for chain in self._chains if chain.kind == "chat"]
         if not chats:
             return None
-        chain = next((each for each in chats if len({at.group for *_, at in each.targets}) > 1), chats[0])
-        down, share = outage([[each.name for each in tier.deployments] for tier in chain.tiers])
-        groups = {each.group for *_, each in chain.targets}
+        chain = next((each for each in chats if each.moves_on), chats[0])
+        down, share = outage([[each.name for each in tier.deployments] for tier in chain.reached])
+        groups = {each.group for tier in chain.reached for each in tier.deployments}
         most = sum(self._settings.attempts(None, 1) for _ in groups)
         here = sum(self._settings.attempts(each.retries, size) for _, size, each in chain.targets)
         head = ["Written by `wizard import --show-difference`: what LiteLLM documents, with Wizard's policies."]
