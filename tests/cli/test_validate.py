@@ -60,6 +60,45 @@ def test_a_comment_that_allows_nothing_is_a_finding_if_strict(wizard: Wizard) ->
     assert "warning[W190]" in out and "warning[W123]" in out
 
 
+MISSPELT = "version: 1\nproviders: {local: {type: mock}}\nchains: {default: {targets: [local], stratgy: cheapest}}\n"
+MISSPELT += "steps: {answer: {promt: {user: Hello}}}   # kept\n"
+
+
+def test_fix_mends_the_file_says_so_and_reports_what_is_left(wizard: Wizard) -> None:
+    Path("odd.yaml").write_text(MISSPELT)
+    code, out, err = wizard("validate", "--fix", "odd.yaml")
+    assert err.splitlines() == [
+        "odd.yaml:3:38 mended[E021] 'stratgy' is now 'strategy'",
+        "odd.yaml:4:18 mended[E021] 'promt' is now 'prompt'",
+        "1 warning in 1 file",
+    ]
+    assert (code, out.split()[1]) == (0, "warning[W136]")
+    assert Path("odd.yaml").read_text() == MISSPELT.replace("stratgy", "strategy").replace("promt", "prompt")
+
+
+def test_diff_shows_the_same_and_writes_nothing(wizard: Wizard) -> None:
+    Path("odd.yaml").write_text(MISSPELT)
+    code, out, _ = wizard("lint", "--diff", "odd.yaml")
+    assert code == 1
+    assert "-steps: {answer: {promt: {user: Hello}}}   # kept\n" in out
+    assert "+steps: {answer: {prompt: {user: Hello}}}   # kept\n" in out
+    (row,) = json.loads(wizard("validate", "--diff", "--fix", "odd.yaml", "--format", "json").out)
+    assert (row["file"], row["diff"], [each["code"] for each in row["fixes"]]) == ("odd.yaml", out, ["E021", "E021"])
+    assert Path("odd.yaml").read_text() == MISSPELT
+    assert wizard("validate", "--diff", "triage.yaml") == (0, "", "")
+    assert wizard("validate", "--diff", "odd.yaml", "--format", "sarif").code == 2
+
+
+def test_fix_keeps_a_link_and_the_rights_of_its_file(wizard: Wizard) -> None:
+    Path("real.yaml").write_text(MISSPELT)
+    Path("real.yaml").chmod(0o640)
+    Path("link.yaml").symlink_to("real.yaml")
+    wizard("validate", "--fix", "link.yaml")
+    assert Path("link.yaml").is_symlink()
+    assert "prompt" in Path("real.yaml").read_text()
+    assert Path("real.yaml").stat().st_mode & 0o777 == 0o640
+
+
 def test_lint_is_the_same_command(wizard: Wizard) -> None:
     assert wizard("lint", "wrong.yaml") == wizard("validate", "wrong.yaml")
 

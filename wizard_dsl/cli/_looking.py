@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from wizard_dsl.cli._files import Kind
 from wizard_dsl.compiler.compile import Sources, compile_file
@@ -32,11 +32,12 @@ class Looker:
 
         return Programs(self._registry, wall=machine_time())
 
-    def findings(self, path: Path, kind: Kind) -> list[Diagnostic]:
+    def findings(self, path: Path, kind: Kind, *, text: str | None = None) -> list[Diagnostic]:
         """The diagnostics of one file, its references unresolved; those of a pipeline with its warnings. A test file or
-        scenario is held against its pipeline, under the variables that it gives."""
+        scenario is held against its pipeline, under the variables that it gives. `text` stands for the content of a
+        pipeline, a project file or an overlay."""
         if kind == "pipeline":
-            compiled = compile_file(path, self._registry, Sources())
+            compiled = compile_file(path, self._registry, Sources(text=text))
             return [*compiled.diagnostics, *lint(compiled, self._registry), *_broken_bounds(compiled)]
         if kind == "test":
             from wizard_dsl.testing.trying import collect
@@ -51,7 +52,8 @@ class Looker:
 
             recorded = _cassette_file.read(path)
             return [*recorded.wrong, *recorded.edited]
-        return list(load(path, registry=self._registry, kind="project" if kind == "project" else "overlay").diagnostics)
+        which: Literal["project", "overlay"] = "project" if kind == "project" else "overlay"
+        return list(load(path, registry=self._registry, kind=which, text=text).diagnostics)
 
 
 def _broken_bounds(compiled: Compiled) -> list[Diagnostic]:

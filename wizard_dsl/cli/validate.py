@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,6 +24,9 @@ from wizard_dsl.spec.diagnostics import (
 )
 from wizard_dsl.spec.load import shown
 
+if TYPE_CHECKING:
+    from wizard_dsl.registry import Registry
+
 RENDERERS: Final[dict[str, Callable[[Sequence[Diagnostic]], str]]] = {
     "text": render_text,
     "json": render_json,
@@ -36,27 +39,52 @@ RENDERERS: Final[dict[str, Callable[[Sequence[Diagnostic]], str]]] = {
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @format_option(*RENDERERS)
 @click.option("--strict", is_flag=True, help="A warning counts as a finding.")
+@click.option("--fix", is_flag=True, help="Put right in the files what is certain, and say what was done.")
+@click.option("--diff", is_flag=True, help="Only show what --fix would do.")
 @click.option("-v", "--verbose", is_flag=True, help="Name the files that are looked at, and those that are not.")
-def command(paths: tuple[Path, ...], form: str, strict: bool, verbose: bool) -> int:
+def command(paths: tuple[Path, ...], form: str, strict: bool, fix: bool, diff: bool, verbose: bool) -> int:
     """Report everything that is wrong with PATHS (default: the working directory) on stdout.
 
     In a folder, pipelines, wizard.yaml, *.overlay.yaml, *.test.yaml and *.sim.yaml are looked at. Needs no network and
     no environment.
-    Exits with 1 where there are findings.
+    Exits with 1 where there are findings, and with --diff where something would change.
     """
     found = _files(paths or (Path(),))
     if verbose:
         _name(found)
     registry = registry_of()
+    told = frozenset({*RULE_CODES, *(each.name for each in registry.rules())})
+    if diff:
+        return _show_diff(found, registry, told, form)
+    if fix:
+        _fix(found, registry, told)
     looker = Looker(registry)
     every = [each for path, kind in found.files for each in looker.findings(path, kind)]
     pipelines = [shown(path) for path, kind in found.files if kind == "pipeline"]
-    rules = [each.name for each in registry.rules()]
-    diagnostics = with_allowed([*every, *broken_rules(registry.problems)], pipelines, {*RULE_CODES, *rules})
+    diagnostics = with_allowed([*every, *broken_rules(registry.problems)], pipelines, told)
     click.echo(RENDERERS[form](diagnostics), nl=False)
     if form == "text":
         click.echo(summary(diagnostics, len(found.files)), err=True)
     return int(any(each.severity == "error" or strict for each in counted(diagnostics)))
+
+
+def _fix(found: Found, registry: Registry, told: frozenset[str]) -> None:
+    from wizard_dsl.cli import _mending
+
+    made = _mending.remedies(found.files, registry, told)
+    _mending.write(made)
+    click.echo(_mending.told(made), err=True, nl=False)
+
+
+def _show_diff(found: Found, registry: Registry, told: frozenset[str], form: str) -> int:
+    if form not in ("text", "json"):
+        raise click.UsageError(f"a difference has no form {form}; use --format text or json")
+    from wizard_dsl.cli import _mending
+
+    made = _mending.remedies(found.files, registry, told)
+    click.echo(_mending.diff_json(made) if form == "json" else _mending.diff(made), nl=False)
+    click.echo(_mending.told(made), err=True, nl=False)
+    return int(bool(made))
 
 
 def _files(paths: tuple[Path, ...]) -> Found:

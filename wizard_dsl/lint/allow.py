@@ -6,7 +6,7 @@ allowed, and one that is no longer needed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,21 +30,25 @@ _OURS: Final = frozenset({"W190", "W191", "W192"})
 
 
 def with_allowed(
-    found: Iterable[Diagnostic], looked_at: Collection[str], told: Collection[str], others: Collection[str] = ()
+    found: Iterable[Diagnostic],
+    looked_at: Collection[str],
+    told: Collection[str],
+    *,
+    texts: Mapping[str, str] | None = None,
 ) -> list[Diagnostic]:
     """The findings in order, those that their file allows with its reason in `allowed`, and what is wrong with the
     comments. `looked_at` are the pipelines that were linted, whose comments are needed or not; `told` are the codes
-    that were looked for, `others` further codes that exist."""
+    that were looked for; `texts` stand for the content of files."""
     every = list(found)
     files = dict.fromkeys([*looked_at, *(each.file for each in every if each.line)])
-    comments = {file: allows(_text(file)) for file in files}
+    comments = {file: allows((texts or {}).get(file) or _text(file)) for file in files}
     wrong = {each.file for each in every if each.severity == "error"}
     needed: set[_Spot] = set()
     made = [_judged(each, comments.get(each.file, []), needed) for each in every]
     spots = frozenset((each.file, each.line, each.code) for each in every)
     for file in (each for each in comments if comments[each]):
         unneeded = frozenset(told) if file in looked_at and file not in wrong else frozenset[str]()
-        judge = _Comments(file, needed, spots, unneeded, frozenset({*CODES, *others, *told}))
+        judge = _Comments(file, needed, spots, unneeded, frozenset({*CODES, *told}))
         made += [each for comment in comments[file] for each in judge.about(comment)]
     return ordered(made)
 
