@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "What changes in behaviour between two files or revisions."),
     "compare": ("compare", "Two chains side by side: outputs, cost, latency."),
     "graph": ("graph", "Draw the executor graph."),
+    "fmt": ("fmt", "Write files in the usual layout."),
+    "migrate": ("migrate", "Bring files to the latest version of the format."),
     "schema": ("schema", "Print the JSON Schema of pipeline files."),
     "explain": ("explain", "Explain a run, a diagnostic, an error kind, a policy or a strategy."),
     "cache": ("cache", "Look at, clear and warm the caches on disk."),

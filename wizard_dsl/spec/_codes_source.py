@@ -134,4 +134,12 @@ SOURCE_CODES: Final = (
         "# a file with hundreds of mistakes",
         "version: 1",
     ),
+    Code(
+        "E019", "the layout cannot be changed",
+        "`wizard fmt` compares what it is about to write with what it read: the file has to say the same, with every "
+        "comment. Where it would not, the rules of `fmt` do not know something that the file makes use of. It stays as "
+        "it is; please report it as a bug, with the lines that are laid out in an unusual way.",
+        "# a file that would say something else",
+        "version: 1",
+    ),
 )  # fmt: skip

@@ -39,7 +39,8 @@ MAX_DEPTH: Final = 64
 MAX_NODES: Final = 100_000
 
 Position = tuple[int, int]
-_Loader: Final = getattr(yaml, "CLoader", yaml.Loader)
+#: The C one where there is one. The one in Python differs: it does not take `{a: why?}` for a text.
+LOADER: Final = getattr(yaml, "CLoader", yaml.Loader)
 _STR_TAGS: Final = ("!", "tag:yaml.org,2002:str")
 _HINTS: Final = (
     ("mapping values are not allowed", "quote a value that contains ': ', or mend the indentation"),
@@ -66,7 +67,7 @@ class Reader:
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
-        self.parser = _Loader(text)
+        self.parser = LOADER(text)
         self.positions: dict[DocPath, Position] = {}
         self.keys: dict[DocPath, Position] = {}
         self.scalars: dict[DocPath, tuple[int, int, str]] = {}

@@ -1,0 +1,164 @@
+"""The layout of YAML texts: what is moved, and that nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wizard_dsl.cli.fmt import PIPELINE, laid_out
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.registry import Registry
+from wizard_dsl.spec import layout
+from wizard_dsl.spec.diagnostics import has_errors
+from wizard_dsl.spec.layout import NotLaidOut, formatted
+from wizard_dsl.spec.source import load_file, load_text
+
+ROOT = Path(__file__).parents[2]
+FILES = [
+    path
+    for folder in ("pipelines", "examples", "tests")
+    for path in sorted((ROOT / folder).rglob("*.yaml"))
+    if not has_errors(load_file(path).diagnostics)
+]
+REGISTRY = Registry(plugins=False)
+
+
+def laid(text: str, *order: str) -> str:
+    made = formatted(text, order)
+    assert formatted(made, order) == made
+    return made
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_we_have_says_the_same_afterwards_and_stays_so(path: Path) -> None:
+    made = laid_out(load_file(path), None)
+    assert isinstance(made, str)
+    assert laid_out(load_text(made, str(path)), None) == made
+    assert load_text(made, "").data == load_file(path).data
+    assert made.count("#") == path.read_text().removeprefix("\ufeff").count("#")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/cases/valid").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_compiled_program_stays_what_it_was(path: Path, tmp_path: Path) -> None:
+    before = compile_file(path, REGISTRY, Sources()).program
+    if before is None:
+        pytest.skip("an overlay, or a file that is none by itself")
+    made = formatted(path.read_text(), PIPELINE)
+    beside = path.with_name(f".{tmp_path.name}.{path.name}")
+    beside.write_text(made)
+    try:
+        after = compile_file(beside, REGISTRY, Sources()).program
+    finally:
+        beside.unlink()
+    assert after is not None
+    mine, theirs = before.describe(), after.describe()
+    if before.name == path.stem:
+        mine["name"] = theirs["name"] = mine["hash"] = theirs["hash"] = None
+    assert mine == theirs
+
+
+def test_indentation_and_spacing_are_the_usual_ones() -> None:
+    text = "a:\n    b : {x:  1 ,y: [ 1,2 ]}\n    c:\n    - 1\n    -   d: 2\n        e: 3\n"
+    assert laid(text) == "a:\n  b: {x: 1, y: [1, 2]}\n  c:\n    - 1\n    - d: 2\n      e: 3\n"
+
+
+def test_block_scalars_keep_their_text_and_their_indicators() -> None:
+    text = "a:\n    b: |-\n        one\n          two\n\n        three\n    c: >2+\n        x\n\n\nd: 1\n"
+    made = laid(text)
+    assert made.startswith("a:\n  b: |-\n    one\n      two\n\n    three\n  c: >2+\n")
+    assert load_text(made, "").data == load_text(text, "").data
+
+
+def test_what_goes_over_several_lines_stays_one_text() -> None:
+    assert laid('a:\n      "x\n   y \\\n\n z"\n') == 'a:\n  "x\n  y \\\n\n  z"\n'
+    assert laid("a: x\n     y\nb: 1\n") == "a: x\n  y\nb: 1\n"
+
+
+def test_comments_stand_with_what_they_are_about() -> None:
+    text = "a:\n    # of b\n    b: 1\n    # ends a\n# of c\nc: 1\n# the end\n"
+    assert laid(text) == "a:\n  # of b\n  b: 1\n  # ends a\n# of c\nc: 1\n# the end\n"
+
+
+def test_comments_in_one_column_keep_it_and_a_lone_one_follows_its_value() -> None:
+    assert laid("a: 1      # x\nbb: 2     # y\n") == "a: 1      # x\nbb: 2     # y\n"
+    assert laid("a: 1      # x\nbb: 2 # y\n") == "a: 1  # x\nbb: 2  # y\n"
+    assert laid("a: |     # x\n   t # none\n") == "a: |  # x\n  t # none\n"
+
+
+def test_sections_are_put_in_order_with_their_comments_and_the_head_stays() -> None:
+    text = "# yaml-language-server: $schema=x\n\n# of b\nb: 1  # one\n\n# of a\na:\n  # inside\n  x: 1\n# foot\n"
+    head, foot = "# yaml-language-server: $schema=x\n\n", "# foot\n"
+    assert laid(text, "a", "b") == f"{head}# of a\na:\n  # inside\n  x: 1\n\n# of b\nb: 1  # one\n{foot}"
+
+
+def test_unknown_sections_come_last_in_their_own_order() -> None:
+    assert laid("z: 1\ny: 2\na: 3\n", "a") == "a: 3\nz: 1\ny: 2\n"
+
+
+def test_an_alias_never_comes_before_its_anchor() -> None:
+    text = "b: &x {k: 1}\na: *x\n"
+    assert laid(text, "a", "b") == text
+
+
+def test_what_is_too_wide_is_written_as_lines_from_the_outside() -> None:
+    inner = ", ".join(f"key{number}: {number}" for number in range(11))
+    wide = f"a: {{one: {{{inner}}}, two: [x, y]}} # why\n"
+    assert len(wide) > layout.WIDTH
+    assert laid(wide) == f"a:  # why\n  one: {{{inner}}}\n  two: [x, y]\n"
+    listed = f"a: [{', '.join(['word' * 5] * 8)}]\n"
+    assert laid(listed) == "a:\n" + f"  - {'word' * 5}\n" * 8
+    text = f'a: "{"long " * 40}"\n'
+    assert laid(text) == text
+
+
+def test_line_breaks_marks_and_ends_are_mended() -> None:
+    assert laid("\ufeffa: 1  \r\n\r\n\r\n\r\nb: |\r\n  x\r\n\r\n") == "a: 1\n\nb: |\n  x\n"
+    assert laid("\n\na: 1") == "a: 1\n"
+
+
+def test_a_text_that_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "in_order", lambda text, order: text.replace("1", "2"))
+    with pytest.raises(NotLaidOut, match="something else"):
+        formatted("a: 1\n", ())
+    monkeypatch.setattr(layout, "in_order", lambda text, order: text.replace("# why", ""))
+    with pytest.raises(NotLaidOut, match="something else"):
+        formatted("a: 1  # why\n", ())
+
+
+_SCALARS = st.sampled_from(["x", "1", "'it''s'", '"a: {b}"', "~", "why?", "a b", '"{{ x }}"', "null", "|"])
+
+
+def _lines(value: object, depth: int, step: int) -> list[str]:
+    pad = " " * depth
+    if isinstance(value, dict):
+        found = []
+        for key, each in value.items():
+            inner = _lines(each, depth + step, step)
+            found += [f"{pad}{key}:  # c", *inner] if isinstance(each, (dict, list)) else [f"{pad}{key}: {inner[0]}"]
+        return found
+    if isinstance(value, list):
+        return [f"{pad}- {each}" for each in value]
+    return [str(value)] if value != "|" else ["[a,b]"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abcd"),
+        st.one_of(
+            _SCALARS,
+            st.lists(_SCALARS.filter(lambda each: each != "|"), min_size=1, max_size=3),
+            st.dictionaries(st.sampled_from("xyz"), _SCALARS, min_size=1),
+        ),
+        min_size=1,
+    ),
+    st.integers(1, 6),
+    st.permutations("abcd"),
+)
+def test_any_nesting_in_any_step_and_order_says_the_same(value: dict[str, object], step: int, order: list[str]) -> None:
+    text = "\n".join(_lines(value, 0, step)) + "\n"
+    made = laid(text, *order)
+    assert load_text(made, "").data == load_text(text, "").data
+    assert list(load_text(made, "").data) == [key for key in order if key in value]

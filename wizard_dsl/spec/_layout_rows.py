@@ -1,0 +1,224 @@
+"""A YAML text as rows: the tokens that hang together, where they are to stand, and the comments around them.
+
+The tokens are those of the parser, so what looks like a comment inside a scalar is none. `yaml.scan` leaves out the
+start of a list that is no deeper than its key; such a list gets a block of its own here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import yaml
+from yaml import tokens as kinds
+
+from wizard_dsl.spec.reader import LOADER
+
+STEP: Final = 2
+_OPENERS: Final = (kinds.FlowMappingStartToken, kinds.FlowSequenceStartToken)
+_CLOSERS: Final = (kinds.FlowMappingEndToken, kinds.FlowSequenceEndToken)
+_NAMES: Final = (kinds.AliasToken, kinds.AnchorToken, kinds.TagToken)
+_AT_START: Final = (kinds.BlockEntryToken, kinds.KeyToken, kinds.ValueToken)
+_ALONE: Final = (kinds.DirectiveToken, kinds.DocumentStartToken, kinds.DocumentEndToken)
+
+
+class Block(NamedTuple):
+    """A block mapping or list: its column as written and as it is to be; `bare` is a list as deep as its key."""
+
+    old: int
+    new: int
+    is_list: bool
+    bare: bool = False
+
+
+class Token(NamedTuple):
+    """What is visible of a token. `keyed`: a key begins with it; `depth`: the brackets open before it."""
+
+    kind: type
+    text: str
+    start: Any
+    end: int
+    keyed: bool
+    depth: int
+    blocks: tuple[Block, ...]
+
+    @property
+    def is_block_scalar(self) -> bool:
+        return self.kind is kinds.ScalarToken and self.text[0] in "|>" and "\n" in self.text
+
+    @property
+    def last_line(self) -> int:
+        return int(self.start.line) + self.text.count("\n")
+
+    @property
+    def base(self) -> int:
+        """The column of the innermost block; inside brackets, of what they hang below."""
+        if not self.blocks:
+            return 0
+        block = self.blocks[-1]
+        return block.new + STEP if block.is_list and self.depth else block.new
+
+
+class Row(NamedTuple):
+    """Tokens of one line, or of several where a scalar goes on; the last row of a text has none."""
+
+    tokens: tuple[Token, ...]
+    above: tuple[str, ...]
+    comment: str
+    comment_column: int
+
+    @property
+    def has_block_scalar(self) -> bool:
+        return self.tokens[-1].is_block_scalar
+
+    def lines(self) -> list[str]:
+        lines = [" " * column_of(self.tokens[0])]
+        before: Token | None = None
+        for token in self.tokens:
+            first, *rest = token.text.split("\n")
+            lines[-1] += gap(before, token) + first.rstrip()
+            lines += _block(token) if token.is_block_scalar else _continued(token, rest)
+            before = token
+        return lines
+
+
+def gap(before: Token | None, token: Token) -> str:
+    """What stands between two tokens of a line."""
+    if before is None or before.kind in _OPENERS:
+        return ""
+    if token.kind is kinds.FlowEntryToken or token.kind in _CLOSERS:
+        return " " if before.kind is kinds.ValueToken else ""
+    return "" if token.kind is kinds.ValueToken and before.kind not in _NAMES else " "
+
+
+def column_of(token: Token) -> int:
+    """The column that a row beginning with this token gets."""
+    if token.kind in _ALONE or (not token.blocks and not token.depth):
+        return 0
+    if token.depth:
+        return token.base + STEP * (token.depth - (token.kind in _CLOSERS))
+    return token.base if token.keyed or token.kind in _AT_START else token.base + STEP
+
+
+def _continued(token: Token, rest: Sequence[str]) -> list[str]:
+    """The further lines of a scalar in quotes or without; spaces around its line breaks mean nothing."""
+    margin = " " * (token.base + STEP * (token.depth + 1))
+    found = []
+    for line in rest:
+        kept = line.strip(" \t")
+        found.append(margin + (line.lstrip(" \t") if kept.endswith("\\") else kept) if kept else "")
+    return found
+
+
+def _block(token: Token) -> list[str]:
+    """The lines of a block scalar, as far from each other as they were."""
+    header, *body = token.text.split("\n")
+    digit = next((each for each in header.partition("#")[0] if each.isdigit()), None)
+    block = token.blocks[-1] if token.blocks else Block(0, 0, False)
+    own = next((len(line) - len(line.lstrip(" ")) for line in body if line.strip(" ")), 0)
+    old = own if digit is None else (block.old + int(digit) if token.blocks else int(digit))
+    new = (block.new if token.blocks else 0) + (STEP if digit is None else int(digit))
+    return [" " * new + line[old:] if len(line) > old and (line.strip(" ") or line[old:]) else "" for line in body]
+
+
+def rows_of(text: str) -> Iterator[Row]:
+    """The rows of a text with LF line breaks, and one without tokens for what follows them. Raises YAMLError."""
+    tokens = list(_tokens(text))
+    groups: list[list[Token]] = []
+    for token in tokens:
+        last = groups[-1][-1] if groups else None
+        if last is None or last.is_block_scalar or last.last_line != token.start.line:
+            groups.append([])
+        groups[-1].append(token)
+    above = _gap_lines(text, None, groups[0][0] if groups else None)
+    for at, group in enumerate(groups):
+        following = groups[at + 1][0] if at + 1 < len(groups) else None
+        tail, comment, column = _tail(text, group[-1])
+        yield Row((*group[:-1], tail), tuple(above), comment, column)
+        above = _gap_lines(text, tail, following)
+    yield Row((), tuple(above), "", 0)
+
+
+def _tail(text: str, token: Token) -> tuple[Token, str, int]:
+    """The last token of a row without the comment behind it, which a block scalar has in its first line."""
+    if token.is_block_scalar:
+        header, _, body = token.text.partition("\n")
+        indicator, mark, comment = header.partition("#")
+        column = token.start.column + len(indicator)
+        return token._replace(text=f"{indicator.rstrip()}\n{body}"), (mark + comment).rstrip(), column
+    rest = text[token.end :].partition("\n")[0]
+    line_start = text.rfind("\n", 0, token.end) + 1
+    column = token.end - line_start + len(rest) - len(rest.lstrip())
+    return token, rest.strip(), column
+
+
+def _gap_lines(text: str, before: Token | None, after: Token | None) -> list[str]:
+    """The comments and empty lines between two rows, comments where they are to stand."""
+    begin = 0 if before is None else before.end
+    end = len(text) if after is None else after.start.index
+    lines = text[begin:end].split("\n")
+    if before is not None:
+        lines = lines if before.is_block_scalar else lines[1:]
+    return [_placed(line, before, after) if line.strip() else "" for line in lines[: -1 if after else None]]
+
+
+def _placed(line: str, before: Token | None, after: Token | None) -> str:
+    """A comment with what follows it; one that is deeper than that, with the block above that it ends."""
+    comment = line.strip()
+    column = len(line) - len(line.lstrip())
+    if after is not None and (after.depth or column <= after.start.column):
+        return " " * (column_of(after) + (STEP if after.kind in _CLOSERS else 0)) + comment
+    places = {block.old: block.new for block in (before.blocks if before else ())}
+    if after is not None:
+        places[after.start.column] = column_of(after)
+    fitting = [old for old in places if old <= column]
+    return " " * (places[max(fitting)] if fitting else 0) + comment
+
+
+def _tokens(text: str) -> Iterator[Token]:
+    """The visible tokens, each with the blocks it stands in."""
+    blocks: list[Block] = []
+    depth = 0
+    keyed = False
+    for token in yaml.scan(text, Loader=LOADER):
+        if depth == 0:
+            _follow(token, blocks)
+        keyed = keyed or isinstance(token, kinds.KeyToken)
+        if token.end_mark.index > token.start_mark.index and not isinstance(token, kinds.StreamStartToken):
+            depth -= isinstance(token, _CLOSERS)
+            within = depth + isinstance(token, _CLOSERS)
+            yield _visible(text, token, keyed, within, tuple(blocks))
+            depth += isinstance(token, _OPENERS)
+            keyed = False
+
+
+def _follow(token: Any, blocks: list[Block]) -> None:
+    """What a token does to the blocks that are open."""
+    if blocks and blocks[-1].bare and isinstance(token, (kinds.KeyToken, kinds.BlockEndToken)):
+        blocks.pop()
+    if isinstance(token, kinds.BlockEndToken):
+        blocks.pop()
+    elif isinstance(token, (kinds.BlockMappingStartToken, kinds.BlockSequenceStartToken)):
+        new = blocks[-1].new + STEP if blocks else 0
+        blocks.append(Block(token.start_mark.column, new, isinstance(token, kinds.BlockSequenceStartToken)))
+    elif isinstance(token, kinds.BlockEntryToken) and not blocks[-1].is_list:
+        blocks.append(Block(blocks[-1].old, blocks[-1].new + STEP, True, True))
+
+
+def _visible(text: str, token: Any, keyed: bool, depth: int, blocks: tuple[Block, ...]) -> Token:
+    start, end = token.start_mark, token.end_mark.index
+    written = text[start.index : end]
+    if isinstance(token, kinds.ScalarToken) and token.style in ("|", ">"):
+        written, end = _body(text, start.index, end)
+    return Token(type(token), written, start, end, keyed, depth, blocks)
+
+
+def _body(text: str, start: int, end: int) -> tuple[str, int]:
+    """A block scalar's lines, each whole; the empty ones behind it only where it keeps them (`+`)."""
+    end = end if end >= len(text) else text.rfind("\n", 0, end) + 1
+    lines = text[start:end].removesuffix("\n").split("\n")
+    if "+" not in lines[0].partition("#")[0]:
+        while len(lines) > 1 and not lines[-1].strip(" "):
+            lines.pop()
+    written = "\n".join(lines)
+    return (written if "\n" in written else written + "\n"), min(start + len(written) + 1, len(text))

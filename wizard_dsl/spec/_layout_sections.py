@@ -1,0 +1,80 @@
+"""The sections of a YAML text in the order of their grammar, each with the comments above and inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import yaml
+from yaml import tokens as kinds
+
+from wizard_dsl.spec.reader import LOADER
+
+_OPENS: Final = (
+    kinds.BlockMappingStartToken,
+    kinds.BlockSequenceStartToken,
+    kinds.FlowMappingStartToken,
+    kinds.FlowSequenceStartToken,
+)
+_CLOSES: Final = (kinds.BlockEndToken, kinds.FlowMappingEndToken, kinds.FlowSequenceEndToken)
+
+
+def in_order(text: str, order: Sequence[str]) -> str:
+    """The text with its sections in order. The comments that it begins with stay at its head, and those at column 1
+    behind the last section at its end. A text with an alias, or whose sections stand in brackets, stays as it is."""
+    keys = list(_sections(text))
+    known = {name: at for at, name in enumerate(order)}
+    ranks = [known.get(name, len(known)) for name, _ in keys]
+    if ranks == sorted(ranks):
+        return text
+    lines = text.split("\n")
+    begins = [_above(lines, line, first=at == 0) for at, (_, line) in enumerate(keys)]
+    foot = _foot(lines, keys[-1][1])
+    spans = [lines[begin:end] for begin, end in zip(begins, [*begins[1:], foot], strict=True)]
+    apart = [not each[0].strip() for each in spans]
+    apart[0] = apart[1]
+    chosen = sorted(range(len(spans)), key=ranks.__getitem__)
+    body = [line for at in chosen for line in ([""] if apart[at] and at != chosen[0] else []) + _bare(spans[at])]
+    return "\n".join([*lines[: begins[0]], *body, *lines[foot:]]) + ("" if lines[foot:] else "\n")
+
+
+def _bare(span: list[str]) -> list[str]:
+    """A section without the empty lines around it."""
+    begin = next((at for at, line in enumerate(span) if line.strip()), len(span))
+    end = len(span)
+    while end > begin and not span[end - 1].strip():
+        end -= 1
+    return span[begin:end]
+
+
+def _sections(text: str) -> Iterator[tuple[str, int]]:
+    """Each key of the outermost block mapping with its line, from 0; none where an alias could lose its anchor."""
+    found: list[tuple[str, int]] = []
+    depth = 0
+    is_key = False
+    for token in yaml.scan(text, Loader=LOADER):
+        if isinstance(token, (kinds.AliasToken, kinds.DocumentStartToken)):
+            return
+        if is_key and isinstance(token, kinds.ScalarToken):
+            found.append((token.value, token.start_mark.line))
+        depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
+        is_key = depth == 1 and isinstance(token, kinds.KeyToken)
+    if len({line for _, line in found}) == len(found):
+        yield from found
+
+
+def _above(lines: Sequence[str], line: int, *, first: bool) -> int:
+    """Where a section begins: with the comments above it at the first column, and the empty lines above those. What the
+    text begins with is of all of it: the first section has only comments that an empty line sets apart from that."""
+    at = line
+    while at and (lines[at - 1].startswith("#") or not (first or lines[at - 1].strip())):
+        at -= 1
+    return line if first and not any(each.strip() for each in lines[:at]) else at
+
+
+def _foot(lines: Sequence[str], last: int) -> int:
+    """Where the comments behind the last section begin."""
+    at = len(lines)
+    while at - 1 > last and (not lines[at - 1].strip() or lines[at - 1].startswith("#")):
+        at -= 1
+    return at

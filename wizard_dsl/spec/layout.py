@@ -1,0 +1,113 @@
+"""The layout of a YAML text: indentation, spacing, line width and the order of sections, with every comment kept.
+
+Scalars are copied as they are written, so quotes, anchors and block scalars stay what they are. The text is taken
+apart into rows (what stands on one line, or hangs together over several) and each row is written again:
+
+- two spaces a level, also for lists below a key; one space after `:`, `-` and `,`, none inside brackets;
+- a comment of its own line stands with what follows it, one after a value two spaces behind it, or where it
+  was if the one above or below stands in the same column;
+- one empty line at most, none at either end, no spaces at line ends, one line break at the end, LF alone;
+- a row wider than 120 columns has its brackets written as lines, from the outside, until it is not.
+
+Nobody has to trust this: `formatted` compares what both texts mean, and raises `NotLaidOut` where they differ.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import yaml
+
+from wizard_dsl.spec._layout_rows import Row, rows_of
+from wizard_dsl.spec._layout_sections import in_order
+from wizard_dsl.spec._layout_wide import unfolded
+from wizard_dsl.spec.source import load_text
+
+WIDTH: Final = 120
+_PASSES: Final = 200
+
+
+class NotLaidOut(Exception):
+    """A text cannot be laid out without a change of what it says; the message says why."""
+
+
+def formatted(text: str, order: Sequence[str]) -> str:
+    """The text in our layout, its sections in `order`, those it does not name behind them. The text has to be one that
+    `load_text` reads. Raises NotLaidOut."""
+    plain = re.sub("\r\n|\r", "\n", text.removeprefix("\ufeff"))
+    try:
+        made = _fixed(in_order(plain, order))
+        same = _meaning(plain) == _meaning(made)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise NotLaidOut(str(getattr(error, "problem", None) or "it is nested too deeply")) from None
+    if not same:
+        raise NotLaidOut("laid out it would say something else")
+    return made
+
+
+def _fixed(text: str) -> str:
+    """The text laid out until nothing changes any more; a pass writes one more level of what is too wide as lines."""
+    for _ in range(_PASSES):
+        made = _laid_out(text)
+        if made == text:
+            return text
+        text = made
+    raise NotLaidOut("it comes to no end")
+
+
+def _laid_out(text: str) -> str:
+    lines: list[str] = []
+    for row in _aligned(list(rows_of(text))):
+        lines += _above(row, lines)
+        lines += _written(row)
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\n".join(lines) + "\n"
+
+
+def _aligned(rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows, those whose comment stands alone in its column with none to keep."""
+    columns = [row.comment_column for row in rows if row.comment]
+    neighbours = zip([None, *columns], columns, [*columns[1:], None], strict=False)
+    kept = iter([at if at in (above, below) else 0 for above, at, below in neighbours])
+    for row in rows:
+        yield row._replace(comment_column=next(kept)) if row.comment else row
+
+
+def _above(row: Row, lines: Sequence[str]) -> Iterator[str]:
+    """The comments and empty lines above a row; of several empty lines in a row, one."""
+    blank = not lines or not lines[-1]
+    for line in row.above:
+        if line or not blank:
+            yield line
+        blank = not line
+
+
+def _written(row: Row) -> list[str]:
+    if not row.tokens:
+        return []
+    lines = row.lines()
+    if len(lines) == 1 and len(lines[0]) > WIDTH:
+        wide = unfolded(row)
+        if wide is not None:
+            first, *rest = wide
+            return [_commented(first, row._replace(comment_column=0)), *rest]
+    at = 0 if row.has_block_scalar else -1
+    lines[at] = _commented(lines[at], row)
+    return lines
+
+
+def _commented(line: str, row: Row) -> str:
+    if not row.comment:
+        return line
+    return line.ljust(max(row.comment_column, len(line) + 2)) + row.comment
+
+
+def _meaning(text: str) -> tuple[str, list[str]]:
+    """What a text says, whatever the order of its keys, and its comments."""
+    source = load_text(text, "")
+    comments = [line.strip() for row in rows_of(text) for line in (*row.above, row.comment) if line]
+    return json.dumps([source.data, [each.code for each in source.diagnostics]], sort_keys=True), sorted(comments)
