@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.core.size import Size, mapping_of, of_schema, of_value
 from wizard_dsl.prompts.expression import compile_expression
 from wizard_dsl.prompts.size import expression_size, template_size
@@ -76,7 +77,10 @@ BOUNDED = [
     "{{ text.upper() }} {{ text.strip() }} {{ text.replace('a', 'bb') }} {{ text.split() }} {{ text.split('a') }}",
     "{% for i in range(4) %}{{ i }}{{ text }}{% endfor %}",
     "{{ row.name }} {{ row['name'] }}",
-    "{{ (text | tojson) | tojson }}",
+    "{{ (text | tojson) | tojson }} {{ (texts ~ text) | tojson }} {{ (row ~ '') | tojson }}",
+    "{{ row | list }} {{ row | join('/') }} {{ row | first }} {{ row | sort | join }} {{ row | map('upper') | join }}",
+    "{{ texts[:1:-1] }} {{ text[:1:-1] }}",
+    "{% if number %}{% macro m() %}{{ text }}{% endmacro %}{% else %}{% macro m() %}{% endmacro %}{% endif %}{{ m() }}",
     "{{ texts | max }} {{ texts | last }}" ,
 ]  # fmt: skip
 
@@ -205,3 +209,83 @@ def test_the_keys_of_one_of_two_values_may_be_asked_for() -> None:
     either = open_ended.or_else(mapping_of({"b": of_value(1)}))
     assert "b" not in either.fields
     assert either.is_open
+
+
+# -- any template -----------------------------------------------------------------------------------------
+
+FILTERS = (
+    "abs", "capitalize", "center(9)", "count", "default('-')", "d(texts, true)", "dictsort", "e", "filesizeformat",
+    "first", "float", "indent(2, true, true)", "int", "items", "join", "join(', ')", "join(word)", "last", "length",
+    "list", "lower", "map('upper') | list", "map('tojson') | list", "max", "min", "replace('a', 'ß')", "reverse",
+    "replace('', word)", "round", "select | list", "sort", "string", "title", "tojson", "tojson(2)", "trim",
+    "truncate(3)", "truncate", "unique", "upper", "urlencode", "wordcount", "wordwrap(3)",
+)  # fmt: skip
+ENDINGS = (
+    "[0]", "[-1]", "[:2]", "[1:3]", "[:2:-1]", "[number]", "['name']", ".name", ".upper()", ".split()", ".split('a')",
+    ".items()", ".strip()", ".replace('a', 'bb')",
+)  # fmt: skip
+SIGNS = ("~", "+", "-", "*", "/", "//", "**", "%", "==", "in", "and", "or")
+
+
+def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.builds("({} | {})".format, inner, st.sampled_from(FILTERS)),
+        st.builds("({}){}".format, inner, st.sampled_from(ENDINGS)),
+        st.builds("({} {} {})".format, inner, st.sampled_from(SIGNS), inner),
+        st.builds("({} if {} else {})".format, inner, inner, inner),
+        st.builds("[{}, {}]".format, inner, inner),
+        st.builds("{{'k': {}, 'é': {}}}".format, inner, inner),
+        st.builds("m({}, b={})".format, inner, inner),
+    )
+
+
+LEAVES = st.sampled_from([*SCHEMAS, "other", "2", "1.5", "'a\\n\"b'", "none", "true", "loop.index", "range(3)", "each"])
+EXPRESSIONS = st.recursive(LEAVES, _combined, max_leaves=6)
+SHOWN = st.builds("{{{{ {} }}}}".format, EXPRESSIONS)
+
+
+def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.builds("{} {}".format, inner, inner),
+        st.builds("{{% for each in {} %}}<{}>{{% else %}}none{{% endfor %}}".format, EXPRESSIONS, inner),
+        st.builds("{{% if {} %}}{}{{% else %}}{}{{% endif %}}".format, EXPRESSIONS, inner, inner),
+        st.builds("{{% set other = {} %}}{}".format, EXPRESSIONS, inner),
+        st.builds("{{% if {} %}}{{% set other = {} %}}{{% endif %}}{}".format, EXPRESSIONS, EXPRESSIONS, inner),
+        st.builds("{{% set other %}}{}{{% endset %}}{}".format, inner, inner),
+        st.builds("{{% filter upper %}}{}{{% endfilter %}}".format, inner),
+        st.builds("{{% macro m(a, b='-') %}}{{{{ a }}}}{{{{ b }}}}{}{{% endmacro %}}{}".format, inner, inner),
+        st.builds("{{% with other = {} %}}{}{{% endwith %}}".format, EXPRESSIONS, inner),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.recursive(SHOWN, _nested, max_leaves=4), values=st.fixed_dictionaries(VALUES))
+def test_whatever_a_template_does_no_rendering_is_larger(text: str, values: dict[str, Any]) -> None:
+    template = compile_template(text)
+    if isinstance(template, list):
+        return
+    values = {**values, "other": "o", "each": "e"}
+    exact = template_size(template, {name: of_value(value) for name, value in values.items()}).text
+    declared = template_size(template, {**NAMES, "other": of_value("o"), "each": of_value("e")}).text
+    try:
+        made = len(template.render(bind(values)).encode("utf-8", "surrogatepass"))
+    except StepFailed:
+        return
+    assert made <= exact.value
+    assert made <= declared.value
+
+
+def test_what_is_nested_deeply_or_calls_itself_is_not_followed_for_ever() -> None:
+    deep: Any = "x"
+    for _ in range(80):
+        deep = {"a": deep, "b": 1}
+    size = of_value(deep).or_else(of_value({"a": deep, "b": deep})).grown(4 / 3)
+    assert size.json.value >= len(json.dumps({"a": deep, "b": deep}))
+    calls = "{{ m() }}" * 9
+    template = compile_template(f"{{% macro m() %}}{calls}{{% endmacro %}}{calls}", where="prompts.p.user")
+    assert not isinstance(template, list)
+    assert "a call of 'm'" in template_size(template, {}).text.reason
+    many = "".join(f"{{% macro m{n + 1}() %}}{f'{{{{ m{n}() }}}}' * 9}{{% endmacro %}}" for n in range(9))
+    template = compile_template(f"{{% macro m0() %}}x{{% endmacro %}}{many}{{{{ m9() }}}}", where="prompts.p.user")
+    assert not isinstance(template, list)
+    assert not template_size(template, {}).text.bounded

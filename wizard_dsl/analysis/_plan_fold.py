@@ -11,7 +11,7 @@ import msgspec
 
 from wizard_dsl.analysis._plan_call import CallFold
 from wizard_dsl.compiler.link import Library
-from wizard_dsl.compiler.program import Program, StepPlan
+from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.bound import NOTHING, Bound, Figure, Path, unbounded
 from wizard_dsl.core.size import Size, boundless, list_of, mapping_of, number_of, of_schema, of_value, text_of
@@ -224,10 +224,20 @@ class Fold:
 
     def _served(self, step: StepPlan) -> Size:
         """The name of who answered."""
-        if step.chain is None:
+        if step.type.bound is None:
+            return boundless(f"the step type {step.type.name} declares no bound", ("steps", step.name))
+        chains = _all_chains(step.subprogram) if step.subprogram is not None else []
+        chains += [] if step.chain is None else [self._program.chains[step.chain]]
+        names = [target.name for chain in chains for target in chain.targets]
+        if not names:
             return of_value(None)
-        names = [target.name for target in self._program.chains[step.chain].targets]
         return of_value(max(names, key=len)).or_else(of_value(None))
+
+
+def _all_chains(program: Program) -> list[ChainPlan]:
+    """The chains of a file, and of those that it runs."""
+    inner = [step.subprogram for step in program.steps if step.subprogram is not None]
+    return [*program.chains.values(), *(chain for each in inner for chain in _all_chains(each))]
 
 
 def _from_file(bound: Bound, file: str, at: Path) -> Bound:

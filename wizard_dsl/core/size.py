@@ -21,8 +21,8 @@ WIDEST = 4
 ESCAPED = 6
 #: Bytes of a number at most: of a float, and of a whole number, whose digits Python limits.
 _FLOAT, _INTEGER = 26, 4301
-#: Schemas within schemas that are looked into.
-_DEPTH = 12
+#: Values within values of which more is known than how large they are.
+_DEPTH = 8
 _NOTHING = Figure(0)
 
 
@@ -39,21 +39,21 @@ class Size(msgspec.Struct, frozen=True):
     number: bool = False
     is_open: bool = False
 
-    def or_else(self, other: Size) -> Size:
+    def or_else(self, other: Size, *, depth: int = 0) -> Size:
         """One of the two."""
-        if self.item is not None and other.item is not None:
-            item: Size | None = self.item.or_else(other.item)
-        else:
-            item = self.item or other.item
-        return Size(
+        text, json_, count = (
             self.text.largest(other.text),
             self.json.largest(other.json),
             self.count.largest(other.count),
-            item,
-            _either(self, other),
-            self.number and other.number,
-            self.is_open or other.is_open,
         )
+        if depth > _DEPTH:
+            return Size(text, json_, count, is_open=True)
+        if self.item is not None and other.item is not None:
+            item: Size | None = self.item.or_else(other.item, depth=depth + 1)
+        else:
+            item = self.item or other.item
+        fields = _either(self, other, depth + 1)
+        return Size(text, json_, count, item, fields, self.number and other.number, self.is_open or other.is_open)
 
     def within(self, other: Size) -> Size:
         """Both are true of it."""
@@ -81,29 +81,36 @@ class Size(msgspec.Struct, frozen=True):
         """Whatever is in it: no larger than the whole, as JSON."""
         return Size(self.json, self.json, self.json, is_open=True)
 
-    def grown(self, factor: float) -> Size:
+    @property
+    def element(self) -> Size:
+        """What a loop over it gives: an element, of a mapping a key, of a text a character."""
+        if self.is_open:
+            return self.part
+        if self.fields:
+            keys = text_of(Figure(max(len(name.encode("utf-8", "surrogatepass")) for name in self.fields)))
+            return keys if self.item is None else self.item.or_else(keys)
+        return self.item if self.item is not None else text_of(Figure(WIDEST).smallest(self.text))
+
+    def grown(self, factor: float, *, depth: int = 0) -> Size:
         """Every text in it `factor` times as long."""
         if self.number:
             return self
-        is_text = self.item is None
-        return Size(
-            _floor(self.text, factor),
-            _floor(self.json, factor),
-            _floor(self.count, factor) if is_text else self.count,
-            None if self.item is None else self.item.grown(factor),
-            {name: each.grown(factor) for name, each in self.fields.items()},
-            self.number,
-            self.is_open,
-        )
+        text, json_ = _floor(self.text, factor), _floor(self.json, factor)
+        count = _floor(self.count, factor) if self.item is None else self.count
+        if depth > _DEPTH:
+            return Size(text, json_, count, is_open=True)
+        item = None if self.item is None else self.item.grown(factor, depth=depth + 1)
+        fields = {name: each.grown(factor, depth=depth + 1) for name, each in self.fields.items()}
+        return Size(text, json_, count, item, fields, self.number, self.is_open)
 
 
-def _either(one: Size, other: Size) -> Mapping[str, Size]:
+def _either(one: Size, other: Size, depth: int) -> Mapping[str, Size]:
     """The keys of one of two values; of one that is open, what is not known of it may be anything."""
     found = {}
     for name in {**one.fields, **other.fields}:
         mine, theirs = one.fields.get(name), other.fields.get(name)
         if mine is not None and theirs is not None:
-            found[name] = mine.or_else(theirs)
+            found[name] = mine.or_else(theirs, depth=depth)
         elif not (one.is_open if mine is None else other.is_open):
             known = mine or theirs
             assert known is not None

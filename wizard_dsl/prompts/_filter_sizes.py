@@ -36,7 +36,7 @@ def filtered(
     if name in _SAME:
         return _same(value)
     if name in _ONE:
-        return value.item if value.item is not None else _character(value)
+        return value.element
     match name:
         case "tojson":
             return _as_json(value, constants, options)
@@ -54,16 +54,10 @@ def filtered(
 
 def _same(value: Size) -> Size:
     """Some of the elements, in any order; of a text a list of its characters, or the text."""
-    if value.item is not None or value.is_open:
-        return value
-    letters = list_of(text_of(Figure(WIDEST)), value.count)
-    return Size(value.text.largest(letters.text), letters.json.largest(value.json), value.count, letters.item)
-
-
-def _character(value: Size) -> Size:
     if value.is_open:
-        return value.part
-    return text_of(value.text.smallest(Figure(WIDEST)))
+        return value
+    whole = list_of(value.element, value.count)
+    return Size(value.text.largest(whole.text), value.json.largest(whole.json), value.count, value.element)
 
 
 def _as_json(value: Size, constants: Sequence[Any], options: Mapping[str, Any]) -> Size | None:
@@ -87,7 +81,7 @@ def _join(value: Size, arguments: Sequence[Size], named: Mapping[str, Size]) -> 
         return text_of(value.json + between.text.product(value.count))
     if value.item is None:
         return text_of(value.text + between.text.product(value.count))
-    return text_of((value.item.text + between.text).product(value.count))
+    return text_of((value.element.text + between.text).product(value.count))
 
 
 def _truncate(
@@ -152,6 +146,6 @@ def _mapped(value: Size, constants: Sequence[Any], options: Mapping[str, Any]) -
     if isinstance(key, str) and "default" not in options and key in value.item.fields:
         return list_of(value.item.fields[key], value.count)
     if len(constants) == 1 and isinstance(constants[0], str) and not options:
-        made = filtered(constants[0], value.item, (), {}, (), {})
+        made = filtered(constants[0], value.element, (), {}, (), {})
         return None if made is None else list_of(made, value.count)
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from jinja2 import nodes
@@ -24,8 +25,8 @@ from wizard_dsl.prompts.template import Template, sole_expression
 
 #: Digits of the largest number that arithmetic may make (`NUMBER_BITS` of budget.py).
 _ARITHMETIC = 1240
-#: Macros within macros that are followed.
-_MACROS = 8
+#: Calls of macros that are followed in one template; one that calls itself is not.
+_CALLS = 200
 _EMPTY = of_value("")
 _TRUTH = of_value(False)
 
@@ -78,8 +79,9 @@ class _Walk:
     def __init__(self, where: str, at: Path) -> None:
         self._where = where
         self._at = at
-        self._macros: dict[str, nodes.Macro] = {}
-        self._depth = 0
+        self._macros: dict[str, list[nodes.Macro]] = {}
+        self._calls = 0
+        self._inside: list[str] = []
 
     def _open(self, node: nodes.Node, what: str) -> Size:
         return boundless(f"{self._where}, line {node.lineno} of it: {what}", self._at)
@@ -120,7 +122,7 @@ class _Walk:
         values = self.value(node.iter, names)
         if node.recursive:
             return self._open(node, "a recursive loop").text
-        item = self._element(values, node)
+        item = values.element
         inside = {**names, "loop": _loop(item)}
         self._bind(node.target, item, inside)
         count = values.count
@@ -129,15 +131,6 @@ class _Walk:
                 f"{self._where}, line {node.lineno} of it: a loop, and {count.reason}", count.at or self._at
             )
         return self.body(node.body, inside).product(count).largest(self.body(node.else_, dict(names)))
-
-    def _element(self, values: Size, node: nodes.Node) -> Size:
-        """What a loop over it gives: an element, of a mapping a key, of a text a character."""
-        if values.is_open:
-            return values.part
-        if values.fields:
-            keys = text_of(Figure(max(len(name.encode()) for name in values.fields)))
-            return keys if values.item is None else values.item.or_else(keys)
-        return values.item if values.item is not None else text_of(Figure(WIDEST))
 
     def _bind(self, target: nodes.Node, value: Size, names: dict[str, Size]) -> None:
         if isinstance(target, nodes.Name):
@@ -174,7 +167,7 @@ class _Walk:
         return self.body(node.body, inside)
 
     def _macro(self, node: nodes.Macro, names: dict[str, Size]) -> Figure:
-        self._macros[node.name] = node
+        self._macros.setdefault(node.name, []).append(node)
         names[node.name] = _EMPTY
         return Figure(0)
 
@@ -214,7 +207,7 @@ class _Walk:
             case nodes.Dict():
                 return self._dict(node, names)
             case nodes.Concat():
-                return _joined([self.value(each, names) for each in node.nodes])
+                return text_of(_joined([self.value(each, names) for each in node.nodes]).text)
             case nodes.BinExpr() | nodes.UnaryExpr():
                 return self._arithmetic(node, names)
         return self._open(node, "an expression that is not followed")
@@ -266,8 +259,9 @@ class _Walk:
         if not isinstance(node.node, nodes.Name):
             return self._open(node, "a call of what is computed")
         name = node.node.name
-        if name in self._macros and self._depth < _MACROS:
-            return self._expanded(self._macros[name], node, names)
+        if name in self._macros and name not in self._inside and self._calls < _CALLS:
+            made = [self._expanded(each, node, names) for each in self._macros[name]]
+            return reduce(Size.or_else, made)
         if name == "range" and node.args and all(isinstance(_constant(each), int) for each in node.args):
             numbers: Any = [_constant(each) for each in node.args]
             return list_of(number_of(), Figure(len(range(*numbers))))
@@ -297,11 +291,12 @@ class _Walk:
             inside[argument.name] = self.value(given, names)
         for each in call.kwargs:
             inside[each.key] = self.value(each.value, names)
-        self._depth += 1
+        self._calls += 1
+        self._inside.append(macro.name)
         try:
             return text_of(self.body(macro.body, inside))
         finally:
-            self._depth -= 1
+            self._inside.pop()
 
     def _filtered(self, node: nodes.Filter, value: Size, names: dict[str, Size]) -> Size:
         arguments = [self.value(each, names) for each in node.args]
@@ -322,7 +317,7 @@ def _constant(node: nodes.Node) -> Any:
 def _sliced(whole: Size, slice: nodes.Slice) -> Size:
     """A part of a list or text: at most as many elements as there are up to its end."""
     stop = None if slice.stop is None else _constant(slice.stop)
-    if not isinstance(stop, int) or stop < 0:
+    if not isinstance(stop, int) or stop < 0 or slice.step is not None:
         return whole
     count = whole.count.smallest(Figure(stop))
     if whole.item is None:
