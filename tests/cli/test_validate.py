@@ -99,6 +99,21 @@ def test_fix_keeps_a_link_and_the_rights_of_its_file(wizard: Wizard) -> None:
     assert Path("real.yaml").stat().st_mode & 0o777 == 0o640
 
 
+def test_many_files_are_looked_at_by_several_processes_with_the_same_findings(
+    wizard: Wizard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("many").mkdir()
+    texts = [Path(name).read_text() for name in ("warned.yaml", "triage.yaml", "wrong.yaml")]
+    for number in range(60):
+        Path(f"many/p{number:02}.yaml").write_text(texts[number % 3].replace("version: 1", f"version: 1  # {number}"))
+    monkeypatch.setattr("wizard_dsl.cli._looking_at_once._cores", lambda: 2)
+    monkeypatch.setenv("WIZARD_PLUGINS", "")
+    at_once = wizard("validate", "many", "--format", "json")
+    monkeypatch.setattr("wizard_dsl.cli.validate.MANY", 1000)
+    assert at_once == wizard("validate", "many", "--format", "json")
+    assert len({row["file"] for row in json.loads(at_once.out)}) == 40
+
+
 def test_lint_is_the_same_command(wizard: Wizard) -> None:
     assert wizard("lint", "wrong.yaml") == wizard("validate", "wrong.yaml")
 

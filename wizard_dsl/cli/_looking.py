@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from wizard_dsl.cli._files import Kind
 from wizard_dsl.compiler.compile import Sources, compile_file
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.registry import Registry
     from wizard_dsl.testing.cases import Programs
+
+
+#: Files from which on another process is worth its start.
+MANY: Final = 50
 
 
 class Looker:

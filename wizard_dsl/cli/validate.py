@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from wizard_dsl.cli._files import Found, find
-from wizard_dsl.cli._looking import Looker
+from wizard_dsl.cli._looking import MANY, Looker
 from wizard_dsl.cli._output import format_option
-from wizard_dsl.cli._registry import registry_of
+from wizard_dsl.cli._registry import has_plugins, registry_of
 from wizard_dsl.lint.allow import RULE_CODES, with_allowed
 from wizard_dsl.lint.plugins import broken_rules
 from wizard_dsl.spec.diagnostics import (
@@ -58,14 +58,23 @@ def command(paths: tuple[Path, ...], form: str, strict: bool, fix: bool, diff: b
         return _show_diff(found, registry, told, form)
     if fix:
         _fix(found, registry, told)
-    looker = Looker(registry)
-    every = [each for path, kind in found.files for each in looker.findings(path, kind)]
+    every = _every(found, registry)
     pipelines = [shown(path) for path, kind in found.files if kind == "pipeline"]
     diagnostics = with_allowed([*every, *broken_rules(registry.problems)], pipelines, told)
     click.echo(RENDERERS[form](diagnostics), nl=False)
     if form == "text":
         click.echo(summary(diagnostics, len(found.files)), err=True)
     return int(any(each.severity == "error" or strict for each in counted(diagnostics)))
+
+
+def _every(found: Found, registry: Registry) -> list[Diagnostic]:
+    """The findings of all files; of many, by several processes."""
+    if len(found.files) < MANY:
+        looker = Looker(registry)
+        return [each for path, kind in found.files for each in looker.findings(path, kind)]
+    from wizard_dsl.cli import _looking_at_once
+
+    return _looking_at_once.look(found.files, registry, plugins=has_plugins())
 
 
 def _fix(found: Found, registry: Registry, told: frozenset[str]) -> None:

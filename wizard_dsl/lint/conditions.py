@@ -23,10 +23,14 @@ def w184_constant_condition(subject: Subject) -> Iterator[Diagnostic]:
     """W184: `when` says the same for all values that the schemas of inputs and steps admit, and what needs the step to
     have run never does."""
     never: dict[str, str] = {}
+    known: dict[str, set[bool]] = {}
     for step in subject.program.steps:
         at: DocPath = ("steps", step.name, "when")
         blocked = next((need for need, how in step.needs.items() if how == "ran" and need in never), None)
-        said = _says(subject, step)
+        text = "" if step.when is None else step.when.source
+        if text not in known:
+            known[text] = _says(subject, step)
+        said = known[text]
         if blocked is not None:
             never[step.name] = f"it needs '{blocked}', which never runs"
             at = ("steps", step.name)

@@ -33,6 +33,9 @@ _REFUSED: tuple[tuple[type[nodes.Node], str], ...] = (
 )
 
 
+_LOOKED_AT: tuple[type[nodes.Node], ...] = (nodes.Filter, nodes.Test, *(refused for refused, _ in _REFUSED))
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Something wrong in a template. `line` and `column` count from 1 within its text (for a prompt file: within
     the file); `column` is None where only the line is known. `path` leads from the prompt to the template
@@ -233,20 +236,25 @@ class Placer:
 def construct_problems(tree: nodes.Node, place: Placer) -> list[Problem]:
     """Tags, filters and tests that templates do not have."""
     found = []
-    for refused, tag in _REFUSED:
-        for node in tree.find_all(refused):
-            text = f"'{tag}' is not available: a template is one text"
-            if tag == "autoescape":
-                text = "'autoescape' is not available: prompts are not HTML; use the filter 'escape' where one is"
-            column = place.column(node.lineno, "from" if isinstance(node, nodes.FromImport) else tag)
-            found.append(Problem(line=node.lineno, column=column, message=text, kind="refused", name=tag))
-    for node in tree.find_all(nodes.Filter):
-        if node.name not in FILTERS:
-            found.append(_unknown(node, "filter", node.name, FILTERS, place))
-    for test in tree.find_all(nodes.Test):
-        if test.name not in TESTS:
-            found.append(_unknown(test, "test", test.name, TESTS, place))
+    for node in tree.find_all(_LOOKED_AT):
+        if isinstance(node, nodes.Filter):
+            if node.name not in FILTERS:
+                found.append(_unknown(node, "filter", node.name, FILTERS, place))
+        elif isinstance(node, nodes.Test):
+            if node.name not in TESTS:
+                found.append(_unknown(node, "test", node.name, TESTS, place))
+        else:
+            found.append(_refused(node, place))
     return found
+
+
+def _refused(node: nodes.Node, place: Placer) -> Problem:
+    tag = next(tag for refused, tag in _REFUSED if isinstance(node, refused))
+    text = f"'{tag}' is not available: a template is one text"
+    if tag == "autoescape":
+        text = "'autoescape' is not available: prompts are not HTML; use the filter 'escape' where one is"
+    column = place.column(node.lineno, "from" if isinstance(node, nodes.FromImport) else tag)
+    return Problem(line=node.lineno, column=column, message=text, kind="refused", name=tag)
 
 
 def _unknown(

@@ -6,6 +6,8 @@ silently is false hides a typo. What counts as true is the caller's affair.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from jinja2.environment import Template as Linked
@@ -13,7 +15,8 @@ from jinja2.environment import Template as Linked
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.prompts.analysis import Known, Placer, Problem, Use, construct_problems, name_problems, uses
 from wizard_dsl.prompts.budget import WORK
-from wizard_dsl.prompts.environment import Fault, link, parse_expression
+from wizard_dsl.prompts.environment import Fault, parse_expression
+from wizard_dsl.prompts.linking import linking
 from wizard_dsl.prompts.template import (
     Scope,
     failing_line,
@@ -29,12 +32,19 @@ from wizard_dsl.prompts.template import (
 class Expression:
     """A checked expression; `uses` are the outside names with the keys behind them."""
 
-    def __init__(self, place: Placer, found: tuple[Use, ...], code: Linked, where: str) -> None:
+    def __init__(self, place: Placer, found: tuple[Use, ...], code: Callable[[], Linked], where: str) -> None:
         self.uses = found
         self.where = where
         self._place = place
-        self._code = code
-        self._root: Any = code.root_render_func
+        self._make = code
+
+    @cached_property
+    def _code(self) -> Linked:
+        return self._make()
+
+    @cached_property
+    def _root(self) -> Any:
+        return self._code.root_render_func
 
     @property
     def source(self) -> str:
@@ -82,7 +92,7 @@ def compile_expression(source: str, known: Known | None = None, *, where: str = 
         problems += name_problems(found, known, place)
     if problems:
         return in_order(problems)
-    code = link(tree)
+    code = linking(tree)
     if isinstance(code, Fault):
         return [Problem(line=code.line, message=code.message, kind="syntax")]
     return Expression(place, found, code, where)

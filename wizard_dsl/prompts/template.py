@@ -8,7 +8,8 @@ A template's one trailing newline is not part of it, so that `text: |` in YAML e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -19,7 +20,8 @@ from msgspec.structs import replace
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.prompts.analysis import Known, Placer, Problem, Use, construct_problems, name_problems, uses
 from wizard_dsl.prompts.budget import WORK, Meter
-from wizard_dsl.prompts.environment import ENVIRONMENT, FILENAME, GLOBALS, RESULT, Fault, as_value, link, parse
+from wizard_dsl.prompts.environment import ENVIRONMENT, FILENAME, GLOBALS, RESULT, Fault, as_value, parse
+from wizard_dsl.prompts.linking import linking
 
 #: Characters of an error's reason: Python quotes whole values in some.
 _LONGEST_REASON = 300
@@ -69,14 +71,23 @@ class Shape(msgspec.Struct, frozen=True):
 class Template:
     """A checked template; `shape` holds what is known of it before it runs."""
 
-    def __init__(self, place: Placer, shape: Shape, code: Linked, *, where: str, limit: int, first_line: int) -> None:
+    def __init__(
+        self, place: Placer, shape: Shape, code: Callable[[], Linked], *, where: str, limit: int, first_line: int
+    ) -> None:
         self.shape = shape
         self.where = where
         self._place = place
         self._limit = limit
         self._first_line = first_line
-        self._code = code
-        self._root: Any = code.root_render_func
+        self._make = code
+
+    @cached_property
+    def _code(self) -> Linked:
+        return self._make()
+
+    @cached_property
+    def _root(self) -> Any:
+        return self._code.root_render_func
 
     @property
     def source(self) -> str:
@@ -185,7 +196,7 @@ def compile_template(
     if problems:
         return in_order(problems, first_line)
     expression = sole_expression(tree)
-    code = link(as_value(expression) if expression is not None else tree)
+    code = linking(as_value(expression) if expression is not None else tree)
     if isinstance(code, Fault):
         return in_order([_syntax(code)], first_line)
     return Template(place, shape, code, where=where, limit=limit, first_line=first_line)
@@ -247,7 +258,7 @@ def _shape_of(tree: nodes.Template) -> Shape:
         constant=_constant_text(tree),
         passthrough=expression is not None,
         passthrough_step=_streamed_step(expression),
-        binds=any(tree.find(kind) for kind in (nodes.Assign, nodes.AssignBlock, nodes.Macro)),
+        binds=any(tree.find_all((nodes.Assign, nodes.AssignBlock, nodes.Macro))),
         line=expression.lineno if expression is not None else 1,
     )
 
