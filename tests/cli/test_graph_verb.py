@@ -1,4 +1,4 @@
-"""wizard graph: the same program drawn in three languages."""
+"""wizard graph: the same program drawn in four languages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from cli_kit import Wizard
@@ -14,8 +15,10 @@ from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.cli._drawing import levels
 
+SVG = "{http://www.w3.org/2000/svg}"
 
-@pytest.mark.parametrize("form", ["ascii", "mermaid", "dot"])
+
+@pytest.mark.parametrize("form", ["ascii", "mermaid", "dot", "svg"])
 @pytest.mark.parametrize("name", ["triage", "parts"])
 def test_a_program_is_drawn(wizard: Wizard, approved: SnapshotAssertion, name: str, form: str) -> None:
     code, out, err = wizard("graph", f"{name}.yaml", "--format", form)
@@ -87,3 +90,42 @@ def test_a_level_is_one_more_than_what_it_needs() -> None:
         {"name": "d", "needs": {"c": "done", "b": "ran"}},
     ]
     assert levels(steps) == {"a": 1, "b": 1, "c": 2, "d": 3}
+
+
+def test_an_svg_is_one_document_that_asks_for_nothing(wizard: Wizard) -> None:
+    out = wizard("graph", "parts.yaml", "--format", "svg").out
+    root = ElementTree.fromstring(out)
+    assert (root.tag, root[0].text) == (f"{SVG}svg", "parts (at most 10m)")
+    assert "one &quot;quoted&quot; &lt;b&gt;" in out
+    assert re.findall(r"(?:href|src|url\()[^#]{0,3}http|@import|<script", out) == []
+
+
+def test_boxes_of_an_svg_lie_inside_it_and_beside_each_other(wizard: Wizard) -> None:
+    for name in ("triage", "parts"):
+        root = ElementTree.fromstring(wizard("graph", f"{name}.yaml", "--format", "svg", "--plan").out)
+        width, height = float(root.attrib["width"]), float(root.attrib["height"])
+        boxes = [_sides(each) for each in root.findall(f"{SVG}rect") if each.get("class") in ("step", "card")]
+        assert boxes and all(right <= width and bottom <= height for _, _, right, bottom in boxes)
+        for at, (left, top, right, bottom) in enumerate(boxes):
+            assert all(right <= x or y >= bottom or left >= end for x, y, end, _ in boxes[at + 1 :]), (left, top)
+
+
+def _sides(box: ElementTree.Element) -> tuple[float, float, float, float]:
+    x, y, width, height = (float(box.attrib[name]) for name in ("x", "y", "width", "height"))
+    return x, y, x + width, y + height
+
+
+@pytest.mark.parametrize("form", ["ascii", "mermaid", "dot", "svg"])
+def test_each_drawing_tells_the_plan_where_it_is_asked_for(wizard: Wizard, form: str) -> None:
+    planned = json.loads(wizard("plan", "triage.yaml", "--format", "json").out)
+    told = f"at most {planned['worst']['attempts']['value']} attempts, "
+    once = f"at most {planned['steps']['topic']['worst']['attempts']['value']} attempts, "
+    out = wizard("graph", "triage.yaml", "--format", form, "--plan").out
+    assert told in out and once in out
+    assert "attempts" not in wizard("graph", "triage.yaml", "--format", form).out
+
+
+def test_json_has_the_plan_of_inner_files_too(wizard: Wizard) -> None:
+    described = json.loads(wizard("graph", "parts.yaml", "--format", "json", "--plan").out)
+    (inner,) = [step["pipeline"] for step in described["steps"] if step["pipeline"] is not None]
+    assert inner["steps"][0]["planned"].startswith("at most 3 attempts, ")

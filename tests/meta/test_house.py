@@ -25,7 +25,7 @@ LONG_FILES: dict[str, tuple[int, str]] = {
 }
 #: file::function → (lines allowed, why)
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {
-    "wizard_dsl/cli/main.py::make_group": (41, "holds the class of the group, so that click is imported only here"),
+    "wizard_dsl/cli/main.py::make_group": (44, "holds the class of the group, so that click is imported only here"),
 }
 #: file::function → (levels allowed, why)
 DEEP_FUNCTIONS: dict[str, tuple[int, str]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,23 +43,36 @@ def test_every_file_we_have_says_the_same_afterwards_and_stays_so(path: Path) ->
     assert made.count("#") == path.read_text().removeprefix("\ufeff").count("#")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests/cases/valid").glob("*.yaml")), ids=lambda path: path.name)
-def test_the_compiled_program_stays_what_it_was(path: Path, tmp_path: Path) -> None:
-    before = compile_file(path, REGISTRY, Sources()).program
-    if before is None:
-        pytest.skip("an overlay, or a file that is none by itself")
-    made = formatted(path.read_text(), PIPELINE)
-    beside = path.with_name(f".{tmp_path.name}.{path.name}")
-    beside.write_text(made)
-    try:
-        after = compile_file(beside, REGISTRY, Sources()).program
-    finally:
-        beside.unlink()
-    assert after is not None
-    mine, theirs = before.describe(), after.describe()
-    if before.name == path.stem:
-        mine["name"] = theirs["name"] = mine["hash"] = theirs["hash"] = None
-    assert mine == theirs
+@pytest.mark.parametrize("folder", ["pipelines", "examples", "tests/cases/valid"])
+def test_the_compiled_programs_stay_what_they_were(folder: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / folder, copy)
+    before = _programs(copy)
+    assert sum(each is not None for each in before.values()) > 2
+    for path in before:
+        laid = laid_out(load_file(path), None)
+        assert isinstance(laid, str)
+        path.write_text(laid)
+    assert _programs(copy) == before
+
+
+def _programs(folder: Path) -> dict[Path, object]:
+    """Each file's program, None for what is none by itself."""
+    compiled = {path: compile_file(path, REGISTRY, Sources()).program for path in sorted(folder.rglob("*.yaml"))}
+    return {path: None if program is None else program.describe() for path, program in compiled.items()}
+
+
+DOCUMENTED = [
+    pytest.param(match[1], id=f"{page.name}-{number}")
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    for number, match in enumerate(re.finditer(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))
+    if not has_errors(load_text(match[1], "").diagnostics)
+]
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_every_example_in_the_documentation_says_the_same_afterwards_and_stays_so(text: str) -> None:
+    assert load_text(laid(text, *PIPELINE), "").data == load_text(text, "").data
 
 
 def test_indentation_and_spacing_are_the_usual_ones() -> None:

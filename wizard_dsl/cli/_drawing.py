@@ -57,7 +57,7 @@ def step_notes(step: Described, streamed: str | None) -> list[str]:
         notes.append("skipped on an error" if step["on_error"] == "skip" else "a default on an error")
     if step["name"] == streamed:
         notes.append("streamed")
-    return notes
+    return [*notes, step["planned"]] if "planned" in step else notes
 
 
 def edges(steps: list[Described]) -> Iterator[tuple[str, str, str]]:
@@ -86,4 +86,5 @@ def chains_of(description: Described) -> dict[str, Described]:
 
 
 def title(description: Described) -> str:
-    return f"{description['name']} (at most {show_duration(description['deadline'])})"
+    limits = description.get("planned") or f"at most {show_duration(description['deadline'])}"
+    return f"{description['name']} ({limits})"

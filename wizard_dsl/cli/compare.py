@@ -15,6 +15,7 @@ from wizard_dsl.analysis import compare_html
 from wizard_dsl.analysis.compare import Comparing
 from wizard_dsl.cli._caches import rows as read_rows
 from wizard_dsl.cli._comparison import as_text
+from wizard_dsl.cli._completing import names_of
 from wizard_dsl.cli._inputs import gather
 from wizard_dsl.cli._output import as_json, format_option, layer_options, refuse_unwritable
 from wizard_dsl.cli._progress import Progress
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
 @click.command("compare", short_help="Two chains side by side: outputs, cost, latency.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--chain", "chains", required=True, metavar="A,B", help="The chains, by name; each is asked in every step."
+    "--chain",
+    "chains",
+    required=True,
+    metavar="A,B",
+    shell_complete=names_of("chains"),
+    help="The chains, by name; each is asked in every step.",
 )
 @click.option("--rows", type=click.Path(path_type=Path), help="One JSON object of inputs a line.")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input, where there are no rows.")

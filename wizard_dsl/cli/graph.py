@@ -10,21 +10,27 @@ from wizard_dsl.cli._drawing import drawn
 from wizard_dsl.cli._drawing_ascii import ascii_art
 from wizard_dsl.cli._drawing_dot import dot
 from wizard_dsl.cli._drawing_mermaid import mermaid
+from wizard_dsl.cli._drawing_plan import with_plan
+from wizard_dsl.cli._drawing_svg import svg
 from wizard_dsl.cli._output import as_json, format_option, layer_options
 from wizard_dsl.cli._program import compiled_offline
 
-DRAWINGS = {"ascii": ascii_art, "mermaid": mermaid, "dot": dot}
+DRAWINGS = {"ascii": ascii_art, "mermaid": mermaid, "dot": dot, "svg": svg}
 
 
 @click.command("graph", short_help="Draw the executor graph.")
 @click.argument("file", type=click.Path(path_type=Path))
 @format_option(*DRAWINGS, "json")
+@click.option("--plan", "planned", is_flag=True, help="Say what a run and each step can need at most.")
 @layer_options
-def command(file: Path, form: str, overlays: tuple[str, ...], sets: tuple[str, ...]) -> int:
+def command(file: Path, form: str, planned: bool, overlays: tuple[str, ...], sets: tuple[str, ...]) -> int:
     """Draw FILE: its steps with their edges, and each chain with its targets in order and their policies.
 
-    Needs no environment. `json` prints the compiled program.
+    Needs no environment, and svg no other program. `json` prints the compiled program.
     """
     _, program = compiled_offline(file, overlays, sets)
-    click.echo(as_json(program.describe()) if form == "json" else DRAWINGS[form](drawn(program)), nl=False)
+    description = program.describe() if form == "json" else drawn(program)
+    if planned:
+        description = with_plan(description, program)
+    click.echo(as_json(description) if form == "json" else DRAWINGS[form](description), nl=False)
     return 0

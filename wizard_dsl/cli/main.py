@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import click
+    from click.shell_completion import CompletionItem
 
 #: verb → (module, short help): `--help` prints the table without importing any verb.
 VERBS: dict[str, tuple[str, str]] = {
@@ -30,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "graph": ("graph", "Draw the executor graph."),
     "fmt": ("fmt", "Write files in the usual layout."),
     "migrate": ("migrate", "Bring files to the latest version of the format."),
+    "completion": ("completion", "Print what makes a shell complete commands and names."),
     "schema": ("schema", "Print the JSON Schema of pipeline files."),
     "explain": ("explain", "Explain a run, a diagnostic, an error kind, a policy or a strategy."),
     "cache": ("cache", "Look at, clear and warm the caches on disk."),
@@ -182,6 +184,13 @@ def _bug(error: Exception) -> int:
     return BUG
 
 
+def verbs_like(typed: str) -> list[CompletionItem]:
+    """The verbs that begin so, with their helps; click would import each of them for that."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(typed)]
+
+
 def make_group() -> click.Group:
     """The group of all verbs, each imported when it is used."""
     import click
@@ -198,6 +207,9 @@ def make_group() -> click.Group:
                 return None
             found: click.Command = import_module(f"wizard_dsl.cli.{VERBS[verb][0]}").command
             return found
+
+        def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+            return verbs_like(incomplete) or super().shell_complete(ctx, incomplete)
 
         def resolve_command(
             self, ctx: click.Context, args: list[str]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from wizard_dsl.cli._chaos import faults_of
+from wizard_dsl.cli._completing import names_of
 from wizard_dsl.cli._inputs import gather
 from wizard_dsl.cli._output import refuse_unwritable
 from wizard_dsl.cli._registry import registry_of
@@ -23,7 +24,15 @@ from wizard_dsl.testing import virtual
 
 @click.command("run", short_help="Run a pipeline file.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input; NAME=@FILE reads a file.")
+@click.option(
+    "-i",
+    "--input",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=names_of("inputs", "="),
+    help="An input; NAME=@FILE reads a file.",
+)
 @click.option("--input-file", type=click.Path(path_type=Path), help="Inputs as a YAML or JSON mapping.")
 @click.option("--stream/--no-stream", default=None, help="Print the answer as it comes (default: on a terminal).")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", help="What stdout gets.")
@@ -36,7 +45,7 @@ from wizard_dsl.testing import virtual
 )
 @click.option("--chaos", type=click.Path(path_type=Path), metavar="FILE", help="Lay a scenario's faults over targets.")
 @click.option("--seed", type=int, help="Chance and ids derive from it.")
-@click.option("--chain", help="Ask this chain in every step.")
+@click.option("--chain", shell_complete=names_of("chains"), help="Ask this chain in every step.")
 @click.option("--deadline", metavar="DURATION", help="Of the whole run, such as 20s; tightens the file's.")
 @click.option("--overlay", "overlays", multiple=True, metavar="FILE", help="A partial document over the file.")
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="One value over everything else.")

@@ -13,6 +13,9 @@ from wizard_dsl.testing._cassette_lines import line_schema
 from wizard_dsl.testing.documents import schema_of
 from wizard_dsl.testing.testfile import TEST_FILE
 
+_LINE = "One line of a *.cassette.jsonl file: a recorded exchange."
+_RESULT = "What `wizard run --format json` prints."
+
 
 def pipeline(registry: Registry) -> str:
     return pretty(schema.pipeline_schema(registry))
@@ -54,13 +57,18 @@ def cassette(registry: Registry) -> str:
 
 def of_cassette() -> dict[str, Any]:
     """The schema of one line of a cassette, which does not depend on the components either."""
-    return {"$schema": schema.DRAFT, "$id": f"{schema.BASE}/cassette.schema.json", **line_schema()}
+    return {
+        "$schema": schema.DRAFT,
+        "$id": f"{schema.BASE}/cassette.schema.json",
+        "description": _LINE,
+        **line_schema(),
+    }
 
 
 def of_result() -> dict[str, Any]:
     """The schema of what a run gives, as it is published; it does not depend on the components."""
     made = result_schema()
-    head = {"$schema": schema.DRAFT, "$id": f"{schema.BASE}/result.schema.json"}
+    head = {"$schema": schema.DRAFT, "$id": f"{schema.BASE}/result.schema.json", "description": _RESULT}
     return {**head, **{key: each for key, each in made.items() if key not in head}}
 
 

@@ -65,7 +65,8 @@ def for_kind(kind: str, registry: Registry, *, plugins: bool = False) -> Node:
 
 
 def _titled(name: str, title: str, made: Node) -> Node:
-    head = {"$schema": DRAFT, "$id": f"{BASE}/{name}.schema.json", "title": title}
+    about = f"{title}, as the editor checks it; `wizard validate` finds what no schema can."
+    head = {"$schema": DRAFT, "$id": f"{BASE}/{name}.schema.json", "title": title, "description": about}
     return {**head, **{key: each for key, each in made.items() if key not in head}}
 
 

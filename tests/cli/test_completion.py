@@ -1,0 +1,84 @@
+"""wizard completion: the scripts, and what they get to complete."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from cli_kit import Wizard
+from click.shell_completion import ShellComplete
+
+from wizard_dsl.cli.main import VERBS, make_group
+from wizard_dsl.docgen import FILES
+from wizard_dsl.registry import Registry
+
+
+def completed(*words: str) -> list[str]:
+    """What is offered for the last word, as a shell asks for it."""
+    shell = ShellComplete(make_group(), {}, "wizard", "_WIZARD_COMPLETE")
+    return [each.value for each in shell.get_completions(list(words[:-1]), words[-1])]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_each_shell_asks_wizard(wizard: Wizard, shell: str) -> None:
+    code, out, err = wizard("completion", shell)
+    assert (code, err) == (0, "")
+    assert f"_WIZARD_COMPLETE={shell}_complete" in out and "wizard" in out
+    assert json.loads(wizard("completion", shell, "--format", "json").out) == {"shell": shell, "script": out}
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=out, text=True, check=True)
+
+
+def test_another_shell_is_wrong_usage(wizard: Wizard) -> None:
+    code, _, err = wizard("completion", "tcsh")
+    assert code == 2 and "'bash', 'zsh', 'fish'" in err
+
+
+def test_verbs_and_options_are_completed() -> None:
+    assert completed("va") == ["validate"]
+    assert completed("") == list(VERBS)
+    assert "--format" in completed("graph", "--")
+    assert completed("completion", "b") == ["bash"]
+
+
+def test_a_shell_gets_its_answer_from_the_command_line(wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_WIZARD_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "wizard vali")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert wizard() == (0, "plain,validate\n", "")
+
+
+def test_names_of_the_file_before_are_completed(wizard: Wizard) -> None:
+    assert completed("run", "triage.yaml", "--chain", "") == ["cheap", "writer"]
+    assert completed("run", "triage.yaml", "--chain", "w") == ["writer"]
+    assert completed("run", "triage.yaml", "-i", "t") == ["ticket="]
+    assert completed("compare", "triage.yaml", "--chain", "cheap,w") == ["cheap,writer"]
+
+
+@pytest.mark.parametrize("file", ["none.yaml", "project"])
+def test_a_file_that_is_none_completes_nothing(wizard: Wizard, file: str) -> None:
+    assert completed("run", file, "--chain", "") == []
+    assert completed("run", "--chain", "") == []
+
+
+SCHEMAS = [name for name in FILES if name.endswith(".schema.json")]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_can_stand_in_a_catalogue(name: str) -> None:
+    schema = json.loads(FILES[name](Registry(plugins=False)))
+    assert schema["$id"] == f"https://wizard-dsl.readthedocs.io/{name}"
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] and schema["description"]
+    assert [each for each in _references(schema) if not each.startswith("#/")] == []
+
+
+def _references(node: object) -> list[str]:
+    if isinstance(node, list):
+        return [found for each in node for found in _references(each)]
+    if not isinstance(node, dict):
+        return []
+    own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+    return own + [found for each in node.values() for found in _references(each)]
