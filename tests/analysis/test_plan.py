@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from wizard_dsl.analysis.plan import Plan, plan_of
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.compiler.program import Program
 from wizard_dsl.core.target import Facts
-from wizard_dsl.registry import Registry
+from wizard_dsl.providers.mock import MOCK
+from wizard_dsl.registry import BUILT_INS, Registry
+from wizard_dsl.steps.render import RENDER
 
 REGISTRY = Registry(plugins=False)
 PRICED = {"prices": {"input": "$1", "output": "$10"}}
@@ -256,3 +259,50 @@ def test_the_largest_contributor_is_what_the_figure_would_lose_most_without(tmp_
 
 def test_what_has_no_bound_has_no_contributor(tmp_path: Path) -> None:
     assert planned(tmp_path, inputs={"q": {"type": "string"}}).contributors["cost"] == ()
+
+
+def foreign(**groups: Any) -> Registry:
+    """A registry with components of others."""
+    own: Any = {name: {**BUILT_INS[name], **each} for name, each in groups.items()}  # type: ignore[index]
+    return Registry(plugins=False, built_in={**BUILT_INS, **own})
+
+
+def test_what_a_foreign_component_does_not_declare_is_open_and_names_it(tmp_path: Path) -> None:
+    silent = replace(MOCK, name="silent", overhead=None)
+    odd = replace(RENDER, name="odd", bound=None)
+    registry = foreign(providers={"silent": silent}, steps={"odd": odd})
+    path = tmp_path / "case.yaml"
+    providers = {"a": {**FILE["providers"]["a"], "type": "silent"}}
+    chains = {"default": {"targets": ["a"]}}
+    path.write_text(yaml.safe_dump({**FILE, "providers": providers, "chains": chains}), encoding="utf-8")
+    made = compile_file(path, registry, Sources())
+    assert made.program is not None, made.diagnostics
+    plan = plan_of(made.program)
+    assert plan.worst.attempts.value == 2
+    assert plan.worst.cost.reason == "the provider type silent does not say how many tokens it adds to a prompt"
+    steps = {"s": {"type": "odd", "template": "x"}, "t": {"prompt": {"user": "{{ steps.s.text }}"}}}
+    path.write_text(yaml.safe_dump({**FILE, "steps": steps}), encoding="utf-8")
+    made = compile_file(path, registry, Sources())
+    assert made.program is not None, made.diagnostics
+    plan = plan_of(made.program)
+    assert (plan.worst.attempts.reason, plan.worst.attempts.at) == (
+        "the step type odd declares no bound",
+        ("steps", "s"),
+    )
+    assert plan.steps["t"].worst.cost.reason == "the step type odd declares no bound"
+
+
+def test_who_serves_another_file_may_have_a_longer_name(tmp_path: Path) -> None:
+    inner = {
+        "inputs": {},
+        "providers": {"a_long_name": {**FILE["providers"]["b"]}},
+        "chains": {"default": {"targets": ["a_long_name"]}},
+        "steps": {"s": {"prompt": {"user": "x"}}},
+    }
+    steps = {
+        "facts": {"type": "pipeline", "file": "inner.yaml"},
+        "t": {"prompt": {"user": "{{ steps.facts.served_by }}"}},
+    }
+    chains = {"default": {"targets": ["b"], "policies": {"retry": "off"}}}
+    plan = plan_of(compiled(tmp_path, {"steps": steps, "chains": chains}, {"inner.yaml": inner}))
+    assert plan.steps["t"].worst.tokens.value == len("a_long_name") + ADDED + 20
