@@ -99,6 +99,14 @@ def test_fix_keeps_a_link_and_the_rights_of_its_file(wizard: Wizard) -> None:
     assert Path("real.yaml").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_file_that_may_not_be_written_is_told_and_stays(wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("odd.yaml").write_text(MISSPELT)
+    monkeypatch.setattr("os.access", lambda path, mode, **how: mode != os.W_OK)
+    code, _, err = wizard("validate", "--fix", "odd.yaml")
+    assert (code, "cannot write odd.yaml: Permission denied" in err) == (2, True)
+    assert Path("odd.yaml").read_text() == MISSPELT
+
+
 def test_many_files_are_looked_at_by_several_processes_with_the_same_findings(
     wizard: Wizard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wizard_dsl.compiler.compile import Sources, compile_file
-from wizard_dsl.lint.allow import CHECKED_CODES, RULE_CODES, with_allowed
+from wizard_dsl.lint.allow import CHECKED_CODES, RULE_CODES, not_allowed, with_allowed
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import Diagnostic
@@ -110,6 +110,15 @@ def test_a_comment_of_the_project_file_allows_what_pipelines_find_there() -> Non
     assert [(each.file, each.code, each.allowed) for each in found] == [
         ("wizard.yaml", "W110", "all pipelines are slow")
     ]
+
+
+def test_what_is_not_allowed_is_left_and_nothing_is_said_of_comments() -> None:
+    text = BASE.replace(UNUSED, f"{UNUSED}  # wizard: allow W120, W999 because of a trial")
+    Path("a.yaml").write_text(text.replace("version: 1", "version: 1  # wizard: allow W110"))
+    compiled = compile_file("a.yaml", Registry(plugins=False), Sources())
+    assert not_allowed(lint(compiled)) == []
+    Path("a.yaml").write_text(BASE)
+    assert [each.code for each in not_allowed(lint(compiled))] == ["W120"]
 
 
 def test_comments_of_the_project_file_are_for_other_pipelines_too() -> None:

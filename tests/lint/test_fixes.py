@@ -123,6 +123,7 @@ def test_an_overlay_is_mended_too() -> None:
     [
         ("version: 1   # wizard: allow W120 because of a trial\n", "version: 1\n"),
         ("# wizard: allow W120 because of a trial\nversion: 1\n", "version: 1\n"),
+        ("version: 1   # wizard: allow W120, W110 because of a trial\n", "version: 1\n"),
         (
             "version: 1   # wizard: allow W120, E021, W110 because of a trial\n",
             "version: 1   # wizard: allow E021 because of a trial\n",

@@ -19,6 +19,7 @@ from wizard_dsl.analysis._diff_compare import changes_between
 from wizard_dsl.analysis._diff_view import view_of
 from wizard_dsl.analysis.diff_changes import Change, in_order
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.lint.allow import not_allowed
 from wizard_dsl.lint.rules import lint
 from wizard_dsl.spec.diagnostics import Diagnostic, position, sentence, show_path
 
@@ -127,7 +128,7 @@ class _Half:
     def __init__(self, side: Side, compiled: Compiled) -> None:
         self.side = side
         self.compiled = compiled
-        self.found = [self._told(each) for each in (*compiled.diagnostics, *lint(compiled))]
+        self.found = [self._told(each) for each in not_allowed([*compiled.diagnostics, *lint(compiled)])]
 
     @property
     def program(self) -> Program | None:

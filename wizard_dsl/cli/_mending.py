@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -78,6 +79,8 @@ def write(files: Sequence[MendedFile]) -> None:
         target = each.path.resolve()
         spare = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
+            if not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             spare.write_bytes(each.made.text.encode("utf-8"))
             spare.chmod(target.stat().st_mode & 0o777)
             spare.replace(target)

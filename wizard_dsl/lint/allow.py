@@ -53,6 +53,12 @@ def with_allowed(
     return ordered(made)
 
 
+def not_allowed(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """The findings that no comment allows; nothing is said about the comments."""
+    judged = with_allowed(found, (), ())
+    return [each for each in judged if each.allowed is None and each.code not in _OURS]
+
+
 def _text(file: str) -> str:
     """What stands in a file; nothing where it cannot be read, which the loader tells."""
     try:

@@ -8,7 +8,7 @@ that people choose are theirs: `reply1` is not a misspelt `reply2`, and what is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 import msgspec
@@ -90,9 +90,10 @@ def _helps(text: str, fix: Fix, found: Sequence[Diagnostic], look: Callable[[str
 
 
 def _fixes(text: str, found: Sequence[Diagnostic], vocabulary: Callable[[], frozenset[str]]) -> Iterator[Fix]:
-    """At most one at each place: two findings of one comment are mended one after the other."""
+    """At most one at each place: all findings of one comment are mended at once."""
     starts = [int(text.startswith("\ufeff")), *(each.end() for each in _LINES.finditer(text))]
     comments = {each.line: each for each in allows(text)}
+    unneeded = {(each.line, each.column) for each in found if each.code == "W192"}
     taken: set[int] = set()
     for each in found:
         if not 0 < each.line <= len(starts):
@@ -104,7 +105,7 @@ def _fixes(text: str, found: Sequence[Diagnostic], vocabulary: Callable[[], froz
         elif each.code == "E023" and "version: 1" in (each.suggestion or ""):
             fix = _version(each, text)
         elif each.code == "W192" and each.line in comments:
-            fix = _unneeded(each, text, starts[each.line - 1], comments[each.line])
+            fix = _without(each, text, starts[each.line - 1], comments[each.line], unneeded)
         if fix is not None and fix.start not in taken:
             taken.add(fix.start)
             yield fix
@@ -142,13 +143,14 @@ def _version(each: Diagnostic, text: str) -> Fix | None:
     return Fix(each.code, each.line, each.column, first.start(), first.start(), line, "'version: 1' is added")
 
 
-def _unneeded(each: Diagnostic, text: str, start: int, comment: Allow) -> Fix:
-    """The code goes from its comment, and the comment with the last one; the line, where it has nothing else."""
-    others = [code.code for code in comment.codes if code.column != each.column]
+def _without(each: Diagnostic, text: str, start: int, comment: Allow, unneeded: Set[tuple[int, int]]) -> Fix:
+    """The codes go from their comment, and the comment with the last one; the line, where it has nothing else."""
+    others = [code.code for code in comment.codes if (each.line, code.column) not in unneeded]
+    gone = [code.code for code in comment.codes if (each.line, code.column) in unneeded]
     begin, end = start + comment.column - 1, start + comment.end - 1
     if others:
         said = f"# wizard: allow {', '.join(others)} because {comment.reason}"
-        return Fix(each.code, each.line, each.column, begin, end, said, f"{each.value} is allowed no more")
+        return Fix(each.code, each.line, each.column, begin, end, said, f"{', '.join(gone)} is allowed no more")
     before = text[start:begin].rstrip(" \t")
     ending = _LINES.match(text, end)
     whole = not before.strip() and ending is not None
