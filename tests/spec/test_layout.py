@@ -134,6 +134,11 @@ def test_line_breaks_marks_and_ends_are_mended() -> None:
     assert laid("\n\na: 1") == "a: 1\n"
 
 
+@pytest.mark.parametrize("text", ["a: |\n  x", "a: |+\n  x\n\n\n", "a: |+\n\n\nb: 1\n", "{\n  a: 1,\n  b: 2  # c\n}\n"])
+def test_line_breaks_that_a_text_counts_stay(text: str) -> None:
+    assert laid(text, "b", "a") == text
+
+
 def test_a_text_that_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "in_order", lambda text, order: text.replace("1", "2"))
     with pytest.raises(NotLaidOut, match="something else"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import yaml
 from yaml import tokens as kinds
@@ -48,12 +48,14 @@ def _bare(span: list[str]) -> list[str]:
 
 
 def _sections(text: str) -> Iterator[tuple[str, int]]:
-    """Each key of the outermost block mapping with its line, from 0; none where an alias could lose its anchor."""
+    """Each key of the outermost block mapping with its line, from 0; none where an alias could lose its anchor, or a
+    text the line breaks at its end."""
     found: list[tuple[str, int]] = []
     depth = 0
     is_key = False
     for token in yaml.scan(text, Loader=LOADER):
-        if isinstance(token, (kinds.AliasToken, kinds.DocumentStartToken)):
+        outermost = depth == 0 and isinstance(token, kinds.FlowMappingStartToken)
+        if outermost or isinstance(token, (kinds.AliasToken, kinds.DocumentStartToken)) or _keeps_end(text, token):
             return
         if is_key and isinstance(token, kinds.ScalarToken):
             found.append((token.value, token.start_mark.line))
@@ -61,6 +63,14 @@ def _sections(text: str) -> Iterator[tuple[str, int]]:
         is_key = depth == 1 and isinstance(token, kinds.KeyToken)
     if len({line for _, line in found}) == len(found):
         yield from found
+
+
+def _keeps_end(text: str, token: Any) -> bool:
+    """Whether a block scalar counts the line breaks behind it: with `+`, and where the text ends without one."""
+    if not isinstance(token, kinds.ScalarToken) or token.style not in ("|", ">"):
+        return False
+    header = text[token.start_mark.index :].partition("\n")[0].partition("#")[0]
+    return "+" in header or (token.end_mark.index >= len(text) and not text.endswith("\n"))
 
 
 def _above(lines: Sequence[str], line: int, *, first: bool) -> int:

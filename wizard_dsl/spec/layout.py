@@ -6,7 +6,8 @@ apart into rows (what stands on one line, or hangs together over several) and ea
 - two spaces a level, also for lists below a key; one space after `:`, `-` and `,`, none inside brackets;
 - a comment of its own line stands with what follows it, one after a value two spaces behind it, or where it
   was if the one above or below stands in the same column;
-- one empty line at most, none at either end, no spaces at line ends, one line break at the end, LF alone;
+- one empty line at most, none at either end, no spaces at line ends, one line break at the end, LF alone; but
+  the line breaks behind a block scalar that counts them stay;
 - a row wider than 120 columns has its brackets written as lines, from the outside, until it is not.
 
 Nobody has to trust this: `formatted` compares what both texts mean, and raises `NotLaidOut` where they differ.
@@ -60,12 +61,15 @@ def _fixed(text: str) -> str:
 
 def _laid_out(text: str) -> str:
     lines: list[str] = []
-    for row in _aligned(list(rows_of(text))):
+    rows = list(rows_of(text))
+    for row in _aligned(rows[:-1]):
         lines += _above(row, lines)
         lines += _written(row)
-    while lines and not lines[-1]:
-        lines.pop()
-    return "\n".join(lines) + "\n"
+    foot = list(_above(rows[-1], lines))
+    while foot and not foot[-1]:
+        foot.pop()
+    open_end = not foot and not text.endswith("\n") and len(rows) > 1 and rows[-2].has_block_scalar
+    return "\n".join([*lines, *foot]) + ("" if open_end else "\n")
 
 
 def _aligned(rows: Sequence[Row]) -> Iterator[Row]:
