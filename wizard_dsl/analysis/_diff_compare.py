@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wizard_dsl.analysis import _diff_cache, _diff_names, _diff_prompts, _diff_state
+from wizard_dsl.analysis import _diff_bounds, _diff_cache, _diff_names, _diff_prompts, _diff_state
 from wizard_dsl.analysis._diff_errors import MOVES, fates
 from wizard_dsl.analysis._diff_names import Pairs
 from wizard_dsl.analysis._diff_values import UNSET
@@ -34,7 +34,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def changes_between(old: View, new: View) -> list[Change]:
-    """What changes in behaviour from `old` to `new`, bounds and diagnostics apart."""
+    """What changes in behaviour from `old` to `new`, diagnostics apart."""
+    told = differences(old, new)
+    return [*_diff_bounds.changes(old, new, told), *told]
+
+
+def differences(old: View, new: View) -> list[Change]:
+    """The same without the bounds, which follow from it and take longer."""
     pairs = _diff_names.pairs_of(old, new)
     comparer = _Comparer(old, new, pairs)
     return [
