@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.harness import machine, table, write
 
-QUESTIONS = ("headroom", "sequential", "stream", "cache_hit", "startup", "simulate", "soundness")
+QUESTIONS = ("headroom", "sequential", "stream", "cache_hit", "startup", "simulate", "soundness", "mutations")
 
 
 def main(names: list[str]) -> int:

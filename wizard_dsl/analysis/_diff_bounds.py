@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from wizard_dsl.analysis._diff_view import View
 from wizard_dsl.analysis.diff_changes import Change
@@ -11,6 +13,9 @@ from wizard_dsl.analysis.plan import FigureName, Plan, plan_of
 from wizard_dsl.core.bound import Figure
 from wizard_dsl.core.units import show_duration, show_money
 from wizard_dsl.spec.diagnostics import DocPath, show_path
+
+if TYPE_CHECKING:
+    from wizard_dsl.compiler.program import Program
 
 #: In the order in which they are told, each with its name and how its values are written.
 _FIGURES: Final[Mapping[FigureName, tuple[str, Callable[[float], str]]]] = {
@@ -22,10 +27,21 @@ _FIGURES: Final[Mapping[FigureName, tuple[str, Callable[[float], str]]]] = {
 }
 
 
-def figures(view: View) -> dict[str, str]:
-    """The worst case of a run, each figure by name, written for people."""
-    worst = plan_of(view.program).worst
-    return {label: _shown(getattr(worst, name), show) for name, (label, show) in _FIGURES.items()}
+class Worst(msgspec.Struct, frozen=True):
+    """One figure of the worst case; None on a side that does not have the pipeline."""
+
+    figure: str
+    before: str | None
+    after: str | None
+
+
+def worst_cases(old: Program | None, new: Program | None) -> tuple[Worst, ...]:
+    """Every figure of the worst case, written for people."""
+    plans = [None if program is None else plan_of(program).worst for program in (old, new)]
+    return tuple(
+        Worst(label, *(None if worst is None else _shown(getattr(worst, name), show) for worst in plans))
+        for name, (label, show) in _FIGURES.items()
+    )
 
 
 def changes(old: View, new: View, told: Sequence[Change]) -> Iterator[Change]:

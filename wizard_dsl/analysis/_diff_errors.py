@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wizard_dsl.core import errors
@@ -16,11 +16,11 @@ from wizard_dsl.strategies._moving import moves_on
 
 if TYPE_CHECKING:
     from wizard_dsl.analysis._diff_view import ChainView, TargetView
-    from wizard_dsl.compiler.program import TargetPlan
     from wizard_dsl.spec.diagnostics import DocPath
 
 #: Of these no target is to blame, and no rule of a chain applies to them.
 _NOT_OURS: Final = frozenset({"input", "session", "spec", "cancelled", "deadline", "stream_buffer"})
+_BREAKER: Final = "the circuit breaker"
 MOVES: Final = "moves on to "
 
 
@@ -40,7 +40,7 @@ class _Rules(NamedTuple):
     chain: ChainView
     target: TargetView
     retry: Any
-    breaker: Any
+    breakers: dict[str, Any]
     following: str | None
 
 
@@ -64,12 +64,13 @@ def _rules(chain: ChainView, target: TargetView) -> _Rules:
     order = list(chain.targets.values())
     place = next(index for index, each in enumerate(order) if each is target)
     following = order[place + 1].plan.name if place + 1 < len(order) else None
-    return _Rules(chain, target, _config(target.plan, "retry"), _config(target.plan, "circuit_breaker"), following)
-
-
-def _config(plan: TargetPlan, kind: str) -> Any:
-    """The config of the target's own policy of a kind, else of its provider's."""
-    return next((each.config for each in plan.ladder if each.type.name == kind), None)
+    retry = next((each.config for each in target.plan.ladder if each.type.name == "retry"), None)
+    breakers = {
+        "provider" if ".provider." in each.path else "target": each.config
+        for each in target.plan.ladder
+        if each.type.name == "circuit_breaker"
+    }
+    return _Rules(chain, target, retry, breakers, following)
 
 
 def _names(*sides: _Rules) -> list[str]:
@@ -78,7 +79,7 @@ def _names(*sides: _Rules) -> list[str]:
     for side in sides:
         stated |= side.chain.plan.fallback_on.keys()
         stated |= set() if side.retry is None else side.retry.retry_on.keys()
-        stated |= set() if side.breaker is None else side.breaker.trip_on.keys()
+        stated |= {name for config in side.breakers.values() for name in config.trip_on}
     statuses = sorted(each for each in stated if each.isdigit())
     return [*(kind for kind in KINDS if kind not in _NOT_OURS), *statuses]
 
@@ -132,17 +133,18 @@ def _waits(error: WizardError, rules: _Rules) -> str | None:
     return "up to max_retry_after" if asked_for else "up to wait_up_to"
 
 
-def _counts(error: WizardError, rules: _Rules) -> str | None:
-    if rules.breaker is None:
+def _counts(error: WizardError, rules: _Rules, owner: str = "target") -> str | None:
+    if owner not in rules.breakers:
         return None
-    return "counts" if verdict(error, rules.breaker.trip_on) == "failure" else "does not count"
+    return "counts" if verdict(error, rules.breakers[owner].trip_on) == "failure" else "does not count"
 
 
-_RESPECTS: Final = {
+_RESPECTS: Final[dict[str, Callable[[WizardError, _Rules], str | None]]] = {
     "": _moves,
     "repeating": _repeats,
     "waiting for a Retry-After": _waits,
-    "the circuit breaker": _counts,
+    _BREAKER: _counts,
+    f"{_BREAKER} of its provider": partial(_counts, owner="provider"),
 }
 
 
@@ -151,7 +153,8 @@ def _places(respect: str, name: str, rules: _Rules) -> tuple[DocPath, ...]:
     if respect == "":
         then: tuple[DocPath, ...] = ((*at, "on_rate_limit", "then"),) if name in {"rate_limited", "429"} else ()
         return ((*at, "fallback_on", name), *then, (*at, "targets"), at)
-    kind, table = ("circuit_breaker", "trip_on") if respect == "the circuit breaker" else ("retry", "retry_on")
+    kind, table = ("circuit_breaker", "trip_on") if respect.startswith(_BREAKER) else ("retry", "retry_on")
+    kind = f"provider's {kind}" if respect.endswith("provider") else kind
     part = rules.target.policies.get(kind)
     holders = part.at if part is not None else (at,)
     return (*((*each, table, name) for each in holders), *((*each, "max_attempts") for each in holders), *holders)

@@ -187,6 +187,9 @@ class _Viewer:
             if private and value.value is not None and not has_reference(value.shown):
                 leaves[key] = msgspec.structs.replace(value, shown=_HIDDEN)
         leaves["type"] = Value(entry.type.name, entry.type.name, ((*at, "type"),))
+        if "base_url" in leaves and not has_reference(leaves["base_url"].shown):
+            url = entry.type.endpoint(entry.config)
+            leaves["base_url"] = Value(url, url, leaves["base_url"].at)
         return Part((at,), {key: msgspec.structs.replace(v, shown=without_user(v.shown)) for key, v in leaves.items()})
 
     # -- chains -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from wizard_dsl.analysis._diff_bounds import Worst, worst_cases
 from wizard_dsl.analysis._diff_compare import changes_between
 from wizard_dsl.analysis._diff_view import view_of
 from wizard_dsl.analysis.diff_changes import Change, in_order
@@ -63,7 +64,7 @@ class Outline(msgspec.Struct, frozen=True):
 class PipelineDiff(msgspec.Struct, frozen=True, kw_only=True):
     """One pipeline. `broken` names the sides that cannot be compiled; the changes then are the diagnostics alone, and
     `outlines` show the sides that can, and what is added or removed. `versions` are the format versions, if they
-    differ."""
+    differ. `worst` is the worst case of what changes, of either side that has it."""
 
     name: str
     state: State
@@ -71,6 +72,7 @@ class PipelineDiff(msgspec.Struct, frozen=True, kw_only=True):
     broken: tuple[str, ...] = ()
     outlines: Mapping[str, Outline] = {}
     versions: tuple[str, str] | None = None
+    worst: tuple[Worst, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; keys never disappear."""
@@ -81,6 +83,7 @@ class PipelineDiff(msgspec.Struct, frozen=True, kw_only=True):
             "broken": list(self.broken),
             "outlines": msgspec.to_builtins(self.outlines),
             "versions": None if self.versions is None else list(self.versions),
+            "worst": msgspec.to_builtins(self.worst),
         }
 
 
@@ -160,7 +163,9 @@ def _compared(name: str, old: _Half | None, new: _Half | None) -> PipelineDiff:
         found = changes_between(view_of(old.compiled), view_of(new.compiled))
         told = [msgspec.structs.replace(each, file=new.side.file(each.file)) for each in found]
         changes = tuple(in_order([*told, *diagnostics]))
-        return PipelineDiff(name=name, state="changed" if changes else "same", changes=changes, versions=versions)
+        worst = worst_cases(old.program, new.program) if changes else ()
+        state: State = "changed" if changes else "same"
+        return PipelineDiff(name=name, state=state, changes=changes, versions=versions, worst=worst)
     if len(broken) == 2 and not diagnostics and versions is None and _written(old) == _written(new):
         return PipelineDiff(name=name, state="same")
     return PipelineDiff(
@@ -189,6 +194,7 @@ def _alone(name: str, old: _Half | None, new: _Half | None) -> PipelineDiff:
         changes=tuple(_errors([half])) if broken else tuple(_all(half) if new is not None else ()),
         broken=(half.side.label,) if broken else (),
         outlines=_outlines([] if broken else [half]),
+        worst=() if broken else worst_cases(old.program if old else None, new.program if new else None),
     )
 
 

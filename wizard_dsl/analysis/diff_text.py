@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from wizard_dsl.analysis.diff import Diff, Outline, PipelineDiff
-from wizard_dsl.analysis.diff_changes import SECTIONS, Change
+from wizard_dsl.analysis.diff_changes import SECTIONS, Change, Section
 
 
 def as_text(diff: Diff) -> str:
@@ -74,33 +74,33 @@ def _by_section(changes: Sequence[Change]) -> Iterator[tuple[str, list[Change]]]
 
 def as_markdown(diff: Diff) -> str:
     """The same, with headings and lists."""
-    lines = [f"### Behaviour: {_code(diff.old)} → {_code(diff.new)}", "", f"{summary(diff)}.", ""]
+    lines = [f"### Behaviour: {code(diff.old)} → {code(diff.new)}", "", f"{summary(diff)}.", ""]
     for each in diff.pipelines:
         if each.state != "same":
             lines += [*markdown_of(each, diff), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def markdown_of(each: PipelineDiff, diff: Diff) -> Iterator[str]:
-    """One pipeline under a heading of its own."""
+def markdown_of(each: PipelineDiff, diff: Diff, *, skip: Sequence[Section] = ()) -> Iterator[str]:
+    """One pipeline under a heading of its own, without some sections."""
     name, _, rest = heading(each, diff).partition(": ")
-    yield f"#### {_code(name)}{f': {_plain(rest)}' if rest else ''}"
+    yield f"#### {code(name)}{f': {escaped(rest)}' if rest else ''}"
     yield ""
-    yield from (f"{_plain(line)}\n" for line in _versions(each))
-    for section, changes in _by_section(each.changes):
+    yield from (f"{escaped(line)}\n" for line in _versions(each))
+    for section, changes in _by_section([change for change in each.changes if change.section not in skip]):
         yield f"**{section}**"
         yield ""
         for change in changes:
-            place = f" ({_code(change.place)})" if change.place else ""
-            yield f"- {_plain(change.sentence)}{place}"
+            place = f" ({code(change.place)})" if change.place else ""
+            yield f"- {escaped(change.sentence)}{place}"
             if change.detail:
                 fence = "`" * max(3, 1 + max(map(_ticks, change.detail)))
                 yield from ("", f"  {fence}diff", *(f"  {line}" for line in change.detail), f"  {fence}")
         yield ""
     for label, outline in each.outlines.items():
-        yield f"{_code(label)} has"
+        yield f"{code(label)} has"
         yield ""
-        yield from (f"- {_plain(line)}" for line in _outline(outline))
+        yield from (f"- {escaped(line)}" for line in _outline(outline))
 
 
 def _ticks(line: str) -> int:
@@ -108,12 +108,13 @@ def _ticks(line: str) -> int:
     return max((len(run) for run in "".join(c if c == "`" else " " for c in line).split()), default=0)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """Text as code, whatever backticks it has."""
     fence = "`" * (_ticks(text) + 1)
     return f"{fence}{text}{fence}"
 
 
-def _plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Text from a file as text: none of it is Markdown, a mention or HTML."""
     made = "".join(f"\\{char}" if char in "\\`*_[]<>|#~$" else char for char in text)
     return made.replace("@", "@\u200b").replace("\n", " ")

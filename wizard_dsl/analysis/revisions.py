@@ -1,6 +1,7 @@
 """Files as a git revision has them, written into a folder of our own: no checkout, no index, nothing left behind.
 
-Only what pipelines are made of is written: YAML files, the files that these name, and links among them. The folder is
+Only what pipelines and their tests are made of is written: YAML files, the files that these name, snapshots, and links
+among them. The folder is
 marked as the root of a repository, so that a project has the root that it has where it was committed.
 """
 
@@ -19,6 +20,8 @@ from wizard_dsl.spec.diagnostics import did_you_mean
 from wizard_dsl.spec.source import MAX_BYTES, load_bytes
 
 _ENDINGS: Final = (".yaml", ".yml")
+_SNAPSHOTS: Final = "__snapshots__"
+_LONGEST: Final = 500
 _LINK: Final = "120000"
 _FILES: Final = ("100644", "100755", _LINK)
 #: A file that is larger is written this long: long enough for the loader to say that it is too long.
@@ -66,7 +69,7 @@ class Repository:
         """Write the pipelines of a commit into an empty folder, and what they are made of. Returns the names of all
         files that the commit has, the ones that were not written among them."""
         entries = dict(self._entries(commit))
-        wanted = [name for name in entries if name.endswith(_ENDINGS)]
+        wanted = [name for name in entries if name.endswith(_ENDINGS) or _SNAPSHOTS in name.split("/")[:-1]]
         (folder / ".git").touch()
         written: set[str] = set()
         while wanted:
@@ -78,6 +81,11 @@ class Repository:
                 named.update(_names(name, entries[name], content))
             wanted = sorted(each for each in named if each in entries and each not in written)
         return frozenset(entries)
+
+    def changed(self, one: str, other: str) -> frozenset[str]:
+        """The files that two commits do not have alike."""
+        listed = self._run("diff-tree", "-r", "--name-only", "--no-renames", "-z", one, other)
+        return frozenset(os.fsdecode(each) for each in listed.split(b"\0") if each)
 
     # -- git ----------------------------------------------------------------------------------------
 
@@ -146,12 +154,12 @@ def _put(folder: Path, name: str, entry: _Entry, content: bytes) -> None:
 
 
 def _names(name: str, entry: _Entry, content: bytes) -> Iterator[str]:
-    """The files that one leads to: by a link, or as the `file` of a prompt."""
+    """What one may lead to: by a link, or by a text in it, such as the `file` of a prompt or a test's cassette."""
     folder = posixpath.dirname(name)
     if entry.mode == _LINK:
         texts: Iterable[str] = [os.fsdecode(content)]
     else:
-        texts = _files_in(load_bytes(content, name).data) if name.endswith(_ENDINGS) else ()
+        texts = _texts_in(load_bytes(content, name).data) if name.endswith(_ENDINGS) else ()
     for text in texts:
         inside = _inside(folder, text)
         if inside is not None:
@@ -165,13 +173,13 @@ def _inside(folder: str, text: str) -> str | None:
     return None if outside else path
 
 
-def _files_in(data: Any) -> Iterator[str]:
-    if isinstance(data, Mapping):
-        file = data.get("file")
-        if isinstance(file, str):
-            yield file
+def _texts_in(data: Any) -> Iterator[str]:
+    """Every text of a document that could be a path."""
+    if isinstance(data, str) and len(data) < _LONGEST and "\n" not in data:
+        yield data
+    elif isinstance(data, Mapping):
         for each in data.values():
-            yield from _files_in(each)
+            yield from _texts_in(each)
     elif isinstance(data, list):
         for each in data:
-            yield from _files_in(each)
+            yield from _texts_in(each)

@@ -44,6 +44,15 @@ def sides(words: Sequence[str]) -> Iterator[tuple[Side, Side]]:
         yield found
 
 
+def commits(base: str, head: str) -> tuple[str, str]:
+    """The commit where a revision left another one, and its own. Raises UsageError."""
+    try:
+        old, new = _range(f"{base}...{head}")
+    except RevisionError as error:
+        raise click.UsageError(str(error)) from None
+    return str(old.commit), str(new.commit)
+
+
 # -- words --------------------------------------------------------------------------------------------
 
 

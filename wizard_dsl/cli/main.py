@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("check", "Validate, and look at the environment the file refers to."),
     "echo": ("echo", "Print the resolved file with the origin of every value."),
     "diff": ("diff", "What changes in behaviour between two files or revisions."),
+    "review": ("review", "A pull request as one comment."),
     "compare": ("compare", "Two chains side by side: outputs, cost, latency."),
     "graph": ("graph", "Draw the executor graph."),
     "fmt": ("fmt", "Write files in the usual layout."),
