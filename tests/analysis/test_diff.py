@@ -174,21 +174,18 @@ def test_sections_are_told_in_their_order(tmp_path: Path) -> None:
 
 def test_an_edit_of_a_set_is_told_once_for_all_its_chains(tmp_path: Path) -> None:
     found = told(tmp_path, ("base: 1s", "base: 2s"))
-    assert sentences([each for each in found if each.section != "bounds"]) == ["retry.base on cheap and writer: 1s → 2s"]
+    assert sentences([each for each in found if each.section != "bounds"]) == [
+        "retry.base on cheap and writer: 1s → 2s"
+    ]
 
 
 def test_the_worst_case_is_told_first_with_the_part_that_moved_it_and_its_line(tmp_path: Path) -> None:
     first, *others = told(tmp_path, ("max_attempts: 3", "max_attempts: 9"))
-    assert (first.section, first.sentence) == ("bounds", "worst-case attempts: 14 → 38, from topic.retry")
+    assert (first.section, first.sentence) == ("bounds", "worst-case attempts: 14 → 38, from reply.retry")
     assert (first.place, first.path) == ("p.yaml:13", "policies.default.retry.max_attempts")
-    assert [each.what for each in others if each.section == "bounds"] == ["worst-case tokens"]
+    assert [each.what for each in others if each.section == "bounds"] == ["worst-case cost"]
     back = diff_of(tmp_path, edited(RICH, ("max_attempts: 3", "max_attempts: 9")), RICH).pipelines[0].changes[0]
-    assert back.sentence == "worst-case attempts: 38 → 14, from topic.retry"
-
-
-def test_a_worst_case_that_nothing_bounds_any_more_says_so(tmp_path: Path) -> None:
-    found = sentences(told(tmp_path, ("    steps: {answer", ""), text=RICH) if False else [], "bounds")
-    assert found == []
+    assert back.sentence == "worst-case attempts: 38 → 14, from reply.retry"
 
 
 def test_a_prompt_that_changes_is_shown_by_its_lines(tmp_path: Path) -> None:
@@ -272,7 +269,7 @@ steps: {answer: {prompt: {user: "{{ q }}"}}}
     sides = [Side(name, {"p.yaml": tmp_path / name / "p.yaml"}, tmp_path / name) for name in ("old", "new")]
     facts, whole = compare(*sides, REGISTRY).pipelines
     assert (whole.name, whole.state) == ("p.yaml", "same")
-    assert (facts.name, facts.changes[0].sentence) == ("facts.yaml", "retry.max_attempts on default: 2 → 4")
+    assert (facts.name, facts.changes[-1].sentence) == ("facts.yaml", "retry.max_attempts on default: 2 → 4")
 
 
 def test_files_without_a_name_are_not_changed_by_being_called_otherwise(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from benchmarks import mutations
 from benchmarks.bases import bases
 from benchmarks.edits import edits
 from benchmarks.rewritings import rewritings
-
 from wizard_dsl.registry import Registry
 
 EVERY = 67

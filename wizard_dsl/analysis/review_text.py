@@ -60,7 +60,7 @@ def as_markdown(review: Review) -> str:
     lines = [MARKER, f"## Wizard: {summary(diff)}", "", f"{code(diff.old)} → {code(diff.new)}", ""]
     for each in diff.pipelines:
         if each.state != "same":
-            lines += [*_pipeline(each, review), ""]
+            lines += _pipeline(each, review)
     lines += _tests(review)
     lines += [line for each in review.untested for line in _untested(each)]
     if review.bare:
