@@ -116,6 +116,8 @@ class Classes:
             covers = tuple(dict.fromkeys(rows[index][0] for index in members))
             name = kind if status is None else f"{status} ({kind})"
             yield Outcome(name, item, covers)
+        for members in groups.values():
+            kind, _, item = rows[members[0]]
             if kind in ("server", "rate_limited") and isinstance(item, int):
                 yield from self._announced(spot, kind, item)
 

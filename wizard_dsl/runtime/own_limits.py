@@ -10,7 +10,9 @@ _LINES = ("admission", "rate_limit", "concurrency")
 
 
 def figures(shared: SharedState, now: float) -> list[LimitFigures]:
-    """Every limit at `now`; those of sessions come last."""
+    """Every limit at `now`; those of sessions come last, then the limits of plug-ins: what they share under a kind of
+    theirs, and has a method `figures(now)`."""
     lines = [line for kind in _LINES for line in shared.of(kind).values()]
     sessions = (line for each in shared.of("admission_sessions").values() for line in each)
-    return [each for line in (*lines, *sessions) for each in line.figures(now)]
+    foreign = (each for each in shared.of_plugins() if hasattr(each, "figures"))
+    return [each for line in (*lines, *sessions, *foreign) for each in line.figures(now)]

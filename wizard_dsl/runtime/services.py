@@ -42,6 +42,10 @@ class SharedState:
                 if closing is not None:
                     stack.push_async_callback(closing)
 
+    def of_plugins(self) -> list[Any]:
+        """All values of the kinds of plug-ins, which have a dot in their names."""
+        return [value for (kind, _), value in self._values.items() if "." in kind]
+
     def of(self, kind: str) -> dict[str, Any]:
         """All values of a kind, by key: what is looked at from outside."""
         return {key: value for (each, key), value in self._values.items() if each == kind}
