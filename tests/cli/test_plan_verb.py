@@ -156,3 +156,13 @@ def test_a_file_that_is_wrong_is_not_planned(wizard: Wizard, file: Path) -> None
     code, out, err = wizard("plan", str(file))
     assert (code, out) == (3, "")
     assert "nobody" in err
+
+
+def test_a_witness_shows_that_the_attempts_are_the_truth(wizard: Wizard, file: Path) -> None:
+    code, out, _ = wizard("plan", str(file), "--witness")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0 and "4 of 4 attempts the bound is reached" in lines
+    assert "a: 429 with retry-after 1ms ×2" in lines and lines[-1] == "b: an answer"
+    told = json.loads(wizard("plan", str(file), "--witness", "--format", "json").out)
+    assert told["witness"]["reached"] is True and len(told["witness"]["outcomes"]) == 4
+    assert json.loads(wizard("plan", str(file), "--format", "json").out)["witness"] is None

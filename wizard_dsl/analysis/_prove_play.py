@@ -7,7 +7,7 @@ answers plainly where it ends. What is played before the run (a start state) is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,6 +106,10 @@ class Seen(msgspec.Struct, kw_only=True):
     lasted: float = 0.0
 
 
+#: What an attempt comes to, by its place and its run.
+Decide = Callable[[Spot, "Run"], Outcome]
+
+
 class Stage:
     """A compiled file, ready to be played again and again."""
 
@@ -121,10 +125,11 @@ class Stage:
         self.all_chains = tuple(chain for program in programs for chain in program.chains.values())
         self._chains = {id(target): chain for chain in self.all_chains for target in chain.targets}
 
-    def play(self, start: Start, choices: Sequence[int]) -> Seen:
-        """Play one sequence. Raises nothing of what happens in it."""
+    def play(self, start: Start, choices: Sequence[int], decide: Decide | None = None) -> Seen:
+        """Play one sequence; with `decide`, it says what the attempts of the run come to. Raises nothing of what
+        happens in it."""
         seen = Seen()
-        play = _Play(self, start, choices, seen)
+        play = _Play(self, start, choices, seen, decide)
         try:
             virtual.run(play.run(), max_steps=MAX_STEPS)
         except virtual.StepLimit:
@@ -154,10 +159,13 @@ def _step(program: Program | None, name: str) -> StepPlan | None:
 class _Play:
     """One sequence under way."""
 
-    def __init__(self, stage: Stage, start: Start, choices: Sequence[int], seen: Seen) -> None:
+    def __init__(
+        self, stage: Stage, start: Start, choices: Sequence[int], seen: Seen, decide: Decide | None = None
+    ) -> None:
         self.stage = stage
         self.start = start
         self.choices = choices
+        self.decide = decide
         self.seen = seen
         self.forced: Mapping[str, Any] | None = None
         self.main: Transcript | None = None
@@ -250,7 +258,7 @@ class _Play:
         classes = stage.classes.of(spot)
         position = len(seen.taken)
         choice = self.choices[position] if position < len(self.choices) else 0
-        outcome = classes[choice]
+        outcome = classes[choice] if self.decide is None else self.decide(spot, run)
         seen.taken.append(Taken(plan.name, run.scope.step, choice, len(classes), outcome, self.number))
         seen.scripts.append((plan.name, outcome.item))
         if outcome.cancels:

@@ -26,9 +26,7 @@ _MISSING: Final = object()
 
 def answers(step: StepPlan, known: Named) -> list[Any]:
     """What the step can be answered with as far as conditions, loops and invariants can tell, the plain one first."""
-    output = getattr(step.config, "output", None)
-    schema = None if output is None else output.schema
-    plain: Any = ANSWER if schema is None else instance(schema, step.name)
+    schema, plain = _schema(step), plain_answer(step)
     own = [path[2:] for path in known.looked_at if path[:2] == ("steps", step.name)]
     said = [(path[2:], value) for path, value in known.compared if path[:2] == ("steps", step.name)]
     if schema is None:
@@ -42,13 +40,29 @@ def answers(step: StepPlan, known: Named) -> list[Any]:
     return _distinct([plain, *(each for each in tried if each is not _MISSING and _fits(schema, each))])
 
 
-def input_sets(program: Program, known: Named, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+def plain_answer(step: StepPlan) -> Any:
+    """What the step is answered with where nothing asks for anything else."""
+    schema = _schema(step)
+    return ANSWER if schema is None else instance(schema, step.name)
+
+
+def _schema(step: StepPlan) -> Any:
+    output = getattr(step.config, "output", None)
+    return None if output is None else output.schema
+
+
+def input_sets(
+    program: Program, known: Named, given: Mapping[str, Any], *, longest: bool = False
+) -> list[dict[str, Any]]:
     """The inputs to run with, first the plain ones: those that are given, and instances of what has no default; then,
-    one by one, each value that something compares with."""
+    one by one, each value that something compares with. With `longest`, lists that are looped over are as long as they
+    may be, also those that have a default."""
     base = dict(given)
     looped = {path[0] for step in program.steps if step.for_each is not None for path in _names(step.for_each)}
     for name, spec in program.inputs.items():
-        if name not in base and spec.default is UNSET:
+        if longest and name in looped and spec.schema.get("maxItems"):
+            base[name] = instance({**spec.schema, "minItems": spec.schema["maxItems"]}, name)
+        elif name not in base and spec.default is UNSET:
             base[name] = _input(spec, looped)
     inputs = Inputs(program.inputs)
     inputs.check(base)

@@ -1,0 +1,67 @@
+"""The witness of a plan: a run that makes as many attempts as the plan allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from proving_kit import TWO_TARGETS, written
+
+from wizard_dsl.analysis.plan import plan_of
+from wizard_dsl.analysis.witness import Witness, witness
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.registry import Registry
+
+SCHEMA = "output: {schema: {type: object, required: [n], properties: {n: {type: integer}}}, repairs: 2}"
+
+
+def found(folder: Path, text: str) -> Witness | None:
+    registry = Registry(plugins=False)
+    compiled = compile_file(written(folder, text), registry, Sources(env={}, mock=True))
+    assert compiled.program is not None
+    return witness(compiled, registry, plan_of(compiled.program))
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        ({}, 4),
+        ({"[one, two]": "[one, two], policies: {retry: 5, circuit_breaker: 2}"}, 10),
+        ({"[one, two]": "[one, two], on_rate_limit: {then: fail}"}, 4),
+        ({"[one, two]": "[one, two], on_rate_limit: {wait_up_to: 0s}"}, 4),
+        ({"[one, two]": "[one, two], strategy: {type: hedged, after: 1s}"}, 4),
+        ({"[one, two]": "[one, two], strategy: parallel"}, 4),
+        ({'question }}"}': f'question }}}}"}}, {SCHEMA}'}, 12),
+        ({"steps: {": "steps: {first: {prompt: {user: Hello}}, "}, 8),
+        (
+            {
+                "{question: {type: string}}": "{question: {type: array, items: {type: string}, maxItems: 4}}",
+                "answer: {": "answer: {for_each: question, ",
+                "{{ question }}": "{{ item }}",
+            },
+            16,
+        ),
+    ],
+)
+def test_the_bound_of_the_plan_is_reached(changes: dict[str, str], most: int, tmp_path: Path) -> None:
+    text = TWO_TARGETS.replace("[one, two]", "[one, two], policies: {retry: 2}")
+    for before, after in changes.items():
+        old = before if before != "[one, two]" else "[one, two], policies: {retry: 2}"
+        assert old in text
+        new = after if "policies" in after or before != "[one, two]" else f"{after}, policies: {{retry: 2}}"
+        text = text.replace(old, new)
+    shown = found(tmp_path, text)
+    assert shown is not None
+    assert (shown.made, shown.most, shown.reached) == (most, most, True), shown.outcomes
+
+
+def test_a_bound_that_no_run_reaches_is_not_said_to_be(tmp_path: Path) -> None:
+    """What the deadline leaves no time for is still within the plan."""
+    shown = found(tmp_path, TWO_TARGETS + "deadline: 500ms\n")
+    assert shown is not None and not shown.reached and shown.made < shown.most
+    assert shown.told()[0][1] == "the most that was found"
+
+
+def test_without_a_bound_there_is_no_witness(tmp_path: Path) -> None:
+    text = TWO_TARGETS.replace("{type: string}", "{type: array}").replace("answer: {", "answer: {for_each: question, ")
+    assert found(tmp_path, text) is None
