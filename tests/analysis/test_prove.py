@@ -159,3 +159,11 @@ def test_inputs_that_do_not_fit_are_told(tmp_path: Path) -> None:
     compiled = compile_file(path, registry, Sources(env={}, mock=True))
     with pytest.raises(InputInvalid, match="there is no input 'x'"):
         prove(Job(path, inputs=b'{"x": 1}'), compiled, registry, Limits())
+
+
+def test_a_turn_that_comes_with_the_deadline_is_no_sleep_past_it(tmp_path: Path) -> None:
+    """A wait for a token that ends on the deadline was allowed to begin."""
+    text = TWO_TARGETS.replace("{type: string}", "{type: array, items: {type: string}, minItems: 3}")
+    text = text.replace("answer: {", "answer: {for_each: question, concurrency: 1, ") + "deadline: 2s\n"
+    text = text.replace("[one, two]", "[one, two], policies: {admission: {global: {rate: 1/s, burst: 1}}}")
+    assert proved(written(tmp_path, text), depth=0, states=False).holds

@@ -16,7 +16,7 @@ from wizard_dsl.spec.diagnostics import show_value
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import ChainPlan
     from wizard_dsl.core.figures import LimitFigures
-    from wizard_dsl.core.result import AttemptRow, Result
+    from wizard_dsl.core.result import AttemptRow, ErrorRow, Result, StepRow
 
 #: Rounding of times, in seconds.
 _DUST: Final = 1e-3
@@ -31,6 +31,8 @@ class Broken(msgspec.Struct, frozen=True):
     expected: str = ""
 
 
+#: Attempts after which there is nothing to wait for but a turn: that may end with the deadline.
+_NO_FAULT: Final = frozenset({"ok", "cancelled"})
 #: Strategies that ask several targets at once: what begins on the same instant is none that follows.
 _RACES: Final = frozenset({"hedged", "parallel"})
 
@@ -82,9 +84,8 @@ class Checks:
         if error is None or error.kind != "deadline" or result.elapsed < limit - _DUST:
             return
         for name, step in result.steps.items():
-            last = step.attempts[-1] if step.attempts else None
-            cut = step.error is not None and step.error.kind == "deadline"
-            if last is not None and cut and all(_ended(each) < limit - _DUST for each in step.attempts):
+            last = next((rows[-1] for rows in _ended_by_the_deadline(step)), None)
+            if last is not None and last.kind not in _NO_FAULT and _ended(last) < limit - _DUST:
                 told = (
                     f"the deadline ended a wait of step {name}: its last attempt, which came to {last.kind}, was over "
                     f"after {_ended(last):g} s of {limit:g} s"
@@ -119,7 +120,7 @@ class Checks:
         return [chain for chain in self._stage.all_chains if step is not None and chain.name == step.chain]
 
     def _held(self, seen: Seen) -> Iterator[Broken]:
-        told = next(filter(None, map(_kept, seen.limits)), "")
+        told = next(filter(None, (_kept(each, behind=seen.tasks > 0) for each in seen.limits)), "")
         taken = max(seen.tokens.values(), default=0.0)
         if not told and taken > seen.attempts + _DUST:
             told = f"{taken:g} tokens of a rate_limit are taken, for {seen.attempts} attempts"
@@ -168,6 +169,18 @@ class Checks:
         return self._stage.inputs.check(start.inputs)
 
 
+def _ended_by_the_deadline(step: StepRow) -> Iterator[list[AttemptRow]]:
+    """The attempts of each execution of a step that the deadline ended after some attempt."""
+    if step.items is None:
+        errors: dict[int | None, ErrorRow | None] = {None: step.error}
+    else:
+        errors = {index: item.error for index, item in enumerate(step.items)}
+    for item, error in errors.items():
+        rows = [row for row in step.attempts if row.item == item]
+        if rows and error is not None and error.kind == "deadline":
+            yield sorted(rows, key=_ended)
+
+
 def _ended(row: AttemptRow) -> float:
     return row.started + row.elapsed
 
@@ -184,10 +197,11 @@ def _follows(later: AttemptRow, row: AttemptRow, least: float) -> bool:
     return same and later.target != row.target and later.started - _ended(row) >= least
 
 
-def _kept(limit: LimitFigures) -> str:
-    """What of a limit is not given back, in words; empty where nothing is kept."""
+def _kept(limit: LimitFigures, *, behind: bool) -> str:
+    """What of a limit is not given back, in words; empty where nothing is kept. With `behind`, something is still under
+    way in the background, such as a refresh of the cache, and may well wait."""
     taken = limit.capacity - limit.available
-    if limit.waiting:
+    if limit.waiting and not behind:
         return f"somebody waits for {limit.name} of {limit.of}"
     if limit.counts == "places" and taken > _FULL:
         return f"{taken:g} of {limit.capacity:g} places of {limit.name} ({limit.of}) are held"
