@@ -114,6 +114,13 @@ def test_a_file_that_is_not_valid_is_told_and_the_others_are_run(wizard: Wizard)
     assert err == "bad.test.yaml:3:13 error[E021] unknown key 'expct' in tests.a; did you mean 'expect'?\n"
 
 
+def test_where_no_file_is_valid_nothing_is_said_of_tests(wizard: Wizard) -> None:
+    Path("ask.test.yaml").write_text("version: 1\npipeline: ask.yaml\ntests: {a: {expct: {}}}\n")
+    code, out, err = wizard("test")
+    assert (code, out) == (3, "")
+    assert "unknown key 'expct'" in err
+
+
 def test_the_first_failure_ends_it_where_that_is_asked_for(wizard: Wizard) -> None:
     Path("ask.test.yaml").write_text(many(5, wrong=1))
     out = wizard("test", "-x").out

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.cli._output import as_json
-from wizard_dsl.spec.diagnostics import Diagnostic, finding, render_github, render_json
+from wizard_dsl.spec.diagnostics import Diagnostic, finding, has_errors, render_github, render_json
 from wizard_dsl.testing import coverage_report
 from wizard_dsl.testing.coverage import FileCoverage
 from wizard_dsl.testing.trying import Failure, Outcome
@@ -35,7 +35,10 @@ class Tested(msgspec.Struct, frozen=True):
 
 
 def as_text(tested: Tested) -> str:
-    """Each file with its numbers, what failed below it, the sum, and the policy coverage where it was measured."""
+    """Each file with its numbers, what failed below it, the sum, and the policy coverage where it was measured; nothing
+    where no file was valid, for what is wrong is told elsewhere."""
+    if not tested.outcomes and has_errors(tested.diagnostics):
+        return ""
     lines: list[str] = []
     for file in dict.fromkeys(each.file for each in tested.outcomes):
         own = [each for each in tested.outcomes if each.file == file]

@@ -76,8 +76,9 @@ class _Against:
         if case.cassette is not None:
             self._cassettes.check(case.cassette, self._at(case, "cassette"), self.suite.compiled(case))
         for run in case.runs:
-            for assertion in run.assertions:
-                self._assertion(assertion, program)
+            for assertion in (*run.assertions, run.outcomes):
+                if assertion is not None:
+                    self._assertion(assertion, program)
         self._names_of_inputs(case, program)
         for index, run in enumerate(case.runs):
             self._values(case, run, index, program)
@@ -184,9 +185,10 @@ class _Against:
 
     def _values(self, case: Case, run: PlannedRun, index: int, program: Program) -> None:
         """The values of a run against the declarations, unless the test expects them to be refused."""
-        expected = next(each.wanted for each in run.assertions if each.key == "error")
+        expected = next((each.wanted for each in run.assertions if each.key == "error"), None)
         kind = getattr(expected, "kind", expected)
-        if kind == "input" or not self.whole:
+        refused = run.outcomes is not None and "input" in run.outcomes.wanted
+        if kind == "input" or refused or not self.whole:
             return
         given = {name: value for name, value in run.inputs.items() if name in program.inputs}
         inputs = self._inputs.setdefault(id(program), Inputs(program.inputs))

@@ -19,7 +19,7 @@ from wizard_dsl.testing.documents import Read, read
 from wizard_dsl.testing.testfile import MAX_STEPS, TEST_FILE, Expect, Row, RunSpec, TestFile, TestSpec
 
 #: Keys that are taken whole from whoever says them last.
-_SINGLE: Final = ("cassette", "overlay", "chain", "deadline", "seed", "max_steps")
+_SINGLE: Final = ("cassette", "overlay", "chain", "deadline", "session", "principal", "seed", "max_steps")
 _LONGEST_NAME: Final = 60
 
 
@@ -41,12 +41,16 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class PlannedRun(msgspec.Struct, frozen=True):
-    """One run of a case, or several alike at once. `after` in seconds."""
+    """One run of a case, or several alike at once. `after` in seconds; `outcomes` is about all of them together."""
 
     inputs: Mapping[str, Any]
     assertions: tuple[Assertion, ...]
+    outcomes: Assertion | None = None
     after: float = 0.0
     times: int = 1
+    deadline: str | None = None
+    session: str | None = None
+    principal: str | None = None
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -71,7 +75,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[PlannedRun, ...]
     spec: TestSpec
     cassette: Path | None = None
-    deadline: str | None = None
     seed: int = 0
     max_steps: int = MAX_STEPS
     row: DocPath | None = None
@@ -195,10 +198,9 @@ def _case(
             chain=last["chain"],
         ),
         scripts=tuple(_scripts(layers)),
-        runs=tuple(_runs(test, base, _assertions(test.expect, at), _assertions(row.expect, row_at or at), at)),
+        runs=tuple(_runs(test, base, _assertions(test.expect, at), _assertions(row.expect, row_at or at), at, last)),
         spec=test,
         cassette=folder / last["cassette"] if last["cassette"] else None,
-        deadline=last["deadline"],
         seed=last["seed"] or 0,
         max_steps=last["max_steps"] or MAX_STEPS,
     )
@@ -230,15 +232,26 @@ def _runs(
     own: Mapping[str, Assertion],
     rows: Mapping[str, Assertion],
     at: DocPath,
+    last: Mapping[str, Any],
 ) -> Iterator[PlannedRun]:
     specs = test.runs or [RunSpec()]
     for index, spec in enumerate(specs):
         asked = _assertions(spec.expect, (*at, "runs", index))
         if index == len(specs) - 1:
             asked = {**own, **rows, **asked}
-        if "error" not in asked:
+        counted = spec.outcomes is not UNSET
+        if "error" not in asked and not counted:
             asked["error"] = Assertion("error", None, at)
-        yield PlannedRun({**base, **spec.inputs}, tuple(asked.values()), parse_duration(spec.after), spec.times)
+        yield PlannedRun(
+            inputs={**base, **spec.inputs},
+            assertions=tuple(asked.values()),
+            outcomes=Assertion("outcomes", spec.outcomes, (*at, "runs", index, "outcomes")) if counted else None,
+            after=parse_duration(spec.after),
+            times=spec.times,
+            deadline=spec.deadline or last["deadline"],
+            session=spec.session or last["session"],
+            principal=spec.principal or last["principal"],
+        )
 
 
 def root_of(path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, partial
 from types import MappingProxyType
@@ -35,6 +35,15 @@ def unmet(assertion: Assertion, ran: Ran, source: str | None) -> Found:
     from."""
     for path, miss in _KEYS[assertion.key](assertion.wanted, ran, assertion.path, source):
         yield (*path, *miss.path), miss
+
+
+def unmet_together(assertion: Assertion, ended: Sequence[Ran]) -> Found:
+    """What does not hold of how many of several runs ended how. What is not named, did not happen."""
+    counted = Counter("ok" if each.result.error is None else each.result.error.kind for each in ended)
+    for kind, number in {**assertion.wanted, **dict.fromkeys(sorted(counted.keys() - assertion.wanted), 0)}.items():
+        path = (*assertion.path, kind) if kind in assertion.wanted else assertion.path
+        for miss in number_misses(number, counted[kind], f"outcomes.{kind}"):
+            yield (*path, *miss.path), miss
 
 
 # -- one function a key -----------------------------------------------------------------------------

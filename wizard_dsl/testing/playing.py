@@ -167,7 +167,12 @@ class Sample:
 
     async def _begin(self, pipeline: Pipeline, index: int, planned: PlannedRun) -> Stream:
         begin = pipeline.stream if self.case.spec.stream else pipeline.start
-        stream = begin(inputs=planned.inputs, deadline=self.case.deadline)
+        stream = begin(
+            inputs=planned.inputs,
+            deadline=planned.deadline,
+            session=planned.session,
+            principal=planned.principal,
+        )
         self.begun.append((index, planned.inputs, stream))
         return await stream.__aenter__()
 

@@ -17,6 +17,7 @@ from wizard_dsl.testing.scripted import Item
 _Count = Annotated[int, Meta(ge=0)]
 Words = str | Annotated[list[str], Meta(min_length=1)]
 Kind = Annotated[str, Meta(pattern=f"^(?:{'|'.join(KINDS)})$", extra_json_schema={"enum": list(KINDS)})]
+Ending = Annotated[str, Meta(pattern=f"^(?:ok|{'|'.join(KINDS)})$", extra_json_schema={"enum": ["ok", *KINDS]})]
 CacheState = Literal["hit", "miss", "stale", "shared"]
 BreakerIs = Literal["closed", "open", "half_open", "forced_open", "forced_closed"]
 
@@ -189,6 +190,12 @@ _Overlay = Annotated[str | list[str], Meta(description="documents over the pipel
 _Set = Annotated[dict[str, Any], Meta(description="single values over everything else, by path")]
 _Chain = Annotated[str, Meta(description="asked in every step")]
 _Deadline = Annotated[Duration, Meta(description="of each run; tightens the file's")]
+_Session = Annotated[
+    str, Meta(min_length=1, description="whose runs they are, where a cache, a limit or a budget counts by session")
+]
+_Principal = Annotated[
+    str, Meta(min_length=1, description="for whom they are made, where a cache keeps answers by principal")
+]
 _Seed = Annotated[int, Meta(ge=0, description="chance and ids derive from it")]
 _Steps = Annotated[int, Meta(ge=1, description="turns of the event loop after which a test is stopped")]
 
@@ -207,6 +214,8 @@ class _Given(_Keys, frozen=True, kw_only=True):
     set: _Set = {}
     chain: _Chain | None = None
     deadline: _Deadline | None = None
+    session: _Session | None = None
+    principal: _Principal | None = None
     seed: _Seed | None = None
     max_steps: _Steps | None = None
 
@@ -230,7 +239,17 @@ class RunSpec(_Keys, frozen=True, kw_only=True):
     inputs: _Inputs = {}
     after: Annotated[Duration, Meta(description="virtual time that passes before it begins")] = "0s"
     times: Annotated[int, Meta(ge=1, description="how many such runs begin at once")] = 1
+    deadline: _Deadline | None = None
+    session: _Session | None = None
+    principal: _Principal | None = None
     expect: Annotated[Expect, Meta(description="what each of them has to come to")] = Expect()
+    outcomes: (
+        Annotated[
+            dict[Ending, _Attempts],
+            Meta(min_length=1, description="how many of them end well (`ok`), and with an error of a kind; no others"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class TestSpec(_Given, frozen=True, kw_only=True):

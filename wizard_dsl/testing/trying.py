@@ -30,7 +30,7 @@ from wizard_dsl.spec.diagnostics import DocPath, Place
 from wizard_dsl.testing.against import hold_against
 from wizard_dsl.testing.cases import Case, Programs, Source, Suite, suite_of
 from wizard_dsl.testing.checking import difference
-from wizard_dsl.testing.expecting import unmet
+from wizard_dsl.testing.expecting import unmet, unmet_together
 from wizard_dsl.testing.playing import Played, Ran, play
 from wizard_dsl.testing.snapshots import approve, approved, first_difference, path_of, snapshot_of, told_once
 
@@ -208,7 +208,16 @@ def _failures(suite: Suite, case: Case, played: Played) -> list[Failure]:
         for path, miss in unmet(assertion, ran, played.program.passes)
     ]
     left = [Failure(each, source.key_at(script.path)) for script, each in _left(case, played)]
-    return [*found, *left]
+    return [*found, *_together(suite, case, played), *left]
+
+
+def _together(suite: Suite, case: Case, played: Played) -> Iterator[Failure]:
+    """What does not hold of several runs together."""
+    for index, planned in enumerate(case.runs):
+        if planned.outcomes is not None:
+            ended = [ran for ran in played.runs if ran.planned == index]
+            for path, miss in unmet_together(planned.outcomes, ended):
+                yield Failure(miss.what, _place(suite, path), miss.expected, miss.actual)
 
 
 def _place(suite: Suite, path: DocPath) -> Place:
