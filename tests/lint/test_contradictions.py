@@ -33,6 +33,8 @@ def found(text: str, folder: Path) -> list[tuple[int, str, list[int]]]:
 TWO = "targets: [local, other],\n"
 ONE = "targets: [local],\n"
 OFF = "targets: [local, {provider: other, enabled: false}],\n"
+UNRESUMED = "policies: {retry: {retry_on: {mid_stream: false}}}"
+NOT_ON = "fallback_on: {mid_stream: false},\n"
 RESTART = "on_mid_stream_error: restart"
 DEGRADE = "budgets:\n  day:\n    limit: $20\n    then: degrade\n"
 
@@ -64,6 +66,9 @@ def test_a_strategy_that_chooses_needs_two_targets(strategy: str, tmp_path: Path
         (file(ONE + RESTART + ",\npolicies: {retry: {retry_on: {mid_stream: false}}}"), [(5, "W136", [4, 6])]),
         (file(ONE + RESTART + ",\npolicies: {use: none}"), [(5, "W136", [4])]),
         (file(ONE + "on_mid_stream_error: buffer,\npolicies: {retry: off}"), []),
+        (file(TWO + RESTART + ",\n" + NOT_ON + "policies: {retry: off}"), [(5, "W136", [6, 7])]),
+        (file(TWO + RESTART + ",\n" + NOT_ON + UNRESUMED), [(5, "W136", [6, 7])]),
+        (file(TWO + RESTART + ",\n" + NOT_ON + "policies: {retry: 2}"), []),
         (file(more=DEGRADE), [(9, "W136", [4])]),
         (file(TWO[:-2], more=DEGRADE), []),
         (file(more=DEGRADE.replace("degrade", "stop")), []),
@@ -163,6 +168,8 @@ RETRY = "policies:\n  default:\n    retry:\n"
     [
         (file(step=PROMPT + "output: {repairs: 2}"), [(6, "W139", [5])]),
         (file(step=PROMPT + "output: {repairs: 0}"), []),
+        (file(step=PROMPT + "concurrency: 2"), [(6, "W139", [5])]),
+        (file(step=PROMPT + "concurrency: 2, for_each: '[1, 2]'"), []),
         (file(step=PROMPT + "output: {allow_empty: true}"), []),
         (file(step=PROMPT + "output: {schema: {type: object}, repairs: 2}"), []),
         (file(step=PROMPT + "output: {schema: {type: object},\nallow_empty: true}"), [(7, "W139", [6])]),
@@ -270,6 +277,7 @@ def test_what_another_setting_leaves_nothing_to_do_is_told(
 
 ON = "policies: {retry: {max_attempts: %d,\n%s}}"
 MORE = "policies:\n  default: {cache: {ttl: 1h, fallback_ttl: 30s}}\n"
+NO_KIND = "retry_on: {connect: false, timeout: false, server: false, rate_limited: false, malformed_response: false}"
 LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_response: linear}"
 
 
@@ -279,6 +287,12 @@ LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_re
         (file(ONE + ON % (1, "backoff: {server: linear}")), [(6, "W148", [5])]),
         (file(ONE + ON % (1, "backoff: {rate_limited: none}")), []),  # for so long a 429 blocks
         (file(ONE + ON % (2, "backoff: {server: linear}")), []),
+        (file(ONE + ON % (2, "retry_on: {rate_limited: false}, backoff: {rate_limited: none}")), []),
+        (file(ONE + ON % (2, NO_KIND)), [(6, "W148", [5])]),
+        (file(ONE + f"policies: {{retry: {{{NO_KIND}}}}}"), [(5, "W148", [])]),
+        (file(ONE + ON % (2, NO_KIND) + ",\n" + RESTART), []),
+        (file(ONE + ON % (2, NO_KIND.replace("connect: false, ", ""))), []),
+        (file(ONE + ON % (2, NO_KIND.replace("connect: false", "connect: false, '409': true"))), []),
         (file(ONE + ON % (2, "multiplier: 3")), [(6, "W148", [5])]),
         (file(ONE + ON % (3, "multiplier: 3")), []),
         (file(ONE + ON % (1, "multiplier: 3, backoff: {rate_limited: exponential}")), []),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from wizard_dsl.compiler.program import ChainPlan
+from wizard_dsl.compiler.program import ChainPlan, TargetPlan
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 
@@ -22,7 +22,7 @@ def w136_nothing_to_choose_from(subject: Subject) -> Iterator[Diagnostic]:
         yield from _of_parallel(subject, plan)
         if len(plan.targets) == 1:
             yield from _of_fallback(subject, plan)
-            yield from _of_resuming(subject, plan)
+        yield from _of_resuming(subject, plan)
     yield from _of_degrading(subject)
 
 
@@ -66,15 +66,26 @@ def _of_resuming(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
     at: DocPath = ("chains", plan.name, "on_mid_stream_error")
     if plan.mid_stream not in {"restart", "continue"} or not subject.written(at):
         return
-    retry: Any = next((each.config for each in plan.targets[0].ladder if each.type.name == "retry"), None)
-    if retry is not None and retry.max_attempts > 1 and retry.retry_on.get("mid_stream", True):
+    single = len(plan.targets) == 1
+    reasons = [_no_repeat(each) for each in plan.targets]
+    if not all(reasons) or not (single or plan.fallback_on.get("mid_stream") is False):
         return
-    why = "no retry" if retry is None else "a retry of one attempt"
-    if retry is not None and retry.max_attempts > 1:
-        why = "a retry that leaves mid_stream out"
-    message = f"on_mid_stream_error: {plan.mid_stream} has nobody to go on with: one enabled target, and {why}"
-    related = [_targets(plan), *_retry(subject, plan)]
-    yield subject.warn("W136", message, at, suggestion="add a target, or raise retry.max_attempts", related=related)
+    others = "one enabled target" if single else "a fallback_on that leaves mid_stream out"
+    message = f"on_mid_stream_error: {plan.mid_stream} has nobody to go on with: {others}, and {reasons[0]}"
+    rule: DocPath = ("chains", plan.name, "fallback_on", "mid_stream")
+    related = [_targets(plan) if single else (rule, "the rule of fallback"), *_retry(subject, plan)]
+    hint = f"{'add a target' if single else 'allow the fallback'}, or raise retry.max_attempts"
+    yield subject.warn("W136", message, at, suggestion=hint, related=related)
+
+
+def _no_repeat(target: TargetPlan) -> str:
+    """Why a stream that breaks is not repeated on its target; empty where it is."""
+    retry: Any = next((each.config for each in target.ladder if each.type.name == "retry"), None)
+    if retry is None:
+        return "no retry"
+    if retry.max_attempts == 1:
+        return "a retry of one attempt"
+    return "" if retry.retry_on.get("mid_stream", True) else "a retry that leaves mid_stream out"
 
 
 def _retry(subject: Subject, plan: ChainPlan) -> Iterator[tuple[DocPath, str]]:

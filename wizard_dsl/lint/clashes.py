@@ -103,10 +103,15 @@ def _end(place: Place) -> tuple[str, Limit]:
 
 
 def w139_nothing_to_act_on(subject: Subject) -> Iterator[Diagnostic]:
-    """W139: `output.repairs` without a schema, `output.allow_empty` with one, or a back-off for a kind that nothing
-    repeats."""
+    """W139: `output.repairs` without a schema, `output.allow_empty` with one, `concurrency` without a loop, or a
+    back-off for a kind that nothing repeats."""
     for name, step in subject.document.steps.items():
         yield from _of_the_output(subject, ("steps", name, "output"), getattr(step.config, "output", None))
+        at: DocPath = ("steps", name, "concurrency")
+        if subject.written(at) and not subject.written(("steps", name, "for_each")):
+            message = f"concurrency of step '{name}' has no effect: without for_each there is one item"
+            related = [(("steps", name), "the step")]
+            yield subject.warn("W139", message, at, suggestion="add for_each, or remove it", related=related)
     yield from _of_backoff(subject)
 
 
@@ -126,13 +131,14 @@ def _of_the_output(subject: Subject, at: DocPath, output: Any) -> Iterator[Diagn
 
 
 def _of_backoff(subject: Subject) -> Iterator[Diagnostic]:
-    """Only what no target that shares the setting repeats; that of mid_stream is W135's."""
+    """Only what no target that shares the setting repeats; that of mid_stream is W135's, and that of a 429 also says
+    for how long its target is blocked."""
     able: set[DocPath] = set()
     idle: dict[DocPath, tuple[str, Place]] = {}
     for place in places(subject, "retry"):
         for path in _backoffs(subject, place):
             kind = str(path[-1])
-            if kind == "mid_stream" or repeated(kind, place.config.retry_on):
+            if kind in {"mid_stream", "rate_limited"} or repeated(kind, place.config.retry_on):
                 able.add(path)
             else:
                 idle.setdefault(path, (kind, place))

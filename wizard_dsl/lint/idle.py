@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan
+from wizard_dsl.core.errors import TABLE
+from wizard_dsl.lint.clashes import repeated
 from wizard_dsl.lint.repeats import places
 from wizard_dsl.lint.shape import of_backoff, of_multiplier
 from wizard_dsl.lint.subject import Found, Subject, idle_for_all
@@ -20,7 +22,7 @@ _OF_REPEATS: Final = ("retry_on", "when")
 def w148_nothing_left_to_do(subject: Subject) -> Iterator[Diagnostic]:
     """W148: rules and a budget of repeats where nothing is repeated, a race for one place, a choice among priorities of
     one target each, a guard where all inputs are trusted. What a set says counts for all that use it."""
-    for find in (_of_one_attempt, _of_the_retry_budget, of_backoff, of_multiplier):
+    for find in (_of_one_attempt, _of_no_kind, _of_the_retry_budget, of_backoff, of_multiplier):
         yield from (_told(subject, found) for found in idle_for_all(find(subject)))
     rules: tuple[Callable[[Subject, ChainPlan], Iterator[Found]], ...] = (_of_one_place, _of_priorities)
     for chain in subject.program.chains.values():
@@ -47,6 +49,20 @@ def _of_one_attempt(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
                     f"retry.{key} has no effect: with max_attempts {place.config.max_attempts} nothing is repeated"
                 )
                 yield at, (at, message, [(limit, "the attempts")])
+
+
+def _of_no_kind(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """Attempts beyond the first, where `retry_on` takes out every kind that would be repeated."""
+    for place in places(subject, "retry"):
+        at, limit, config = place.at("retry_on"), place.at("max_attempts"), place.config
+        resumed = place.chain.mid_stream in {"restart", "continue"} and config.retry_on.get("mid_stream", True)
+        if at is None or config.max_attempts == 1:
+            continue
+        if resumed or any(repeated(kind, config.retry_on) for kind in TABLE if kind != "mid_stream"):
+            yield at, None
+        else:
+            message = f"retry_on leaves no kind to repeat: max_attempts {config.max_attempts} has no effect"
+            yield at, (at, message, [] if limit is None else [(limit, "the attempts")])
 
 
 def _of_the_retry_budget(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:

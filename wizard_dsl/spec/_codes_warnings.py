@@ -173,7 +173,7 @@ WARNING_CODES: Final = (
         "a kind that the error table does not repeat, and `retry_on` does not ask for, there is none. A strategy hears "
         "nothing of what is refused above it, nor of a contract where no step has a schema; and a loss that no step "
         "can suffer need not be allowed: no tools, images or system messages are lost where none are sent, and a "
-        "schema never is.",
+        "schema never is. The `concurrency` of a step is that of its loop.",
         "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2}}}",
         "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2, schema: {type: object}}}}",
     ),
@@ -247,7 +247,8 @@ WARNING_CODES: Final = (
     ),
     Code(
         "W148", "a setting that another one leaves nothing to do",
-        "With one attempt nothing is repeated, so rules, back-offs and a budget of repeats are never asked; and where "
+        "With one attempt, or where `retry_on` leaves no kind to repeat, nothing is repeated, so attempts, rules, "
+        "back-offs and a budget of repeats do nothing; and where "
         "no delay grows, since there are two attempts, say, or a jitter that draws each from the one before, a "
         "multiplier multiplies nothing. Branches that share one place are never under way at once. Where each target "
         "has a priority of its own no strategy has a choice, and where all inputs are trusted no untrusted one is "
