@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from wizard_dsl.core.units import DURATION, RATE, UNITS, Rate
 from wizard_dsl.prompts.environment import Fault, parse, parse_expression
+from wizard_dsl.spec.fit import mark_of, options_of
 from wizard_dsl.spec.interpolate import has_reference
 
 #: What a value that nobody states is shown as.
@@ -114,7 +115,7 @@ def _value(value: Any, info: inspect.Type, key: tuple[str, ...]) -> Iterator[Lea
 
 def _below(info: inspect.Type) -> inspect.Type:
     """The type of a mapping's values."""
-    for each in _options(info):
+    for each in options_of(info):
         if isinstance(each, inspect.DictType):
             return each.value_type
     return inspect.AnyType()
@@ -126,7 +127,7 @@ def _canonical(value: Any, info: inspect.Type) -> Any:
     if isinstance(value, (list, tuple)):
         return _list(value, info)
     if isinstance(value, str):
-        if _mark(info, "x-expression") is not None:
+        if mark_of(info, "x-expression") is not None:
             return expression(value)
         return _amount(value, info)
     return None if value is None else plain(value)
@@ -134,7 +135,7 @@ def _canonical(value: Any, info: inspect.Type) -> Any:
 
 def _list(value: Any, info: inspect.Type) -> Any:
     """Numbers and words of a declared list mean the same in any order; structs and free data do not."""
-    item = next((each.item_type for each in _options(info) if isinstance(each, inspect.ListType)), inspect.AnyType())
+    item = next((each.item_type for each in options_of(info) if isinstance(each, inspect.ListType)), inspect.AnyType())
     if any(isinstance(each, msgspec.Struct) for each in value):
         return ("list", tuple(frozenset((leaf.key, leaf.value) for leaf in leaves_of(each)) for each in value))
     if isinstance(item, inspect.AnyType):
@@ -144,37 +145,19 @@ def _list(value: Any, info: inspect.Type) -> Any:
 
 def _item(value: Any, info: inspect.Type) -> Any:
     """As `_canonical`; a window of a minute is not sixty windows of a second."""
-    if isinstance(value, str) and _mark(info, "x-unit") == RATE.name and not has_reference(value):
+    if isinstance(value, str) and mark_of(info, "x-unit") == RATE.name and not has_reference(value):
         return (RATE.name, msgspec.structs.astuple(RATE.parse(value)))
     return _canonical(value, info)
 
 
 def _amount(text: str, info: inspect.Type) -> Any:
     """A quantity as its number; any other text as it is. A pattern of its own may be a narrower duration."""
-    narrow = any(isinstance(each, inspect.StrType) and each.pattern for each in _options(info))
-    unit = _mark(info, "x-unit") or (DURATION.name if narrow else None)
-    if unit is None or text in (_mark(info, "x-words") or ()) or has_reference(text):
+    narrow = any(isinstance(each, inspect.StrType) and each.pattern for each in options_of(info))
+    unit = mark_of(info, "x-unit") or (DURATION.name if narrow else None)
+    if unit is None or text in (mark_of(info, "x-words") or ()) or has_reference(text):
         return text
     try:
         value = _PARSERS[unit](text)
     except ValueError:
         return text
     return (unit, (value.per_second, value.tokens) if isinstance(value, Rate) else value)
-
-
-def _mark(info: inspect.Type, mark: str) -> Any:
-    if isinstance(info, inspect.Metadata):
-        own = (info.extra_json_schema or {}).get(mark)
-        return _mark(info.type, mark) if own is None else own
-    inside = [_mark(each, mark) for each in info.types] if isinstance(info, inspect.UnionType) else []
-    return next((each for each in inside if each is not None), None)
-
-
-def _options(info: inspect.Type) -> Iterator[inspect.Type]:
-    if isinstance(info, inspect.Metadata):
-        yield from _options(info.type)
-    elif isinstance(info, inspect.UnionType):
-        for each in info.types:
-            yield from _options(each)
-    else:
-        yield info

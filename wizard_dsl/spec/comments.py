@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 import msgspec
 import yaml
 
-_Loader: Final = getattr(yaml, "CLoader", yaml.Loader)
+from wizard_dsl.spec.reader import LOADER
+
 _ALLOW: Final = re.compile(r"#[ \t]*wizard:[ \t]*allow\b(?P<rest>[^\r\n]*)")
 _BECAUSE: Final = re.compile(r"\bbecause\b")
 _CODE: Final = re.compile(r"[^\s,]+")
@@ -89,7 +90,7 @@ def _scalars(text: str) -> Iterator[tuple[_Spot, _Spot]]:
     """From where to where texts reach, lines and columns from 0. Of a block scalar its first line is no part, which may
     end in a comment."""
     try:
-        for token in yaml.scan(text, Loader=_Loader):
+        for token in yaml.scan(text, Loader=LOADER):
             if isinstance(token, yaml.ScalarToken):
                 start, end = token.start_mark, token.end_mark
                 first = (start.line + 1, 0) if token.style in ("|", ">") else (start.line, start.column)

@@ -37,9 +37,9 @@ def _info(kind: type) -> inspect.Type:
 
 def leaves(kind: type, path: DocPath) -> list[inspect.Type]:
     """The types a value at `path` below a struct may have; empty where the struct has no such place."""
-    found = list(_options(_info(kind)))
+    found = list(options_of(_info(kind)))
     for part in path:
-        found = [option for each in found for below in _below(each, part) for option in _options(below)]
+        found = [option for each in found for below in _below(each, part) for option in options_of(below)]
     return found
 
 
@@ -53,32 +53,33 @@ def secret_fields(kind: type) -> frozenset[str]:
     """The fields of a struct that take only references."""
     info = _info(kind)
     fields = info.fields if isinstance(info, inspect.StructType) else ()
-    return frozenset(field.encode_name for field in fields if _mark(field.type, "x-secret") is not None)
+    return frozenset(field.encode_name for field in fields if mark_of(field.type, "x-secret") is not None)
 
 
 @cache
 def expression_fields(kind: type) -> dict[str, dict[str, list[str]]]:
     """The fields of a struct that are expressions, each with the names in its scope and their fields."""
     info = _info(kind)
-    marks = {each.encode_name: _mark(each.type, "x-expression") for each in getattr(info, "fields", ())}
+    marks = {each.encode_name: mark_of(each.type, "x-expression") for each in getattr(info, "fields", ())}
     return {name: mark for name, mark in marks.items() if mark is not None}
 
 
-def _mark(info: inspect.Type, mark: str) -> Any:
+def mark_of(info: inspect.Type, mark: str) -> Any:
     """What a type is annotated with; None without the mark."""
     if isinstance(info, inspect.Metadata):
         own = (info.extra_json_schema or {}).get(mark)
-        return _mark(info.type, mark) if own is None else own
-    inside = [_mark(each, mark) for each in info.types] if isinstance(info, inspect.UnionType) else []
+        return mark_of(info.type, mark) if own is None else own
+    inside = [mark_of(each, mark) for each in info.types] if isinstance(info, inspect.UnionType) else []
     return next((each for each in inside if each is not None), None)
 
 
-def _options(info: inspect.Type) -> Iterator[inspect.Type]:
+def options_of(info: inspect.Type) -> Iterator[inspect.Type]:
+    """The types that a type may be, without what they are annotated with."""
     if isinstance(info, inspect.Metadata):
-        yield from _options(info.type)
+        yield from options_of(info.type)
     elif isinstance(info, inspect.UnionType):
         for each in info.types:
-            yield from _options(each)
+            yield from options_of(each)
     else:
         yield info
 
@@ -132,7 +133,7 @@ def sample(options: Sequence[inspect.Type]) -> Any:
     if found:
         return found[0]
     lists = [each for each in options if isinstance(each, inspect.ListType)]
-    return [sample(list(_options(lists[0].item_type)))] * (lists[0].min_length or 0) if lists else {}
+    return [sample(list(options_of(lists[0].item_type)))] * (lists[0].min_length or 0) if lists else {}
 
 
 def _samples(info: inspect.Type, text: str) -> Iterator[Any]:
