@@ -277,6 +277,8 @@ def test_what_another_setting_leaves_nothing_to_do_is_told(
 
 ON = "policies: {retry: {max_attempts: %d,\n%s}}"
 MORE = "policies:\n  default: {cache: {ttl: 1h, fallback_ttl: 30s}}\n"
+KINDS = ["connect", "timeout", "rate_limited", "server", "malformed_response", "mid_stream"]
+NO_DELAY = f"backoff: {{{', '.join(f'{kind}: none' for kind in KINDS)}}}"
 NO_KIND = "retry_on: {connect: false, timeout: false, server: false, rate_limited: false, malformed_response: false}"
 LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_response: linear}"
 
@@ -289,6 +291,9 @@ LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_re
         (file(ONE + ON % (2, "backoff: {server: linear}")), []),
         (file(ONE + ON % (2, "retry_on: {rate_limited: false}, backoff: {rate_limited: none}")), []),
         (file(ONE + ON % (2, NO_KIND)), [(6, "W148", [5])]),
+        (file(ONE + ON % (3, "base: 3s,\n" + NO_DELAY)), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, "jitter: full,\n" + NO_DELAY)), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, "base: 3s, " + NO_DELAY.replace("rate_limited: none", "rate_limited: linear"))), []),
         (file(ONE + f"policies: {{retry: {{{NO_KIND}}}}}"), [(5, "W148", [])]),
         (file(ONE + ON % (2, NO_KIND) + ",\n" + RESTART), []),
         (file(ONE + ON % (2, NO_KIND.replace("connect: false, ", ""))), []),

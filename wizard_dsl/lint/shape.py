@@ -51,6 +51,22 @@ def of_multiplier(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
             yield at, (at, f"retry.multiplier has no effect: {why}", [] if other is None else [(other, key)])
 
 
+def of_no_delay(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """What shapes delays, where the back-off of every kind is none; a 429 that names no time then blocks for none."""
+    for place in places(subject, "retry"):
+        modes = {**MODES, **place.config.backoff}
+        kinds = ["rate_limited", "mid_stream", *(kind for kind in TABLE if repeated(kind, place.config.retry_on))]
+        nothing = all(modes.get(kind, "exponential") == "none" for kind in kinds)
+        other = place.at("backoff")
+        for key in ("base", "max_delay", "jitter"):
+            at = place.at(key)
+            if at is not None and not nothing:
+                yield at, None
+            elif at is not None:
+                message = f"retry.{key} has no effect: the back-off of every kind that is repeated is none"
+                yield at, (at, message, [] if other is None else [(other, "the back-offs")])
+
+
 def _why_nothing_grows(place: Place) -> tuple[str, str] | None:
     """The reason, and its key; None where a delay may grow. A block after a 429 that names no time grows with each in
     a row, however many attempts a call has."""

@@ -250,7 +250,8 @@ WARNING_CODES: Final = (
         "With one attempt, or where `retry_on` leaves no kind to repeat, nothing is repeated, so attempts, rules, "
         "back-offs and a budget of repeats do nothing; and where "
         "no delay grows, since there are two attempts, say, or a jitter that draws each from the one before, a "
-        "multiplier multiplies nothing. Branches that share one place are never under way at once. Where each target "
+        "multiplier multiplies nothing; where every back-off is none, nothing shapes a delay. "
+        "Branches that share one place are never under way at once. Where each target "
         "has a priority of its own no strategy has a choice, and where all inputs are trusted no untrusted one is "
         "looked at. The message names the other setting.",
         "policies: {default: {retry: {max_attempts: 1, retry_on: {auth: true}}}}",
