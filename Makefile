@@ -41,6 +41,7 @@ $(DEV_STAMP): pyproject.toml $(RUN_STAMP)
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/wizard fmt --check pipelines examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m wizard_dsl.docgen --check
@@ -49,6 +50,7 @@ check: install
 fmt: install
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
+	$(BIN)/wizard fmt pipelines examples
 
 gen: install
 	$(BIN)/python -m wizard_dsl.docgen

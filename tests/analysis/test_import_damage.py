@@ -19,10 +19,12 @@ from wizard_dsl.analysis.importing.litellm import import_litellm
 from wizard_dsl.analysis.importing.portkey import import_portkey
 from wizard_dsl.analysis.importing.promptfoo import import_promptfoo
 from wizard_dsl.analysis.importing.reading import leaves, read_foreign_text
+from wizard_dsl.cli.fmt import laid_out
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import has_errors, render_text, show_path
+from wizard_dsl.spec.source import load_text
 from wizard_dsl.testing.cases import Programs
 from wizard_dsl.testing.trying import collect
 
@@ -101,11 +103,13 @@ def test_damage_is_refused_or_accounted_for(path: Path, tmp_path: Path) -> None:
         for written in (made.pipeline, made.routing.documented if made.routing else made.pipeline):
             found = compile_file("imported.yaml", REGISTRY, Sources(text=written)).diagnostics
             assert not has_errors(found), render_text(found) + text
+            assert laid_out(load_text(written, "imported.yaml"), "pipeline") == written
         for each in made.files[1:]:
             fits(made, each.text, tmp_path)
 
 
 def fits(made: Imported, tests: str, folder: Path) -> None:
+    assert laid_out(load_text(tests, "imported.test.yaml"), "test") == tests
     (folder / "imported.yaml").write_text(made.pipeline, encoding="utf-8")
     (folder / "imported.test.yaml").write_text(tests, encoding="utf-8")
     found = collect(folder / "imported.test.yaml", Programs(REGISTRY, wall=machine_time())).found.diagnostics

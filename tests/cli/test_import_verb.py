@@ -69,6 +69,7 @@ def test_the_difference_is_shown_and_can_be_played_again(config: Path, wizard: W
     assert "the difference: openai/gpt-4o answers 503 for two of five minutes" in ran.err
     assert "attempts on what is down" in ran.err
     assert wizard("validate", ".").code == 0
+    assert wizard("fmt", "--check", "routes.yaml", "routes.sim.yaml", "routes.documented.yaml").code == 0
     played = wizard("simulate", "routes.sim.yaml", "--compare", "routes.documented.yaml", "--seeds", "1", "--jobs", "1")
     assert played.code == 0
     assert "routes.documented.yaml" in played.out

@@ -30,6 +30,7 @@ def test_a_project_is_begun_and_valid(wizard: Wizard) -> None:
     assert (code, out) == (0, "".join(f"wrote {each}\n" for each in WRITTEN))
     assert "wizard run begun/pipelines/hello.yaml --mock" in err
     assert wizard("validate", "--strict", "begun") == (0, "", "no findings in 3 files\n")
+    assert wizard("fmt", "--check", "begun").code == 0
 
 
 def test_its_pipeline_runs_on_mocks(wizard: Wizard) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Wizard
 
+from wizard_dsl.cli.fmt import laid_out
 from wizard_dsl.spec.migration import LATEST, STEPS, migrated, refusal
 from wizard_dsl.spec.source import load_text
 
@@ -35,6 +36,8 @@ def test_what_says_no_version_says_1_and_everything_else_stays(before: str, afte
     assert migrated(source) == after
     assert load_text(after, "a.yaml").data["version"] == 1
     assert migrated(load_text(after, "a.yaml")) == after
+    if laid_out(source, "pipeline") == before:
+        assert laid_out(load_text(after, "a.yaml"), "pipeline") == after
 
 
 def test_there_is_a_step_from_each_version_to_the_next() -> None:

@@ -24,6 +24,7 @@ def test_a_new_pipeline_is_valid_with_and_without_a_project(
     path = out.removeprefix("wrote ").strip()
     assert (code, path) == (0, "report.yaml" if folder == "." else "pipelines/report.yaml")
     assert wizard("validate", "--strict", path) == (0, "", "no findings in 1 file\n")
+    assert wizard("fmt", "--check", path).code == 0
     assert wizard("run", path, "--mock", "-i", "question=Why?").code == 0
 
 

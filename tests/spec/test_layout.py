@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wizard_dsl.cli._files import kind_of
 from wizard_dsl.cli.fmt import PIPELINE, laid_out
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.registry import Registry
@@ -28,6 +29,9 @@ FILES = [
 REGISTRY = Registry(plugins=False)
 
 
+SHIPPED = [path for folder in ("pipelines", "examples") for path in sorted((ROOT / folder).rglob("*.yaml"))]
+
+
 def laid(text: str, *order: str) -> str:
     made = formatted(text, order)
     assert formatted(made, order) == made
@@ -41,6 +45,11 @@ def test_every_file_we_have_says_the_same_afterwards_and_stays_so(path: Path) ->
     assert laid_out(load_text(made, str(path)), None) == made
     assert load_text(made, "").data == load_file(path).data
     assert made.count("#") == path.read_text().removeprefix("\ufeff").count("#")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_we_ship_is_in_our_layout(path: Path) -> None:
+    assert laid_out(load_file(path), kind_of(path)) == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", ["pipelines", "examples", "tests/cases/valid"])

@@ -21,11 +21,12 @@ from wizard_dsl.observe.history_record import Asking, Stored
 from wizard_dsl.providers._errors import inside, refused
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import running
+from wizard_dsl.spec.layout import formatted
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing.cases import Programs
 from wizard_dsl.testing.repro import Reproduction, reproduce
 from wizard_dsl.testing.repro_items import item_of
-from wizard_dsl.testing.repro_text import flow, scalar
+from wizard_dsl.testing.repro_text import Draft, flow, scalar
 from wizard_dsl.testing.scripted import Script, Scripted, read_item
 from wizard_dsl.testing.trying import collect, try_case
 
@@ -88,6 +89,7 @@ class Case:
 
     def results(self, text: str) -> list[Result]:
         """What the runs of the file come to, and that it passes."""
+        assert formatted(text, ("version", "pipeline", "defaults", "tests")) == text
         path = self.folder / "again.test.yaml"
         path.write_text(text, encoding="utf-8")
         suite = collect(path, Programs(REGISTRY))
@@ -348,3 +350,10 @@ def test_every_text_is_read_back_as_it_was(text: str) -> None:
     assert (value, problems) == (text, ())
     value, problems = parse_value(flow({"k": [text, {"x": text}]}), "x")
     assert (value, problems) == ({"k": [text, {"x": text}]}, ())
+
+
+def test_what_is_too_wide_is_written_as_lines() -> None:
+    item = {"status": 503, "body": "x" * 60, "headers": {"x-why": "y" * 60}}
+    draft = Draft(head=["why"], pipeline="a.yaml", name="t", targets={"a": [item]}, replies={("a", 0)})
+    lines = draft.render().splitlines()
+    assert "      a:" in lines and "        - status: 503  # placeholder" in lines

@@ -18,7 +18,7 @@ from wizard_dsl.spec.source import load_file
 
 _OWN_SECTIONS = """\
 providers:
-  local: {type: embedded}                       # a small model in this process: no key, no network
+  local: {type: embedded}  # a small model in this process: no key, no network
 
 chains:
   default: {targets: [local]}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.spec.layout import formatted
 from wizard_dsl.spec.scalars import core_scalar
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./$+-]*")
@@ -37,7 +38,7 @@ class Draft(msgspec.Struct, kw_only=True):
     differs: list[str] = []
 
     def render(self) -> str:
-        """The file, with a newline at its end."""
+        """The file, in the layout of `wizard fmt`."""
         lines = [f"# {line}".rstrip() for line in self.head]
         lines += ["version: 1", f"pipeline: {scalar(self.pipeline)}"]
         if self.spare:
@@ -51,7 +52,7 @@ class Draft(msgspec.Struct, kw_only=True):
         lines += ["    runs:", *(f"      - {flow(each)}" for each in self.runs)] if self.runs else []
         lines += [f"    # {each}" for each in self.differs]
         lines += ["    expect:", *(f"      {key}: {flow(value)}" for key, value in self.expect.items())]
-        return "".join(f"{line}\n" for line in lines)
+        return formatted("".join(f"{line}\n" for line in lines), ())
 
     def _input(self, name: str, value: Any) -> str:
         return f"      {name}: {flow(value)}{'  # placeholder' if name in self.made_up else ''}"

@@ -237,12 +237,12 @@ class _File:
         longest = max(map(self._longest, self._chains))
         if longest > _DEFAULT_DEADLINE:
             made["deadline"] = Noted(seconds(longest + 60), "room for every attempt; LiteLLM has no deadline")
-        if sections.budgets:
-            made["budgets"] = sections.budgets
-        if sections.state:
-            made["state"] = sections.state
         if sections.observe:
             made["observe"] = {"log": sections.observe}
+        if sections.state:
+            made["state"] = sections.state
+        if sections.budgets:
+            made["budgets"] = sections.budgets
         return made
 
     def _longest(self, chain: Chain) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.spec.layout import formatted
 from wizard_dsl.testing.repro_text import flow, scalar
 
 _WIDTH: Final = 110
@@ -20,7 +21,8 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 def document(head: Sequence[str], data: Mapping[str, Any]) -> str:
-    """The file: comments above, then the sections, an empty line between those that are longer than one."""
+    """The file, in the layout of `wizard fmt`: comments above, then the sections, an empty line between those that are
+    longer than one."""
     lines = [f"# {_printable(line)}".rstrip() for line in head]
     short = True
     for key, value in data.items():
@@ -29,7 +31,7 @@ def document(head: Sequence[str], data: Mapping[str, Any]) -> str:
             lines.append("")
         short = len(made) == 1
         lines += made
-    return "".join(f"{line}\n" for line in lines)
+    return formatted("".join(f"{line}\n" for line in lines), ())
 
 
 def _entry(key: str, value: Any, indent: str) -> Iterator[str]:
