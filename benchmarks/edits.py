@@ -37,6 +37,9 @@ SPECIAL: dict[str, list[Any]] = {
     "prompt": ["second", {"user": "Say it: {{ ticket }}"}],
     "PipelineConfig.file": ["other.yaml"],
     "PromptSpec.file": [],
+    "PromptSpec.messages": [[{"role": "user", "content": [{"text": "Answer: {{ ticket }}"}, {"text": "Now."}]}]],
+    "PromptSpec.tools": [[{"name": "look_up", "parameters": {"type": "object"}}]],
+    "ConcurrencyConfig.adaptive": [{"min": 3, "max": 20}],
     "PipelineConfig.inputs": [{"q": "{{ language }}"}],
     "texts": ["{{ language }}"],
     "template": ["{{ language }}: {{ ticket }}"],
@@ -58,6 +61,7 @@ SPECIAL: dict[str, list[Any]] = {
     "error_rate": ["1%", {"503": "1%"}],
     "latency": ["3s", {"median": "1s", "p99": "2s"}],
     "allow_loss": [["images"], ["tools", "system"]],
+    "ProviderCommon.type": ["ollama", "cohere"],
     "type": [],
     "policies": [],
     "pool": [],
@@ -66,7 +70,8 @@ SPECIAL: dict[str, list[Any]] = {
     "version": [],
     "on_rate_limit": [],
     "provider": ["spare"],
-    "PipelineFile.inputs": [],
+    "PipelineFile.inputs": [],  # see `_inputs`
+    "PipelineFile.invariants": [{"few": "attempts < 9"}],
     "PipelineFile.name": ["otherwise"],
     "PipelineFile.description": [],
     "PipelineFile.safety": [],
@@ -206,7 +211,8 @@ def _slot_edits(data: Data, slot: Slot) -> Iterator[Edit]:
             where = f"{slot.shape.__name__}.{name}"
             yield Edit(f"{label}.{name} = {value!r}", where, (*slot.path, name), value)
         held = at(data, slot.path)
-        if isinstance(held, dict) and name in held and name not in SPECIAL and held[name] != _default_of(field):
+        is_own = isinstance(held, dict) and name in held and held[name] != _default_of(field)
+        if is_own and _special(slot, name) is None:
             yield Edit(f"{label}.{name} taken back", f"{slot.shape.__name__}.{name}", (*slot.path, name), GONE)
 
 
@@ -224,9 +230,13 @@ def _default_of(field: inspect.Field) -> Any:
     return None if made in (msgspec.NODEFAULT, msgspec.UNSET) else msgspec.to_builtins(made)
 
 
+def _special(slot: Slot, name: str) -> list[Any] | None:
+    return SPECIAL.get(f"{slot.shape.__name__}.{name}", SPECIAL.get(name))
+
+
 def _values(slot: Slot, field: inspect.Field, current: Any) -> list[Any]:
     name = field.encode_name
-    special = SPECIAL.get(f"{slot.shape.__name__}.{name}", SPECIAL.get(name))
+    special = _special(slot, name)
     if special is not None:
         return [each for each in special if each != current]
     if name in _TABLES:
@@ -363,6 +373,7 @@ def _strategies(data: Data, registry: Registry) -> Iterator[Edit]:
 
 
 def _inputs(data: Data) -> Iterator[Edit]:
+    yield Edit("inputs: one more", "PipelineFile.inputs", ("inputs", "urgency"), {"type": "integer"})
     for name, spec in data.get("inputs", {}).items():
         path = ("inputs", name)
         yield Edit(f"inputs.{name}: trusted", "trusted", (*path, "trusted"), not spec.get("trusted"))
