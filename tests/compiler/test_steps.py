@@ -177,3 +177,38 @@ def test_the_hash_changes_with_the_file_and_its_prompts_and_not_with_the_folder(
         hashes.append(program(text + more, folder).hash)
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3
+
+
+def test_the_hashes_change_with_the_files_that_steps_run_and_their_prompts(tmp_path: Path) -> None:
+    outer = BASE + "steps: {a: {type: pipeline, file: inner.yaml}}\n"
+    inner = BASE + "prompts: {p: {file: p.md}}\nsteps: {a: {prompt: p}}\n"
+    made = []
+    for text, prompt in ((inner, "hello"), (inner, "bye"), (inner + "deadline: 5s\n", "hello")):
+        (tmp_path / "inner.yaml").write_text(text)
+        (tmp_path / "p.md").write_text(prompt)
+        made.append(program(outer, tmp_path))
+    assert len({each.hash for each in made}) == 3
+    first, worded, settled = (each.prompts for each in made)
+    assert first != worded
+    assert first == settled
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("user: hello", "user: bye"),
+        ("texts: [hello]", "texts: [bye]"),
+        ("template: hello", "template: bye"),
+        ("q: hello", "q: bye"),
+    ],
+)
+def test_the_hash_of_the_prompts_counts_all_templates_whose_text_reaches_a_target(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    (tmp_path / "inner.yaml").write_text(BASE + "steps: {a: {prompt: {user: x}}}\n")
+    text = BASE + (
+        "steps:\n  a: {prompt: {user: hello}}\n  b: {type: embed, texts: [hello]}\n"
+        "  c: {type: render, template: hello}\n  d: {type: pipeline, file: inner.yaml, inputs: {q: hello}}\n"
+    )
+    hashes = {program(each, tmp_path).prompts for each in (text, text + "deadline: 5s\n", text.replace(old, new))}
+    assert len(hashes) == 2

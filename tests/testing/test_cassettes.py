@@ -422,6 +422,26 @@ def test_what_is_stale_is_told_as_warnings(bench: Bench) -> None:
     assert [each.code for each in bench.tape.stale(virtual.EPOCH)] == ["W170"]
 
 
+def test_a_prompt_file_that_changed_makes_a_cassette_stale_also_below_a_pipeline_step(tmp_path: Path) -> None:
+    own = FILE.replace('{user: "{{ q }}"}', "{file: ask.md}")
+    outer = (
+        "version: 1\ninputs: {q: {type: string}}\nsteps: {s: {type: pipeline, file: in.yaml, inputs: {q: '{{ q }}'}}}\n"
+    )
+    for name, file in (("own", own), ("outer", outer)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "in.yaml").write_text(own)
+        (folder / "ask.md").write_text("{{ q }}")
+        bench = Bench(folder, file)
+        bench.run("all", [whole()])
+        assert bench.tape is not None
+        bench.run()
+        assert bench.tape.stale(virtual.EPOCH) == []
+        (folder / "ask.md").write_text("Answer: {{ q }}")
+        bench.run()
+        assert [each.code for each in bench.tape.stale(virtual.EPOCH)] == ["W170"]
+
+
 def test_a_cache_on_disk_hides_no_exchange_from_a_recording(bench: Bench) -> None:
     bench.file.write_text(FILE.replace("[a/one, b/two]}", "[a/one], policies: {cache: {store: disk}}}"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,8 @@ class _Compiler:
             name=name,
             description=document.file.description,
             file=file,
-            hash=_hash(self._loaded),
+            hash=_hash(self._loaded, steps),
+            prompts=_prompts(self._loaded, steps),
             inputs=document.inputs,
             chains=chains,
             steps=steps,
@@ -236,9 +238,25 @@ def _pool(spec: PoolSpec) -> PoolConfig:
     )
 
 
-def _hash(loaded: Loaded) -> str:
-    """Twelve hex digits over the document as written (references unresolved) and its prompt files, wherever they
-    lie: the same project in another folder is the same."""
+def _hash(loaded: Loaded, steps: Sequence[StepPlan]) -> str:
+    """Twelve hex digits over the document as written (references unresolved), its prompt files and the files that its
+    steps run, wherever they lie: the same project in another folder is the same."""
     files = sorted((show_path(path), text) for path, (_, text) in loaded.files.items())
-    canonical = msgspec.json.encode([loaded.data, files], order="deterministic")
+    inner = {step.name: step.subprogram.hash for step in steps if step.subprogram is not None}
+    canonical = msgspec.json.encode([loaded.data, files, *([inner] if inner else [])], order="deterministic")
     return hashlib.sha256(canonical).hexdigest()[:12]
+
+
+def _prompts(loaded: Loaded, steps: Sequence[StepPlan]) -> str:
+    """Sixteen hex digits over the texts that reach a target: prompts with their files, the templates of other steps,
+    and all this of the files that steps run."""
+    written = loaded.data.get("steps", {})
+    said: dict[str, Any] = {"prompts": loaded.data.get("prompts") or {}}
+    for step in steps:
+        said[f"steps.{step.name}"] = written[step.name].get("prompt")
+        said |= {f"steps.{step.name}.{field}": written[step.name].get(field) for field in step.type.templates}
+        if step.subprogram is not None:
+            said[f"steps.{step.name}.pipeline"] = step.subprogram.prompts
+    texts = {".".join(map(str, path)): text for path, (_, text) in loaded.files.items()}
+    canonical = json.dumps([said, texts], sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -198,7 +198,8 @@ class StreamRule(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True):
-    """One file, compiled. `steps` are in an order that respects `needs`; `streamed` names the step whose deltas
+    """One file, compiled. `hash` changes with anything in it, or in files that it names, `prompts` with the texts that
+    reach a target. `steps` are in an order that respects `needs`; `streamed` names the step whose deltas
     a consumer sees; `output` is a template, a mapping of templates, or None for the last step's text.
     `invariants` are compiled expressions over a run, see core.result.FACTS.
     `state` names where state lives; its URL may hold a password. `budgets` are its own limits and those of the files
@@ -208,6 +209,7 @@ class Program(msgspec.Struct, frozen=True):
     description: str
     file: str
     hash: str
+    prompts: str
     inputs: Mapping[str, InputSpec]
     chains: Mapping[str, ChainPlan]
     steps: tuple[StepPlan, ...]

@@ -44,7 +44,8 @@ CASSETTE_CODES: Final = (
 CASSETTE_WARNINGS: Final = (
     Code(
         "W170", "a cassette recorded with other prompts",
-        "The header holds a hash of the prompts' texts, and the file has others by now. Requests that changed find no "
+        "The header holds a hash of the texts that reach a target: prompts with their files, what `embed` and `render` "
+        "steps make, and all this of the files that steps run. By now there are others. Requests that changed find no "
         "answer; where all are found, a prompt was changed that this run does not use.",
         "# prompts/reply.md was changed after the cassette was recorded",
         "# wizard run triage.yaml --cassette triage.cassette.jsonl --record all",

@@ -10,13 +10,12 @@ shape; see observe.redact and observe.personal.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from wizard_dsl import __version__
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
@@ -27,7 +26,7 @@ from wizard_dsl.observe.redact import Redaction
 from wizard_dsl.providers._config import EndpointConfig
 from wizard_dsl.providers._prices import library
 from wizard_dsl.registry import Registry
-from wizard_dsl.runtime.runtime import running
+from wizard_dsl.runtime.runtime import require, running
 from wizard_dsl.spec.diagnostics import Diagnostic, Place, finding, render_text
 from wizard_dsl.spec.grammar import is_secret_header
 from wizard_dsl.testing import _cassette_file as files
@@ -135,7 +134,7 @@ class Cassette:
             cassette=VERSION,
             wizard=__version__,
             recorded_at=held.header.recorded_at if held is not None else now,
-            prompts=prompts_hash(self._compiled),
+            prompts=require(self._compiled).prompts,
             checksum=files.UNSIGNED,
         )
         new = [take.exchange(self._redaction) for take in takes]
@@ -172,7 +171,7 @@ def secrets_of(compiled: Compiled) -> frozenset[str]:
 
 def changed_prompts(path: Path, header: Header, compiled: Compiled) -> Diagnostic | None:
     """A warning where a cassette was recorded with other prompts."""
-    if header.prompts == prompts_hash(compiled):
+    if compiled.program is None or header.prompts == compiled.program.prompts:
         return None
     said = f"the prompts were changed since this was recorded, at {header.recorded_at}"
     return finding("W170", said, Place(str(path), 1, 1), suggestion=_ANEW)
@@ -185,17 +184,6 @@ def too_old(path: Path, header: Header, wall: float) -> Diagnostic | None:
         return None
     said = f"this was recorded {age.days} days ago; what providers send may have changed"
     return finding("W171", said, Place(str(path), 1, 1), suggestion=_ANEW)
-
-
-def prompts_hash(compiled: Compiled) -> str:
-    """A hash of the texts of all prompts of a file, its prompt files included, as its layers make them."""
-    loaded = compiled.loaded
-    steps = loaded.data.get("steps")
-    prompts: dict[str, Any] = {"prompts": loaded.data.get("prompts") or {}}
-    for name, step in steps.items() if isinstance(steps, dict) else ():
-        prompts[f"steps.{name}"] = step.get("prompt") if isinstance(step, dict) else None
-    texts = {".".join(map(str, path)): text for path, (_, text) in loaded.files.items()}
-    return files.digest(json.dumps([prompts, texts], sort_keys=True, default=str))
 
 
 @asynccontextmanager
