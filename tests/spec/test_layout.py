@@ -33,8 +33,8 @@ SHIPPED = [path for folder in ("pipelines", "examples") for path in sorted((ROOT
 
 
 def laid(text: str, *order: str) -> str:
-    made = formatted(text, order)
-    assert formatted(made, order) == made
+    made = formatted(load_text(text, ""), order)
+    assert formatted(load_text(made, ""), order) == made
     return made
 
 
@@ -149,12 +149,12 @@ def test_line_breaks_that_a_text_counts_stay(text: str) -> None:
 
 
 def test_a_text_that_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "in_order", lambda text, order: text.replace("1", "2"))
+    monkeypatch.setattr(layout, "in_order", lambda text, *_: text.replace("1", "2"))
     with pytest.raises(NotLaidOut, match="something else"):
-        formatted("a: 1\n", ())
-    monkeypatch.setattr(layout, "in_order", lambda text, order: text.replace("# why", ""))
+        formatted(load_text("a: 1\n", ""), ())
+    monkeypatch.setattr(layout, "in_order", lambda text, *_: text.replace("# why", ""))
     with pytest.raises(NotLaidOut, match="something else"):
-        formatted("a: 1  # why\n", ())
+        formatted(load_text("a: 1  # why\n", ""), ())
 
 
 _SCALARS = st.sampled_from(["x", "1", "'it''s'", '"a: {b}"', "~", "why?", "a b", '"{{ x }}"', "null", "|"])

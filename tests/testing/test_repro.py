@@ -22,6 +22,7 @@ from wizard_dsl.providers._errors import inside, refused
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import running
 from wizard_dsl.spec.layout import formatted
+from wizard_dsl.spec.source import load_text
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing.cases import Programs
 from wizard_dsl.testing.repro import Reproduction, reproduce
@@ -89,7 +90,7 @@ class Case:
 
     def results(self, text: str) -> list[Result]:
         """What the runs of the file come to, and that it passes."""
-        assert formatted(text, ("version", "pipeline", "defaults", "tests")) == text
+        assert formatted(load_text(text, ""), ("version", "pipeline", "defaults", "tests")) == text
         path = self.folder / "again.test.yaml"
         path.write_text(text, encoding="utf-8")
         suite = collect(path, Programs(REGISTRY))

@@ -43,7 +43,7 @@ def command(paths: tuple[Path, ...], check: bool, diff: bool, form: str) -> int:
 def laid_out(source: Source, kind: Kind | None) -> str | Diagnostic:
     """A document in the layout of its kind; where that is not known, of the kind that has its sections."""
     try:
-        return formatted(source.text, ORDERS.get(kind or _kind_of(source), PIPELINE))
+        return formatted(source, ORDERS.get(kind or _kind_of(source), PIPELINE))
     except NotLaidOut as error:
         place = source.value_at(())
         return finding("E019", f"the layout cannot be changed: {error}", place, suggestion="format it by hand")

@@ -7,8 +7,9 @@ start of a list that is no deeper than its key; such a list gets a block of its 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 import yaml
 from yaml import tokens as kinds
 
@@ -19,10 +20,18 @@ _OPENERS: Final = (kinds.FlowMappingStartToken, kinds.FlowSequenceStartToken)
 _CLOSERS: Final = (kinds.FlowMappingEndToken, kinds.FlowSequenceEndToken)
 _NAMES: Final = (kinds.AliasToken, kinds.AnchorToken, kinds.TagToken)
 _AT_START: Final = (kinds.BlockEntryToken, kinds.KeyToken, kinds.ValueToken)
+_MOVES: Final = (
+    kinds.BlockMappingStartToken,
+    kinds.BlockSequenceStartToken,
+    kinds.BlockEntryToken,
+    kinds.BlockEndToken,
+    kinds.KeyToken,
+)
+_BLOCK_STYLES: Final = ("|", ">")
 _ALONE: Final = (kinds.DirectiveToken, kinds.DocumentStartToken, kinds.DocumentEndToken)
 
 
-class Block(NamedTuple):
+class Block(msgspec.Struct, frozen=True, gc=False):
     """A block mapping or list: its column as written and as it is to be; `bare` is a list as deep as its key."""
 
     old: int
@@ -31,13 +40,14 @@ class Block(NamedTuple):
     bare: bool = False
 
 
-class Token(NamedTuple):
+class Token(msgspec.Struct, frozen=True, gc=False):
     """What is visible of a token. `keyed`: a key begins with it; `depth`: the brackets open before it."""
 
     kind: type
     text: str
     start: Any
     end: int
+    last_line: int
     keyed: bool
     depth: int
     blocks: tuple[Block, ...]
@@ -45,10 +55,6 @@ class Token(NamedTuple):
     @property
     def is_block_scalar(self) -> bool:
         return self.kind is kinds.ScalarToken and self.text[0] in "|>" and "\n" in self.text
-
-    @property
-    def last_line(self) -> int:
-        return int(self.start.line) + self.text.count("\n")
 
     @property
     def base(self) -> int:
@@ -59,7 +65,7 @@ class Token(NamedTuple):
         return block.new + STEP if block.is_list and self.depth else block.new
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one line, or of several where a scalar goes on; the last row of a text has none."""
 
     tokens: tuple[Token, ...]
@@ -75,9 +81,10 @@ class Row(NamedTuple):
         lines = [" " * column_of(self.tokens[0])]
         before: Token | None = None
         for token in self.tokens:
-            first, *rest = token.text.split("\n")
+            first, more, rest = token.text.partition("\n")
             lines[-1] += gap(before, token) + first.rstrip()
-            lines += _block(token) if token.is_block_scalar else _continued(token, rest)
+            if more:
+                lines += _block(token) if token.is_block_scalar else _continued(token, rest.split("\n"))
             before = token
         return lines
 
@@ -121,22 +128,22 @@ def _block(token: Token) -> list[str]:
     return [" " * new + line[old:] if len(line) > old and (line.strip(" ") or line[old:]) else "" for line in body]
 
 
-def rows_of(text: str) -> Iterator[Row]:
+def rows_of(text: str) -> list[Row]:
     """The rows of a text with LF line breaks, and one without tokens for what follows them. Raises YAMLError."""
-    tokens = list(_tokens(text))
     groups: list[list[Token]] = []
-    for token in tokens:
+    for token in _tokens(text):
         last = groups[-1][-1] if groups else None
         if last is None or last.is_block_scalar or last.last_line != token.start.line:
             groups.append([])
         groups[-1].append(token)
+    rows: list[Row] = []
     above = _gap_lines(text, None, groups[0][0] if groups else None)
     for at, group in enumerate(groups):
         following = groups[at + 1][0] if at + 1 < len(groups) else None
         tail, comment, column = _tail(text, group[-1])
-        yield Row((*group[:-1], tail), tuple(above), comment, column)
+        rows.append(Row((*group[:-1], tail), tuple(above), comment, column))
         above = _gap_lines(text, tail, following)
-    yield Row((), tuple(above), "", 0)
+    return [*rows, Row((), tuple(above), "", 0)]
 
 
 def _tail(text: str, token: Token) -> tuple[Token, str, int]:
@@ -145,8 +152,9 @@ def _tail(text: str, token: Token) -> tuple[Token, str, int]:
         header, _, body = token.text.partition("\n")
         indicator, mark, comment = header.partition("#")
         column = token.start.column + len(indicator)
-        return token._replace(text=f"{indicator.rstrip()}\n{body}"), (mark + comment).rstrip(), column
-    rest = text[token.end :].partition("\n")[0]
+        return msgspec.structs.replace(token, text=f"{indicator.rstrip()}\n{body}"), (mark + comment).rstrip(), column
+    line_end = text.find("\n", token.end)
+    rest = text[token.end : line_end if line_end >= 0 else len(text)]
     line_start = text.rfind("\n", 0, token.end) + 1
     column = token.end - line_start + len(rest) - len(rest.lstrip())
     return token, rest.strip(), column
@@ -177,40 +185,38 @@ def _placed(line: str, before: Token | None, after: Token | None) -> str:
 
 def _tokens(text: str) -> Iterator[Token]:
     """The visible tokens, each with the blocks it stands in."""
-    blocks: list[Block] = []
+    blocks: tuple[Block, ...] = ()
     depth = 0
     keyed = False
+    token: Any
     for token in yaml.scan(text, Loader=LOADER):
-        if depth == 0:
-            _follow(token, blocks)
-        keyed = keyed or isinstance(token, kinds.KeyToken)
-        if token.end_mark.index > token.start_mark.index and not isinstance(token, kinds.StreamStartToken):
-            depth -= isinstance(token, _CLOSERS)
-            within = depth + isinstance(token, _CLOSERS)
-            yield _visible(text, token, keyed, within, tuple(blocks))
-            depth += isinstance(token, _OPENERS)
+        kind = type(token)
+        if depth == 0 and kind in _MOVES:
+            blocks = _moved(token, blocks)
+        keyed = keyed or kind is kinds.KeyToken
+        start, end = token.start_mark, token.end_mark
+        if end.index > start.index and kind is not kinds.StreamStartToken:
+            written, behind = text[start.index : end.index], end.index
+            if kind is kinds.ScalarToken and token.style in _BLOCK_STYLES:
+                written, behind = _body(text, start.index, end.index)
+            yield Token(kind, written, start, behind, end.line, keyed, depth, blocks)
+            depth += (kind in _OPENERS) - (kind in _CLOSERS)
             keyed = False
 
 
-def _follow(token: Any, blocks: list[Block]) -> None:
-    """What a token does to the blocks that are open."""
-    if blocks and blocks[-1].bare and isinstance(token, (kinds.KeyToken, kinds.BlockEndToken)):
-        blocks.pop()
-    if isinstance(token, kinds.BlockEndToken):
-        blocks.pop()
-    elif isinstance(token, (kinds.BlockMappingStartToken, kinds.BlockSequenceStartToken)):
+def _moved(token: Any, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The blocks that are open behind a token."""
+    kind = type(token)
+    if blocks and blocks[-1].bare and kind in (kinds.KeyToken, kinds.BlockEndToken):
+        blocks = blocks[:-1]
+    if kind is kinds.BlockEndToken:
+        return blocks[:-1]
+    if kind in (kinds.BlockMappingStartToken, kinds.BlockSequenceStartToken):
         new = blocks[-1].new + STEP if blocks else 0
-        blocks.append(Block(token.start_mark.column, new, isinstance(token, kinds.BlockSequenceStartToken)))
-    elif isinstance(token, kinds.BlockEntryToken) and not blocks[-1].is_list:
-        blocks.append(Block(blocks[-1].old, blocks[-1].new + STEP, True, True))
-
-
-def _visible(text: str, token: Any, keyed: bool, depth: int, blocks: tuple[Block, ...]) -> Token:
-    start, end = token.start_mark, token.end_mark.index
-    written = text[start.index : end]
-    if isinstance(token, kinds.ScalarToken) and token.style in ("|", ">"):
-        written, end = _body(text, start.index, end)
-    return Token(type(token), written, start, end, keyed, depth, blocks)
+        return (*blocks, Block(token.start_mark.column, new, kind is kinds.BlockSequenceStartToken))
+    if kind is kinds.BlockEntryToken and not blocks[-1].is_list:
+        return (*blocks, Block(blocks[-1].old, blocks[-1].new + STEP, True, True))
+    return blocks
 
 
 def _body(text: str, start: int, end: int) -> tuple[str, int]:

@@ -19,17 +19,18 @@ _OPENS: Final = (
 _CLOSES: Final = (kinds.BlockEndToken, kinds.FlowMappingEndToken, kinds.FlowSequenceEndToken)
 
 
-def in_order(text: str, order: Sequence[str]) -> str:
-    """The text with its sections in order. The comments that it begins with stay at its head, and those at column 1
-    behind the last section at its end. A text with an alias, or whose sections stand in brackets, stays as it is."""
-    keys = list(_sections(text))
+def in_order(text: str, order: Sequence[str], names: Sequence[str]) -> str:
+    """The text with its sections, `names` as they stand, in order. The comments that it begins with stay at its head,
+    and those at column 1 behind the last section at its end. A text with an alias, or whose sections stand in brackets,
+    stays as it is."""
     known = {name: at for at, name in enumerate(order)}
-    ranks = [known.get(name, len(known)) for name, _ in keys]
-    if ranks == sorted(ranks):
+    ranks = [known.get(name, len(known)) for name in names]
+    keys = [] if ranks == sorted(ranks) else list(_sections(text))
+    if len(keys) != len(names) or not keys:
         return text
     lines = text.split("\n")
-    begins = [_above(lines, line, first=at == 0) for at, (_, line) in enumerate(keys)]
-    foot = _foot(lines, keys[-1][1])
+    begins = [_above(lines, line, first=at == 0) for at, line in enumerate(keys)]
+    foot = _foot(lines, keys[-1])
     spans = [lines[begin:end] for begin, end in zip(begins, [*begins[1:], foot], strict=True)]
     apart = [not each[0].strip() for each in spans]
     apart[0] = apart[1]
@@ -47,10 +48,10 @@ def _bare(span: list[str]) -> list[str]:
     return span[begin:end]
 
 
-def _sections(text: str) -> Iterator[tuple[str, int]]:
-    """Each key of the outermost block mapping with its line, from 0; none where an alias could lose its anchor, or a
+def _sections(text: str) -> Iterator[int]:
+    """The line of each key of the outermost block mapping, from 0; none where an alias could lose its anchor, or a
     text the line breaks at its end."""
-    found: list[tuple[str, int]] = []
+    found: list[int] = []
     depth = 0
     is_key = False
     for token in yaml.scan(text, Loader=LOADER):
@@ -58,10 +59,10 @@ def _sections(text: str) -> Iterator[tuple[str, int]]:
         if outermost or isinstance(token, (kinds.AliasToken, kinds.DocumentStartToken)) or _keeps_end(text, token):
             return
         if is_key and isinstance(token, kinds.ScalarToken):
-            found.append((token.value, token.start_mark.line))
+            found.append(token.start_mark.line)
         depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
         is_key = depth == 1 and isinstance(token, kinds.KeyToken)
-    if len({line for _, line in found}) == len(found):
+    if len(set(found)) == len(found):
         yield from found
 
 
@@ -69,7 +70,8 @@ def _keeps_end(text: str, token: Any) -> bool:
     """Whether a block scalar counts the line breaks behind it: with `+`, and where the text ends without one."""
     if not isinstance(token, kinds.ScalarToken) or token.style not in ("|", ">"):
         return False
-    header = text[token.start_mark.index :].partition("\n")[0].partition("#")[0]
+    line_end = text.find("\n", token.start_mark.index)
+    header = text[token.start_mark.index : line_end if line_end >= 0 else len(text)].partition("#")[0]
     return "+" in header or (token.end_mark.index >= len(text) and not text.endswith("\n"))
 
 

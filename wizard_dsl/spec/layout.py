@@ -20,12 +20,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import msgspec
 import yaml
 
 from wizard_dsl.spec._layout_rows import Row, rows_of
 from wizard_dsl.spec._layout_sections import in_order
 from wizard_dsl.spec._layout_wide import unfolded
-from wizard_dsl.spec.source import load_text
+from wizard_dsl.spec.source import Source, load_text
 
 WIDTH: Final = 120
 _PASSES: Final = 200
@@ -35,13 +36,15 @@ class NotLaidOut(Exception):
     """A text cannot be laid out without a change of what it says; the message says why."""
 
 
-def formatted(text: str, order: Sequence[str]) -> str:
-    """The text in our layout, its sections in `order`, those it does not name behind them. The text has to be one that
-    `load_text` reads. Raises NotLaidOut."""
-    plain = re.sub("\r\n|\r", "\n", text.removeprefix("\ufeff"))
+def formatted(source: Source, order: Sequence[str]) -> str:
+    """The text in our layout, its sections in `order`, those it does not name behind them. It has to be one that could
+    be read. Raises NotLaidOut."""
+    plain = re.sub("\r\n|\r", "\n", source.text)
     try:
-        made = _fixed(in_order(plain, order))
-        same = _meaning(plain) == _meaning(made)
+        rows = rows_of(plain)
+        sorted_text = in_order(plain, order, list(source.data))
+        made, made_rows = _fixed(sorted_text, rows if sorted_text is plain else rows_of(sorted_text))
+        same = made == plain or _meaning(source, rows) == _meaning(load_text(made, ""), made_rows)
     except (yaml.YAMLError, RecursionError) as error:
         raise NotLaidOut(str(getattr(error, "problem", None) or "it is nested too deeply")) from None
     if not same:
@@ -49,19 +52,19 @@ def formatted(text: str, order: Sequence[str]) -> str:
     return made
 
 
-def _fixed(text: str) -> str:
-    """The text laid out until nothing changes any more; a pass writes one more level of what is too wide as lines."""
+def _fixed(text: str, rows: list[Row]) -> tuple[str, list[Row]]:
+    """The text laid out until nothing changes any more, and its rows; a pass writes one more level of what is too wide
+    as lines."""
     for _ in range(_PASSES):
-        made = _laid_out(text)
+        made = _laid_out(text, rows)
         if made == text:
-            return text
-        text = made
+            return text, rows
+        text, rows = made, rows_of(made)
     raise NotLaidOut("it comes to no end")
 
 
-def _laid_out(text: str) -> str:
+def _laid_out(text: str, rows: Sequence[Row]) -> str:
     lines: list[str] = []
-    rows = list(rows_of(text))
     for row in _aligned(rows[:-1]):
         lines += _above(row, lines)
         lines += _written(row)
@@ -78,7 +81,7 @@ def _aligned(rows: Sequence[Row]) -> Iterator[Row]:
     neighbours = zip([None, *columns], columns, [*columns[1:], None], strict=False)
     kept = iter([at if at in (above, below) else 0 for above, at, below in neighbours])
     for row in rows:
-        yield row._replace(comment_column=next(kept)) if row.comment else row
+        yield msgspec.structs.replace(row, comment_column=next(kept)) if row.comment else row
 
 
 def _above(row: Row, lines: Sequence[str]) -> Iterator[str]:
@@ -98,7 +101,7 @@ def _written(row: Row) -> list[str]:
         wide = unfolded(row)
         if wide is not None:
             first, *rest = wide
-            return [_commented(first, row._replace(comment_column=0)), *rest]
+            return [_commented(first, msgspec.structs.replace(row, comment_column=0)), *rest]
     at = 0 if row.has_block_scalar else -1
     lines[at] = _commented(lines[at], row)
     return lines
@@ -110,8 +113,7 @@ def _commented(line: str, row: Row) -> str:
     return line.ljust(max(row.comment_column, len(line) + 2)) + row.comment
 
 
-def _meaning(text: str) -> tuple[str, list[str]]:
+def _meaning(source: Source, rows: Sequence[Row]) -> tuple[str, list[str]]:
     """What a text says, whatever the order of its keys, and its comments."""
-    source = load_text(text, "")
-    comments = [line.strip() for row in rows_of(text) for line in (*row.above, row.comment) if line]
+    comments = [line.strip() for row in rows for line in (*row.above, row.comment) if line]
     return json.dumps([source.data, [each.code for each in source.diagnostics]], sort_keys=True), sorted(comments)

@@ -11,6 +11,7 @@ import msgspec
 
 from wizard_dsl.spec.layout import formatted
 from wizard_dsl.spec.scalars import core_scalar
+from wizard_dsl.spec.source import load_text
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./$+-]*")
 _DATE: Final = re.compile(r"\d{4}-\d")
@@ -52,7 +53,7 @@ class Draft(msgspec.Struct, kw_only=True):
         lines += ["    runs:", *(f"      - {flow(each)}" for each in self.runs)] if self.runs else []
         lines += [f"    # {each}" for each in self.differs]
         lines += ["    expect:", *(f"      {key}: {flow(value)}" for key, value in self.expect.items())]
-        return formatted("".join(f"{line}\n" for line in lines), ())
+        return formatted(load_text("".join(f"{line}\n" for line in lines), ""), ())
 
     def _input(self, name: str, value: Any) -> str:
         return f"      {name}: {flow(value)}{'  # placeholder' if name in self.made_up else ''}"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.spec.layout import formatted
+from wizard_dsl.spec.source import load_text
 from wizard_dsl.testing.repro_text import flow, scalar
 
 _WIDTH: Final = 110
@@ -31,7 +32,7 @@ def document(head: Sequence[str], data: Mapping[str, Any]) -> str:
             lines.append("")
         short = len(made) == 1
         lines += made
-    return formatted("".join(f"{line}\n" for line in lines), ())
+    return formatted(load_text("".join(f"{line}\n" for line in lines), ""), ())
 
 
 def _entry(key: str, value: Any, indent: str) -> Iterator[str]:
