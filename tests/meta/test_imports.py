@@ -86,17 +86,51 @@ def test_validating_a_valid_file_imports_no_heavy_library(tmp_path: Path) -> Non
     assert found & set(HEAVY) == set()
 
 
+BROKEN = """\
+version: 1
+pipeline: answer.yaml
+defaults: {env: {OPENAI_API_KEY: test}, inputs: {question: Why?}}
+tests:
+  the breaker opens:
+    set: {chains.default.policies.circuit_breaker: 1}
+    targets: {"*": [{status: 503, times: forever}]}
+    expect: {error: server, breakers: {"*": open}}
+"""
+
+
+def test_a_test_of_an_outage_imports_no_heavy_library(tmp_path: Path) -> None:
+    """Nor pybreaker, although a breaker opens: that would import redis, where it is installed. Prices are looked up by
+    the library the first time, and remembered."""
+    (tmp_path / "answer.yaml").write_text(VALID.partition("    output:")[0])
+    (tmp_path / "answer.test.yaml").write_text(BROKEN)
+    found = imported("from wizard_dsl.cli.main import main; main(['test'])", cwd=tmp_path)
+    assert "asyncio" in found, "no test was run"
+    assert found & {*HEAVY, "redis"} <= {"genai_prices"}
+
+
+def test_garbage_is_looked_for_where_a_program_runs_but_not_in_what_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "answer.yaml").write_text(VALID)
+    program = (
+        "import gc, sys\nfrom wizard_dsl.cli.main import main\n"
+        "try:\n    main(['validate', 'answer.yaml'])\nexcept SystemExit:\n    pass\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    )
+    assert run(program, cwd=tmp_path).stdout.splitlines()[-1] == "True True"
+
+
 @pytest.mark.parametrize(
     ("arguments", "without"),
     [
         (["validate", "answer.yaml"], ["testing", "analysis", "runtime", "observe", "stores"]),
         (["run", "answer.yaml", "--mock", "-i", "question=x"], ["analysis", "testing.cassettes", "testing.cases"]),
+        (["test", "answer.test.yaml"], ["analysis", "lint", "testing.coverage", "testing.recording"]),
     ],
 )
 def test_what_a_verb_does_not_do_this_time_is_not_imported(
     tmp_path: Path, arguments: list[str], without: list[str]
 ) -> None:
     (tmp_path / "answer.yaml").write_text(VALID)
+    (tmp_path / "answer.test.yaml").write_text(BROKEN)
     program = (
         "import sys\nfrom wizard_dsl.cli.main import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit as done:\n    assert not done.code, done.code\n"

@@ -297,6 +297,27 @@ def test_each_transition_is_told_once_to_events_and_to_pybreakers_listeners() ->
     run(main())
 
 
+def test_a_listener_that_comes_late_finds_the_breaker_as_it_is_and_hears_what_follows() -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    class Listener(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+            seen.append((old_state.name, new_state.name, cb.current_state))
+
+    async def main() -> None:
+        chain = build([503, "hello"], failure_threshold=1)
+        await failure(chain)
+        await asyncio.sleep(10)
+        breaker_of(chain).add_listener(Listener())
+        circuit = breaker_of(chain)._circuit
+        assert circuit.current_state == "open" and circuit._state_storage.opened_at.timestamp() == EPOCH
+        await asyncio.sleep(20)
+        await chain.answer()
+        assert seen == [("open", "half-open", "half-open"), ("half-open", "closed", "closed")]
+
+    run(main())
+
+
 def test_a_listener_that_raises_is_reported_and_holds_no_lease(commit: Commit) -> None:
     class Broken(pybreaker.CircuitBreakerListener):
         def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from wizard_dsl.core.units import parse_ratio
-from wizard_dsl.testing.coverage import FileCoverage, Observed, measure, total
-from wizard_dsl.testing.coverage_html import as_html
 from wizard_dsl.testing.trying import Outcome
+
+if TYPE_CHECKING:
+    from wizard_dsl.testing.coverage import FileCoverage
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -34,8 +35,12 @@ class Wanted(msgspec.Struct, frozen=True):
         it cannot be."""
         if self.observer is None:
             return None
+        from wizard_dsl.testing.coverage import Observed, measure
+
         files = measure(msgspec.convert(each, Observed) for outcome in outcomes for each in outcome.seen)
         if self.html is not None:
+            from wizard_dsl.testing.coverage_html import as_html
+
             try:
                 self.html.write_text(as_html(files, Path.cwd()), encoding="utf-8")
             except OSError as error:
@@ -44,7 +49,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
     def is_enough(self, files: Sequence[FileCoverage] | None) -> bool:
         """Whether as much is covered as was asked for; says so where it is not."""
-        if self.least is None or files is None or (share := total(files)).ratio >= self.least:
+        if self.least is None or files is None:
+            return True
+        from wizard_dsl.testing.coverage import total
+
+        if (share := total(files)).ratio >= self.least:
             return True
         click.echo(f"policy coverage is below {self.least * 100:g}%: {share}", err=True)
         return False

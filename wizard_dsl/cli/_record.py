@@ -11,7 +11,6 @@ from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.testing.cases import Programs
 from wizard_dsl.testing.cassettes import Record
-from wizard_dsl.testing.recording import record
 from wizard_dsl.testing.selecting import Picks
 from wizard_dsl.testing.trying import collect
 
@@ -22,6 +21,8 @@ def record_cassettes(found: Sequence[Path], picks: Picks | None, how: Record) ->
     Raises UsageError where `all` would drop what tests recorded that are not picked, SpecError where a key is missing
     or a cassette cannot be used or written.
     """
+    from wizard_dsl.testing.recording import record
+
     programs = Programs(registry_of(), record=True)
     suites = [collect(path, programs) for path in found]
     cases = [(suite, case) for suite in suites if suite.found.ok for case in suite.cases if case.cassette is not None]

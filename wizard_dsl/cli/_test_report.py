@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from wizard_dsl.cli._output import as_json
 from wizard_dsl.spec.diagnostics import Diagnostic, finding, has_errors, render_github, render_json
-from wizard_dsl.testing import coverage_report
-from wizard_dsl.testing.coverage import FileCoverage
 from wizard_dsl.testing.trying import Failure, Outcome
+
+if TYPE_CHECKING:
+    from wizard_dsl.testing.coverage import FileCoverage
 
 #: What XML 1.0 cannot hold, whatever it is escaped as.
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -46,8 +47,12 @@ def as_text(tested: Tested) -> str:
         for each in own:
             lines += [] if each.passed else _failed(each)
     lines += [f"{path}: no test has this snapshot any more; --update removes it" for path in tested.obsolete]
-    told = "" if tested.covered is None else coverage_report.as_text(tested.covered, Path.cwd())
-    return "\n".join([*lines, summary(tested.outcomes)]) + "\n" + told
+    lines.append(summary(tested.outcomes))
+    if tested.covered is None:
+        return "\n".join(lines) + "\n"
+    from wizard_dsl.testing.coverage_report import as_text as coverage
+
+    return "\n".join(lines) + "\n" + coverage(tested.covered, Path.cwd())
 
 
 def numbers(outcomes: Sequence[Outcome]) -> str:
@@ -95,7 +100,6 @@ def _at(failure: Failure) -> str:
 def as_object(tested: Tested) -> str:
     """One JSON object; keys never disappear. Diagnostics are as `validate` has them."""
     good = sum(each.passed for each in tested.outcomes)
-    covered = tested.covered
     made = {
         "tests": len(tested.outcomes),
         "passed": good,
@@ -103,9 +107,15 @@ def as_object(tested: Tested) -> str:
         "cases": [_plain(each) for each in tested.outcomes],
         "obsolete_snapshots": [str(each) for each in tested.obsolete],
         "diagnostics": json.loads(render_json(tested.diagnostics)),
-        "coverage": None if covered is None else coverage_report.as_data(covered, Path.cwd()),
+        "coverage": None if tested.covered is None else _coverage(tested.covered),
     }
     return as_json(made)
+
+
+def _coverage(covered: Sequence[FileCoverage]) -> dict[str, Any]:
+    from wizard_dsl.testing.coverage_report import as_data
+
+    return as_data(covered, Path.cwd())
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:

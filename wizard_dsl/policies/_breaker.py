@@ -1,7 +1,8 @@
 """One breaker as a living thing, shared by all nodes of its scope: state, listeners, figures, and control by hand.
 
 pybreaker carries the state's name and the listeners; the window, the verdicts and the leases are ours, because
-the library counts consecutive failures, reads the process's clock and knows neither streams nor cancellation.
+the library counts consecutive failures, reads the process's clock and knows neither streams nor cancellation. It is
+imported for the first listener: nobody else sees what it carries, and it imports redis where that is installed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Breaker:
 
     def __init__(self, limits: Limits, clock: Clock, emit: Emit, path: str, target: str) -> None:
         self.state = BreakerState(limits)
-        self._circuit = _circuit_type()(clock.wall)
+        self._circuit: Any = None  # from the first listener on
         self._clock = clock
         self._emit = emit
         self._path = path
@@ -90,14 +91,18 @@ class Breaker:
         self._seen, self._since = after, now
         self._transitions += 1
         self._emit(run, BreakerChanged(path=path, target=target, before=before, after=after))
-        try:
-            self._circuit.follow(after)
-        except Exception as error:
-            self._emit(run, ObserverFailed(path=path, error=repr(error)))
+        if self._circuit is not None:
+            try:
+                self._circuit.follow(after, self._clock.wall())
+            except Exception as error:
+                self._emit(run, ObserverFailed(path=path, error=repr(error)))
         return True
 
     def add_listener(self, listener: Any) -> None:
-        """A pybreaker.CircuitBreakerListener that is told of every transition."""
+        """A pybreaker.CircuitBreakerListener that is told of every transition from now on."""
+        if self._circuit is None:
+            self._circuit = _circuit_type()()
+            self._circuit.follow(self._seen, self._clock.wall() - (self._clock.now() - self._since))
         self._circuit.add_listener(listener)
 
     # -- by hand ------------------------------------------------------------------------------------
@@ -148,24 +153,21 @@ class Breaker:
 
 @cache
 def _circuit_type() -> Any:
-    """pybreaker's class with an injected clock: it holds the state and tells the listeners, and runs no calls."""
+    """pybreaker's class without its clock: it holds the state and tells the listeners, and runs no calls."""
     import pybreaker
 
     class Circuit(pybreaker.CircuitBreaker):
-        def __init__(self, wall: Callable[[], float]) -> None:
+        def __init__(self) -> None:
             super().__init__(state_storage=pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED))
-            self._wall = wall
 
-        def open(self) -> bool:
-            """Open, at our time instead of the process's."""
-            self._state_storage.opened_at = datetime.fromtimestamp(self._wall(), UTC)
-            self._state_storage.state = pybreaker.STATE_OPEN
-            self.state = pybreaker.STATE_OPEN
-            return False
-
-        def follow(self, state: str) -> None:
-            name = state.removeprefix("forced_")
-            if self.current_state.replace("-", "_") != name:
-                {"open": self.open, "closed": self.close, "half_open": self.half_open}[name]()
+        def follow(self, state: str, at: float) -> None:
+            """Be in our `state`, since `at` in Unix time."""
+            name = state.removeprefix("forced_").replace("_", "-")
+            if self.current_state == name:
+                return
+            if name == pybreaker.STATE_OPEN:
+                self._state_storage.opened_at = datetime.fromtimestamp(at, UTC)
+            self._state_storage.state = name
+            self.state = name
 
     return Circuit
