@@ -98,6 +98,18 @@ def test_a_file_that_cannot_be_written_is_told_and_nothing_is_left_behind(
     assert os.listdir(rough.parent) == ["a.yaml"]
 
 
+def test_a_file_that_may_not_be_written_stays_while_the_others_are_written(
+    wizard: Wizard, rough: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = rough.with_name("a-first.yaml")
+    kept.write_text(ROUGH)
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) != kept)
+    code, out, err = wizard("fmt", str(rough.parent))
+    assert (code, out) == (2, f"{rough}\n")
+    assert "1 of 2 files changed" in err and f"{kept} cannot be written: Permission denied" in err
+    assert (kept.read_text(), rough.read_text()) == (ROUGH, GOOD)
+
+
 def test_tests_scenarios_and_overlays_have_the_order_of_their_own(wizard: Wizard, tmp_path: Path) -> None:
     files = {
         "a.test.yaml": "tests: {}\ndefaults: {}\npipeline: a.yaml\nversion: 1\n",

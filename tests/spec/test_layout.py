@@ -148,6 +148,41 @@ def test_line_breaks_that_a_text_counts_stay(text: str) -> None:
     assert laid(text, "b", "a") == text
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a: |\n  x\n     \nb: 1\n", "a: |\n  x\n     \nb: 1\n"),
+        ("a: |1\n   \nb: 1\n", "a: |1\n   \nb: 1\n"),
+        ("a: |\n x\n ", "a: |\n  x\n"),
+        ("a: |+\n x\n\n ", "a: |+\n  x\n\n"),
+        ("a: |-\n x", "a: |-\n  x\n"),
+        ("a: |+", "a: |+\n"),
+        ("a: |+\nb: 1\n", "a: |+\nb: 1\n"),
+        ("b: |+\n     \n", "b: |+\n\n"),
+        ("b: 1\na: |\n x\n ", "a: |\n  x\nb: 1\n"),
+        ('b: "x\n# y"\na: 1\n', 'a: 1\nb: "x\n  # y"\n'),
+        ("b: 1\n!!str a: 1\n", "b: 1\n!!str a: 1\n"),
+    ],
+)
+def test_the_ends_of_texts_keep_what_counts_and_lose_what_does_not(text: str, wanted: str) -> None:
+    assert laid(text, "a", "b") == wanted
+    assert load_text(wanted, "").data == load_text(text, "").data
+
+
+@pytest.mark.parametrize("inner", ["[{}, [\n  ]]", "{{a: {}, b: {{\n  }}}}", "{{? a : {}}}", "[? a : {}]"])
+def test_brackets_that_go_on_or_begin_with_a_mark_stay_as_wide_as_they_are(inner: str) -> None:
+    text = f"a: {inner.format('x' * 130)}\n"
+    assert laid(text).splitlines()[0] == text.splitlines()[0].replace(" :", ":")
+
+
+def test_a_comment_that_allows_something_stays_with_its_line() -> None:
+    wide = f"c: {{d: [{'x' * 60}, {'y' * 60}]}}"
+    allow = "# wizard: allow W136 because of this"
+    for text in (f"{wide}  {allow}\n", f"a: 1\n{allow}\n# and why\n{wide}\n"):
+        assert laid(text) == text
+    assert laid(f"# head\n{allow}\nb: 1\na: 1\n", "a", "b") == f"# head\na: 1\n{allow}\nb: 1\n"
+
+
 def test_a_text_that_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "in_order", lambda text, *_: text.replace("1", "2"))
     with pytest.raises(NotLaidOut, match="something else"):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +14,7 @@ import msgspec
 from wizard_dsl.cli._files import Kind
 from wizard_dsl.cli._looking import Looker
 from wizard_dsl.cli._output import as_json
+from wizard_dsl.cli._replacing import replace
 from wizard_dsl.lint.allow import with_allowed
 from wizard_dsl.lint.fixes import Fix, Mended, mended, words_of
 from wizard_dsl.spec.diagnostics import Diagnostic
@@ -76,17 +74,9 @@ def _text(path: Path) -> str | None:
 def write(files: Sequence[MendedFile]) -> None:
     """Write the files, each at once or not at all. Raises UsageError where one cannot be written."""
     for each in files:
-        target = each.path.resolve()
-        spare = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            if not os.access(target, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            spare.write_bytes(each.made.text.encode("utf-8"))
-            spare.chmod(target.stat().st_mode & 0o777)
-            spare.replace(target)
+            replace(each.path, each.made.text)
         except OSError as error:
-            with suppress(OSError):
-                spare.unlink()
             raise click.UsageError(f"cannot write {each.path}: {error.strerror}") from None
 
 

@@ -1,17 +1,14 @@
 """What the verbs that rewrite files share: which files, what becomes of each, and how it is told.
 
-A file is written beside itself and put in its place in one step, with its mode; a link stays one. One that cannot be
-read is told with its diagnostics and stays as it is.
+A file that cannot be read is told with its diagnostics and stays as it is; one that cannot be written is told when the
+others are.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +17,7 @@ import click
 
 from wizard_dsl.cli._files import Kind, find
 from wizard_dsl.cli._output import as_json, format_option
+from wizard_dsl.cli._replacing import replace
 from wizard_dsl.spec.diagnostics import Diagnostic, has_errors, render_json, render_text
 from wizard_dsl.spec.load import shown
 from wizard_dsl.spec.source import MAX_BYTES, Source, load_bytes, load_file, read_bytes
@@ -72,10 +70,10 @@ def rewrite(paths: Sequence[Path], change: Change, *, check: bool, diff: bool, f
         outcomes = [_changed(STDIN, None, sys.stdin.buffer.read(MAX_BYTES + 1), None, change)]
     else:
         outcomes = [_of_file(path, kind, change) for path, kind in _files(paths or (Path(),))]
-    if not (check or diff):
-        for each in outcomes:
-            _write(each)
+    refused = [] if check or diff else _write(outcomes)
     _tell(outcomes, form, check=check, diff=diff)
+    if refused:
+        raise click.UsageError("; ".join(refused))
     if any(has_errors(each.found) for each in outcomes):
         return INVALID
     return int(check and any(each.changed for each in outcomes))
@@ -108,25 +106,18 @@ def _changed(name: str, path: Path | None, content: bytes, kind: Kind | None, ch
     return Outcome(name, path, before, made) if isinstance(made, str) else Outcome(name, path, before, "", (made,))
 
 
-def _write(outcome: Outcome) -> None:
-    """Raises UsageError where the file cannot be written."""
-    if outcome.path is None or not outcome.changed:
-        return
-    target = outcome.path.resolve()
-    beside = None
-    try:
-        number, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with open(number, "w", encoding="utf-8", newline="") as stream:
-            stream.write(outcome.after)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(beside, target.stat().st_mode & 0o7777)
-        os.replace(beside, target)
-    except OSError as error:
-        if beside is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(beside)
-        raise click.UsageError(f"{outcome.name} cannot be written: {error.strerror}") from None
+def _write(outcomes: list[Outcome]) -> list[str]:
+    """Write the files that changed. What is said of those that cannot be written, which then count as unchanged."""
+    refused = []
+    for at, each in enumerate(outcomes):
+        if each.path is None or not each.changed:
+            continue
+        try:
+            replace(each.path, each.after)
+        except OSError as error:
+            refused.append(f"{each.name} cannot be written: {error.strerror}")
+            outcomes[at] = each._replace(after=each.before)
+    return refused
 
 
 def _tell(outcomes: Sequence[Outcome], form: str, *, check: bool, diff: bool) -> None:

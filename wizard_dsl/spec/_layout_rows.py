@@ -54,7 +54,7 @@ class Token(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_block_scalar(self) -> bool:
-        return self.kind is kinds.ScalarToken and self.text[0] in "|>" and "\n" in self.text
+        return self.kind is kinds.ScalarToken and self.text[0] in "|>"
 
     @property
     def base(self) -> int:
@@ -84,7 +84,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
             first, more, rest = token.text.partition("\n")
             lines[-1] += gap(before, token) + first.rstrip()
             if more:
-                lines += _block(token) if token.is_block_scalar else _continued(token, rest.split("\n"))
+                lines += (_block if token.is_block_scalar else _continued)(token, rest.split("\n"))
             before = token
         return lines
 
@@ -117,15 +117,27 @@ def _continued(token: Token, rest: Sequence[str]) -> list[str]:
     return found
 
 
-def _block(token: Token) -> list[str]:
+def _block(token: Token, body: Sequence[str]) -> list[str]:
     """The lines of a block scalar, as far from each other as they were."""
-    header, *body = token.text.split("\n")
-    digit = next((each for each in header.partition("#")[0] if each.isdigit()), None)
-    block = token.blocks[-1] if token.blocks else Block(0, 0, False)
-    own = next((len(line) - len(line.lstrip(" ")) for line in body if line.strip(" ")), 0)
-    old = own if digit is None else (block.old + int(digit) if token.blocks else int(digit))
-    new = (block.new if token.blocks else 0) + (STEP if digit is None else int(digit))
-    return [" " * new + line[old:] if len(line) > old and (line.strip(" ") or line[old:]) else "" for line in body]
+    step = _step_of(token.text)
+    old = _margin(token.text, body, token.blocks)
+    new = (token.blocks[-1].new if token.blocks else 0) + (step or STEP)
+    return [" " * new + line[old:] if len(line) > old else "" for line in body]
+
+
+def _step_of(text: str) -> int:
+    """How much deeper than its parent a block scalar says that it stands, 0 where it does not."""
+    return next((int(each) for each in text.partition("\n")[0].partition("#")[0] if each.isdigit()), 0)
+
+
+def _margin(text: str, body: Sequence[str], blocks: Sequence[Block]) -> int:
+    """The spaces before the lines of a block scalar that are not part of it: said, or those of its first line; of lines
+    of spaces alone, all."""
+    step = _step_of(text)
+    if step:
+        return (blocks[-1].old if blocks else 0) + step
+    deepest = max(map(len, body), default=0)
+    return next((len(line) - len(line.lstrip(" ")) for line in body if line.strip(" ")), deepest)
 
 
 def rows_of(text: str) -> list[Row]:
@@ -149,10 +161,11 @@ def rows_of(text: str) -> list[Row]:
 def _tail(text: str, token: Token) -> tuple[Token, str, int]:
     """The last token of a row without the comment behind it, which a block scalar has in its first line."""
     if token.is_block_scalar:
-        header, _, body = token.text.partition("\n")
+        header, more, body = token.text.partition("\n")
         indicator, mark, comment = header.partition("#")
         column = token.start.column + len(indicator)
-        return msgspec.structs.replace(token, text=f"{indicator.rstrip()}\n{body}"), (mark + comment).rstrip(), column
+        text_alone = indicator.rstrip() + more + body
+        return msgspec.structs.replace(token, text=text_alone), (mark + comment).rstrip(), column
     line_end = text.find("\n", token.end)
     rest = text[token.end : line_end if line_end >= 0 else len(text)]
     line_start = text.rfind("\n", 0, token.end) + 1
@@ -198,7 +211,7 @@ def _tokens(text: str) -> Iterator[Token]:
         if end.index > start.index and kind is not kinds.StreamStartToken:
             written, behind = text[start.index : end.index], end.index
             if kind is kinds.ScalarToken and token.style in _BLOCK_STYLES:
-                written, behind = _body(text, start.index, end.index)
+                written, behind = _body(text, start.index, end.index, blocks)
             yield Token(kind, written, start, behind, end.line, keyed, depth, blocks)
             depth += (kind in _OPENERS) - (kind in _CLOSERS)
             keyed = False
@@ -219,12 +232,16 @@ def _moved(token: Any, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     return blocks
 
 
-def _body(text: str, start: int, end: int) -> tuple[str, int]:
-    """A block scalar's lines, each whole; the empty ones behind it only where it keeps them (`+`)."""
+def _body(text: str, start: int, end: int, blocks: Sequence[Block]) -> tuple[str, int]:
+    """A block scalar's lines, each whole, and where they end; the empty ones behind it only where it keeps them (`+`).
+    Spaces that a text ends with are a line of it only where they are deeper than it."""
     end = end if end >= len(text) else text.rfind("\n", 0, end) + 1
     lines = text[start:end].removesuffix("\n").split("\n")
-    if "+" not in lines[0].partition("#")[0]:
-        while len(lines) > 1 and not lines[-1].strip(" "):
-            lines.pop()
+    margin = _margin(lines[0], lines[1:], blocks)
+    keeps = "+" in lines[0].partition("#")[0]
+    last_is_open = end >= len(text) and not text.endswith("\n")
+    while len(lines) > 1 and len(lines[-1]) <= margin and not lines[-1].strip(" ") and (last_is_open or not keeps):
+        lines.pop()
+        last_is_open = False
     written = "\n".join(lines)
-    return (written if "\n" in written else written + "\n"), min(start + len(written) + 1, len(text))
+    return written, min(start + len(written) + 1, len(text))

@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 from yaml import tokens as kinds
 
+from wizard_dsl.spec.comments import ALLOW
 from wizard_dsl.spec.reader import LOADER
 
 _OPENS: Final = (
@@ -77,11 +78,14 @@ def _keeps_end(text: str, token: Any) -> bool:
 
 def _above(lines: Sequence[str], line: int, *, first: bool) -> int:
     """Where a section begins: with the comments above it at the first column, and the empty lines above those. What the
-    text begins with is of all of it: the first section has only comments that an empty line sets apart from that."""
+    text begins with is of all of it: the first section has only comments that an empty line sets apart from that, or
+    from one on that allows something of its first line."""
     at = line
     while at and (lines[at - 1].startswith("#") or not (first or lines[at - 1].strip())):
         at -= 1
-    return line if first and not any(each.strip() for each in lines[:at]) else at
+    if not first or any(each.strip() for each in lines[:at]):
+        return at
+    return next((above for above in range(at, line) if ALLOW.search(lines[above])), line)
 
 
 def _foot(lines: Sequence[str], last: int) -> int:

@@ -15,7 +15,8 @@ import yaml
 
 from wizard_dsl.spec.reader import LOADER
 
-_ALLOW: Final = re.compile(r"#[ \t]*wizard:[ \t]*allow\b(?P<rest>[^\r\n]*)")
+#: What begins a comment that allows something.
+ALLOW: Final = re.compile(r"#[ \t]*wizard:[ \t]*allow\b(?P<rest>[^\r\n]*)")
 _BECAUSE: Final = re.compile(r"\bbecause\b")
 _CODE: Final = re.compile(r"[^\s,]+")
 #: What may stand between two codes.
@@ -44,13 +45,13 @@ class Allow(msgspec.Struct, frozen=True):
 
 def allows(text: str) -> list[Allow]:
     """The comments of a text that allow something, in order. Lines and columns count from 1."""
-    if _ALLOW.search(text) is None:
+    if ALLOW.search(text) is None:
         return []
     lines = re.split("\r\n|[\n\r]", text.removeprefix("\ufeff"))
     spans = list(_scalars(text.removeprefix("\ufeff")))
     found = []
     for number, line in enumerate(lines):
-        match = _ALLOW.search(line)
+        match = ALLOW.search(line)
         if match is not None and _is_comment(line, number, match.start(), spans):
             found.append(_allow(match, number, lines))
     return found

@@ -8,7 +8,8 @@ apart into rows (what stands on one line, or hangs together over several) and ea
   was if the one above or below stands in the same column;
 - one empty line at most, none at either end, no spaces at line ends, one line break at the end, LF alone; but
   the line breaks behind a block scalar that counts them stay;
-- a row wider than 120 columns has its brackets written as lines, from the outside, until it is not.
+- a row wider than 120 columns has its brackets written as lines, from the outside, until it is not; one with a
+  comment that allows something of its line stays one.
 
 Nobody has to trust this: `formatted` compares what both texts mean, and raises `NotLaidOut` where they differ.
 """
@@ -26,6 +27,7 @@ import yaml
 from wizard_dsl.spec._layout_rows import Row, rows_of
 from wizard_dsl.spec._layout_sections import in_order
 from wizard_dsl.spec._layout_wide import unfolded
+from wizard_dsl.spec.comments import ALLOW
 from wizard_dsl.spec.source import Source, load_text
 
 WIDTH: Final = 120
@@ -42,8 +44,10 @@ def formatted(source: Source, order: Sequence[str]) -> str:
     plain = re.sub("\r\n|\r", "\n", source.text)
     try:
         rows = rows_of(plain)
-        sorted_text = in_order(plain, order, list(source.data))
-        made, made_rows = _fixed(sorted_text, rows if sorted_text is plain else rows_of(sorted_text))
+        made, made_rows = _fixed(plain, rows)
+        in_their_order = in_order(made, order, list(source.data))
+        if in_their_order != made:
+            made, made_rows = _fixed(in_their_order, rows_of(in_their_order))
         same = made == plain or _meaning(source, rows) == _meaning(load_text(made, ""), made_rows)
     except (yaml.YAMLError, RecursionError) as error:
         raise NotLaidOut(str(getattr(error, "problem", None) or "it is nested too deeply")) from None
@@ -71,8 +75,16 @@ def _laid_out(text: str, rows: Sequence[Row]) -> str:
     foot = list(_above(rows[-1], lines))
     while foot and not foot[-1]:
         foot.pop()
-    open_end = not foot and not text.endswith("\n") and len(rows) > 1 and rows[-2].has_block_scalar
-    return "\n".join([*lines, *foot]) + ("" if open_end else "\n")
+    return "\n".join([*lines, *foot]) + ("" if not foot and _is_open(text, rows) else "\n")
+
+
+def _is_open(text: str, rows: Sequence[Row]) -> bool:
+    """Whether the text ends within a block scalar that would have one line break more with one behind it."""
+    if text.endswith("\n") or len(rows) < 2 or not rows[-2].has_block_scalar:
+        return False
+    last = rows[-2].tokens[-1]
+    header, *body = last.text.split("\n")
+    return bool(body) and last.end == len(text) and "-" not in header
 
 
 def _aligned(rows: Sequence[Row]) -> Iterator[Row]:
@@ -97,7 +109,7 @@ def _written(row: Row) -> list[str]:
     if not row.tokens:
         return []
     lines = row.lines()
-    if len(lines) == 1 and len(lines[0]) > WIDTH:
+    if len(lines) == 1 and len(lines[0]) > WIDTH and not _allows(row):
         wide = unfolded(row)
         if wide is not None:
             first, *rest = wide
@@ -105,6 +117,11 @@ def _written(row: Row) -> list[str]:
     at = 0 if row.has_block_scalar else -1
     lines[at] = _commented(lines[at], row)
     return lines
+
+
+def _allows(row: Row) -> bool:
+    """Whether a comment allows what is found on this line, and would be of another one if this became several."""
+    return any(ALLOW.search(line) for line in (*row.above, row.comment))
 
 
 def _commented(line: str, row: Row) -> str:
