@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from diff_kit import REGISTRY, RICH, diff_of, edited, sentences, told
 
+from wizard_dsl.analysis._diff_renames import renamed
 from wizard_dsl.analysis.diff import Side, compare
 from wizard_dsl.analysis.diff_changes import SECTIONS
 
@@ -226,7 +227,8 @@ def test_a_side_that_is_broken_is_told_and_the_other_one_is_shown(tmp_path: Path
     diff = diff_of(tmp_path, RICH, RICH.replace("chain: cheap", "chain: cheep"))
     (pipeline,) = diff.pipelines
     assert diff.broken and pipeline.state == "broken" and pipeline.broken == ("new",)
-    assert pipeline.changes[0].sentence.startswith("new is broken: p.yaml:32:12 error[E043] there is no chain 'cheep'")
+    assert pipeline.changes[0].sentence.startswith("new is broken: error[E043] there is no chain 'cheep'")
+    assert pipeline.changes[0].place == "p.yaml:32"
     assert pipeline.outlines["old"].steps == ("topic (generate, asks cheap)", "reply (generate, asks writer)")
     assert pipeline.outlines["old"].chains[0].startswith("cheap: local · cache > contract > sequential")
 
@@ -268,8 +270,23 @@ steps: {answer: {prompt: {user: "{{ q }}"}}}
         (tmp_path / name / "facts.yaml").write_text(text)
     sides = [Side(name, {"p.yaml": tmp_path / name / "p.yaml"}, tmp_path / name) for name in ("old", "new")]
     facts, whole = compare(*sides, REGISTRY).pipelines
-    assert (whole.name, whole.state) == ("p.yaml", "same")
+    assert (whole.name, sentences(list(whole.changes))) == ("p.yaml", ["worst-case attempts: 2 → 4, from facts"])
+    assert whole.changes[0].place == "p.yaml:3"
     assert (facts.name, facts.changes[-1].sentence) == ("facts.yaml", "retry.max_attempts on default: 2 → 4")
+
+
+def test_a_file_that_is_called_otherwise_is_the_one_that_reads_most_like_it(tmp_path: Path) -> None:
+    texts = {"a/one": RICH, "a/two": RICH.replace("1h", "2h"), "a/else": "version: 1\n", "b/two": RICH, "b/x": "a: 1\n"}
+    paths = {name: tmp_path / f"{name}.yaml" for name in texts}
+    for name, text in texts.items():
+        paths[name].parent.mkdir(exist_ok=True)
+        paths[name].write_text(text)
+    old, new = ({name: path for name, path in paths.items() if name.startswith(side)} for side in "ab")
+    assert renamed(old, new) == {"b/two": "a/one"}
+    paths["b/two"].write_text(texts["a/two"])
+    assert renamed(old, new) == {"b/two": "a/two"} and renamed(old, {**old, **new}) == {}
+    paths["a/one"].write_text(texts["a/two"])
+    assert renamed(old, new) == {"b/two": "a/two"}
 
 
 def test_files_without_a_name_are_not_changed_by_being_called_otherwise(tmp_path: Path) -> None:

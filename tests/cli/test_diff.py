@@ -72,7 +72,8 @@ def test_folders_are_compared_by_the_paths_in_them(wizard: Wizard) -> None:
         for name in files:
             path = Path(folder, f"{name}.yaml")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text.replace("1h", "2h") if folder == "new" and "changed" in name else text)
+            other = "version: 1\nsteps: {say: {type: render, template: Hello}}\n"
+            path.write_text(other if name == "gone" else text.replace("1h", "2h") if path.match("new/*/*") else text)
     code, out, _ = wizard("diff", "old", "new", "--format", "json")
     found = {each["name"]: each["state"] for each in json.loads(out)["pipelines"]}
     states = {"deep/changed.yaml": "changed", "fresh.yaml": "added", "gone.yaml": "removed", "same.yaml": "same"}
@@ -153,8 +154,153 @@ def test_a_broken_side_is_3_and_the_other_one_is_shown(repository: Path, wizard:
     code, out, _ = wizard("diff", "main", "work")
     assert code == 3
     assert "p/reply.yaml: broken in work\n" in out
-    assert "work is broken: p/reply.yaml:14:39 error[E043] there is no chain 'writr'; did you mean 'writer'?" in out
+    error = "work is broken: error[E043] there is no chain 'writr'; did you mean 'writer'?  p/reply.yaml:14\n"
+    assert error in out
     assert "main has\n    step reply (generate, asks writer)\n    chain writer: first, second · cache >" in out
+
+
+def test_a_file_that_both_sides_break_alike_is_no_change_and_is_counted(repository: Path, wizard: Wizard) -> None:
+    broken = EDITED.replace("chain: writer", "chain: writr")
+    commit(p__reply_yaml=broken)
+    commit(p__reply_yaml=f"# said\n{broken}")
+    said = "no change in behaviour in 1 pipeline; neither side of 1 can be compiled\n"
+    assert wizard("diff", "HEAD~1", "HEAD")[:2] == (0, said)
+
+
+def test_what_a_broken_file_runs_is_looked_for_beside_it(repository: Path, wizard: Wizard) -> None:
+    outer = 'version: 1\nsteps: {facts: {type: pipeline, file: reply.yaml, inputs: {ticket: "x"}}}\n'
+    commit(p__outer_yaml=f"{outer}stps: {{}}\n")
+    commit(p__outer_yaml=outer)
+    code, out, _ = wizard("diff", "HEAD~1", "HEAD", "p/outer.yaml", "--format", "json")
+    assert code == 3
+    assert [(each["name"], each["state"]) for each in json.loads(out)["pipelines"]] == [
+        ("p/outer.yaml", "broken"),
+        ("p/reply.yaml", "same"),
+    ]
+
+
+def test_a_file_that_is_called_otherwise_is_compared_with_what_it_was(repository: Path, wizard: Wizard) -> None:
+    git("mv", "p", "q")
+    Path("q/reply.yaml").write_text(EDITED.replace("1h", "2h"))
+    commit()
+    code, out, _ = wizard("diff", "HEAD~1", "HEAD")
+    assert code == 0 and out.startswith(
+        "p/reply.yaml → q/reply.yaml\n  cache\n    cache.ttl on writer: 1h → 2h  q/reply.yaml:9"
+    )
+    assert "  state\n    the file p/reply.yaml is called q/reply.yaml now  q/reply.yaml\n" in out
+    (found,) = json.loads(wizard("diff", "HEAD~1", "--format", "json").out)["pipelines"]
+    assert (found["was"], found["name"], found["state"]) == ("p/reply.yaml", "q/reply.yaml", "changed")
+
+
+def test_a_file_that_was_removed_here_is_gone(repository: Path, wizard: Wizard) -> None:
+    Path("p/reply.yaml").unlink()
+    for words in (["HEAD", "p/reply.yaml"], ["HEAD:p/reply.yaml", "p/reply.yaml"], ["HEAD"]):
+        code, out, _ = wizard("diff", *words)
+        assert code == 0 and out.startswith("p/reply.yaml: is gone; ")
+    assert "git knows no revision 'p/never.yaml'" in wizard("diff", "HEAD", "p/never.yaml").err
+
+
+OVERLAY = "policies: {default: {retry: 3}}\nchains: {writer: {policies: {retry: 4}}}\n"
+
+
+@pytest.fixture
+def overlaid(repository: Path, wizard: Wizard) -> Path:
+    """A commit that brings an overlay, and one that changes it."""
+    commit(deploy__live_overlay_yaml=OVERLAY.replace("retry: 4", "retry: 2"))
+    Path("deploy/live_overlay.yaml").rename("deploy/live.overlay.yaml")
+    commit()
+    Path("deploy/live.overlay.yaml").write_text(OVERLAY.replace("retry: 4", "retry: 8"))
+    commit()
+    return repository
+
+
+def test_an_overlay_lies_over_both_sides_as_each_of_them_has_it(
+    overlaid: Path, wizard: Wizard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = ("--overlay", "deploy/live.overlay.yaml")
+    code, out, err = wizard("diff", "HEAD~1", "HEAD", *over)
+    assert (code, err) == (0, "")
+    assert "retry.max_attempts on writer: 2 → 8  deploy/live.overlay.yaml:2\n" in out
+    assert "worst-case attempts: 4 → 16, from reply.retry  deploy/live.overlay.yaml:2\n" in out
+    monkeypatch.chdir("deploy")
+    assert wizard("diff", "HEAD~1", "--overlay", "live.overlay.yaml").out == out
+
+
+def test_an_overlay_that_one_side_lacks_is_said(overlaid: Path, wizard: Wizard) -> None:
+    over = ("--overlay", "deploy/live.overlay.yaml")
+    code, out, err = wizard("diff", "main", "HEAD", *over)
+    assert code == 0 and err == "main has no deploy/live.overlay.yaml: it is compared without\n"
+    assert "retry.max_attempts on writer: 2 → 8  deploy/live.overlay.yaml:2\n" in out
+    markdown = wizard("diff", "main", "HEAD", *over, "--format", "markdown").out
+    assert markdown.startswith("### Behaviour: `main without deploy/live.overlay.yaml` → `HEAD`\n")
+    code, out, err = wizard("diff", "main", "HEAD", "--overlay", "deploy/liev.overlay.yaml")
+    assert (code, out) == (2, "") and "there is no overlay 'deploy/liev.overlay.yaml', in main or in HEAD" in err
+
+
+def test_an_overlay_that_changes_and_lies_over_nothing_is_named(overlaid: Path, wizard: Wizard) -> None:
+    said = "deploy/live.overlay.yaml differs, too: --overlay deploy/live.overlay.yaml shows what it does\n"
+    assert wizard("diff", "HEAD~1", "HEAD").out == f"no change in behaviour in 1 pipeline\n{said}"
+    assert said.replace("_", "\\_") in wizard("diff", "HEAD~1", "HEAD", "--format", "markdown").out
+    assert json.loads(wizard("diff", "HEAD~1", "--format", "json").out)["overlays"] == ["deploy/live.overlay.yaml"]
+    assert "differs" not in wizard("diff", "HEAD~1", "HEAD", "--overlay", "deploy/live.overlay.yaml").out
+    Path("deploy/live.overlay.yaml").write_text(f"# said\n{Path('deploy/live.overlay.yaml').read_text()}")
+    assert "differs" not in wizard("diff", "HEAD").out
+
+
+def test_an_overlay_from_elsewhere_and_a_setting_lie_over_both_sides(
+    repository: Path, wizard: Wizard, tmp_path: Path
+) -> None:
+    (tmp_path / "own.yaml").write_text("chains: {writer: {policies: {cache: off}}}\n")
+    found = changes(wizard("diff", "main", "--overlay", str(tmp_path / "own.yaml"), "--format", "json").out)
+    assert not any("cold" in each for each in found)
+    found = changes(wizard("diff", "main", "--set", "chains.writer.policies.retry=5", "--format", "json").out)
+    assert not any("retry" in each for each in found) and "step reply: the prompt changes" in found
+
+
+def test_files_of_a_submodule_are_those_of_the_commit_that_a_revision_names(
+    repository: Path, wizard: Wizard, tmp_path: Path
+) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    git("-C", str(library), "init", "--quiet", "--initial-branch=main")
+    for words in ("Say it.", "Shout it."):
+        (library / "reply.md").write_text(f"# user\n\n{words} {{{{ ticket }}}}\n")
+        git("-C", str(library), "add", "--all")
+        git("-C", str(library), "commit", "--quiet", "--message", words)
+    git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "p/lib")
+    git("-C", "p/lib", "checkout", "--quiet", "HEAD~1")
+    commit(p__reply_yaml=PIPELINE.replace("prompts/reply.md", "lib/reply.md"))
+    git("-C", "p/lib", "checkout", "--quiet", "main")
+    commit()
+    for words in (["HEAD~1", "HEAD"], ["HEAD~1"]):
+        (found,) = json.loads(wizard("diff", *words, "--format", "json").out)["pipelines"]
+        (prompt,) = [each for each in found["changes"] if each["section"] == "prompts"]
+        assert (prompt["file"], prompt["detail"][1:]) == (
+            "p/lib/reply.md",
+            ["-Say it. {{ ticket }}", "+Shout it. {{ ticket }}"],
+        )
+    git("submodule", "--quiet", "deinit", "--force", "p/lib")
+    assert "neither side of 1 can be compiled" in wizard("diff", "HEAD~1", "HEAD").out
+
+
+def test_a_shallow_clone_is_told_how_to_get_the_rest(
+    repository: Path, wizard: Wizard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("clone", "--quiet", "--depth=1", "--branch=work", repository.as_uri(), str(tmp_path / "clone"))
+    monkeypatch.chdir(tmp_path / "clone")
+    for word in ("main", "HEAD~1", "main...HEAD"):
+        code, _, err = wizard("diff", word)
+        assert code == 2 and "this clone is shallow: fetch the whole history (in GitHub Actions: fetch-depth: 0)" in err
+    git("fetch", "--quiet", "--depth=1", "origin", "main")
+    code, _, err = wizard("diff", "FETCH_HEAD...HEAD")
+    assert code == 2 and "no commit in common; this clone is shallow" in err
+    assert wizard("diff", "FETCH_HEAD").code == 0
+
+
+def test_why_git_refuses_is_told(repository: Path, wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".git/config").write_text("[core\n")
+    code, _, err = wizard("diff", "HEAD")
+    assert code == 2 and "git cannot be asked: fatal: bad config line 1" in err
 
 
 def test_a_project_file_and_links_count_as_they_did_in_the_revision(repository: Path, wizard: Wizard) -> None:
@@ -192,7 +338,7 @@ def test_histories_without_a_commit_in_common_are_told(repository: Path, wizard:
     git("switch", "--quiet", "--orphan", "apart")
     commit()
     code, _, err = wizard("diff", "main...apart")
-    assert code == 2 and "main and apart have no commit in common" in err
+    assert code == 2 and "main and apart have no commit in common; main..apart compares them as they are" in err
 
 
 def test_without_a_repository_a_word_that_is_no_path_is_told(wizard: Wizard) -> None:

@@ -103,6 +103,37 @@ def test_a_test_file_that_changed_is_run_though_its_pipeline_did_not(project: Pa
     assert ran.code == 1 and found["tests"]["run"] == 2 and len(found["tests"]["broken"]) == 1
 
 
+def test_paths_limit_the_tests_that_changed_too(project: Path, wizard: Wizard) -> None:
+    edit("pipelines/hello.test.yaml", "contains: Ada", "contains: Bob")
+    commit(other__fresh_yaml="version: 1\nsteps: {say: {type: render, template: Hello}}\n")
+    assert reviewed(wizard, "other")[1]["tests"]["run"] == 0
+    ran, found = reviewed(wizard, "pipelines/hello.test.yaml")
+    assert ran.code == 1 and found["pipelines"] == [] and found["tests"]["run"] == 2
+    assert "there is no pipeline or test at 'prompts'" in wizard("review", "main", "work", "prompts").err
+
+
+def test_a_test_is_run_though_only_its_overlay_changed(project: Path, wizard: Wizard) -> None:
+    Path("pipelines/once.overlay.yaml").write_text("policies: {default: {retry: 3}}\n")
+    edit(
+        "pipelines/hello.test.yaml",
+        "  a failure is repeated:\n",
+        "  a failure is repeated:\n    overlay: once.overlay.yaml\n",
+    )
+    git("branch", "--force", "main", "work")
+    edit("pipelines/once.overlay.yaml", "retry: 3", "retry: 1")
+    ran, found = reviewed(wizard)
+    assert ran.code == 1 and [each["test"] for each in found["tests"]["broken"]] == ["a failure is repeated"]
+    assert found["overlays"] == ["pipelines/once.overlay.yaml"]
+    out = wizard("review", "main", "work", "--format", "markdown").out
+    assert (
+        "\n\npipelines/once.overlay.yaml differs, too: --overlay pipelines/once.overlay.yaml shows what it does\n\n"
+        in out
+    )
+    out = wizard("review", "main", "work", "--format", "markdown", "--overlay", "pipelines/once.overlay.yaml").out
+    assert "| worst-case attempts | 3 | **1** | greet.retry (`pipelines/once.overlay.yaml:1`) |" in out
+    assert "differs, too" not in out
+
+
 def test_what_no_test_has_seen_is_told_of_what_changed(project: Path, wizard: Wizard) -> None:
     edit("wizard.yaml", "max_attempts: 3", "max_attempts: 9")
     (untested,) = reviewed(wizard)[1]["untested"]
@@ -122,6 +153,11 @@ def test_a_head_that_is_broken_is_3(project: Path, wizard: Wizard) -> None:
     edit("pipelines/hello.yaml", "prompt: hello", "prompt: helo")
     ran, found = reviewed(wizard)
     assert ran.code == 3 and found["pipelines"][0]["state"] == "broken"
+    assert [each["file"] for each in found["tests"]["broken"]] == ["pipelines/hello.test.yaml"]
+    out = wizard("review", "main", "work", "--format", "markdown").out
+    assert "timeout\n\n**tests**: 0 run, 1 broken\n" in out
+    edit("pipelines/hello.yaml", "name: hello", "name: hallo")
+    assert wizard("review", "work~1", "work").code == 3
 
 
 def test_a_revision_that_is_none_is_2(project: Path, wizard: Wizard) -> None:

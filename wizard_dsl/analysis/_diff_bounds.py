@@ -46,8 +46,8 @@ def worst_cases(old: Program | None, new: Program | None) -> tuple[Worst, ...]:
 
 def changes(old: View, new: View, told: Sequence[Change]) -> Iterator[Change]:
     """One change for each figure of the worst case that is another one. `told` are the changes that are known, one of
-    which is the cause; where nothing changes there is none to look for."""
-    if not told:
+    which is the cause; where nothing changes only a file that runs as a step can be it."""
+    if not told and all(step.subprogram is None for step in new.program.steps):
         return
     before, after = plan_of(old.program), plan_of(new.program)
     for name, (label, show) in _FIGURES.items():
@@ -60,11 +60,18 @@ def changes(old: View, new: View, told: Sequence[Change]) -> Iterator[Change]:
             section="bounds",
             what=label,
             before=one,
-            after=f"{other}, from {cause}" if cause else other,
+            after=other,
+            cause=_words(cause, change),
             path=path,
             file=file,
             line=line,
         )
+
+
+def _words(cause: str, change: Change | None) -> str:
+    """`from reply.retry`, or `as the prompt changes` where the change has no value to point at."""
+    is_sentence = change is not None and change.what == cause and change.before is None and change.after is None
+    return f"{'as' if is_sentence else 'from'} {cause}" if cause else ""
 
 
 def _shown(figure: Figure, show: Callable[[float], str]) -> str:

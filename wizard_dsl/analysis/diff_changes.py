@@ -28,7 +28,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     Without `before` and `after`, `what` is a sentence. `path` is the place in the document, `file` and `line` where it
     is written on the new side, or, for what is gone, what it stood in; line 0 is a file as a whole. `detail` are lines
-    to show below it, such as those of a prompt that changed.
+    to show below it, such as those of a prompt that changed. `cause` is what moved a figure: `from reply.retry`.
     """
 
     section: Section
@@ -40,6 +40,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
     line: int = 0
     detail: tuple[str, ...] = ()
+    cause: str = ""
 
     @property
     def sentence(self) -> str:
@@ -48,7 +49,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             return ": ".join(filter(None, (listed(self.subjects), self.what)))
         on = f" on {listed(self.subjects)}" if self.subjects else ""
         moved = "another value" if self.before == self.after else f"{self.before} → {self.after}"
-        return f"{self.what}{on}: {moved}"
+        return ", ".join(filter(None, (f"{self.what}{on}: {moved}", self.cause)))
 
     @property
     def place(self) -> str:

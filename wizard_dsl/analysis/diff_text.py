@@ -13,7 +13,13 @@ def as_text(diff: Diff) -> str:
     """One paragraph for each pipeline that differs, and a last line that counts them."""
     shown = [each for each in diff.pipelines if each.state != "same"]
     parts = ["".join(f"{line}\n" for line in _pipeline(each, diff)) for each in shown]
-    return "\n".join([*parts, f"{summary(diff)}\n"])
+    last = [summary(diff), *map(apart, diff.overlays)]
+    return "\n".join([*parts, "".join(f"{line}\n" for line in last)])
+
+
+def apart(overlay: str) -> str:
+    """What is said of an overlay that differs, and lies over nothing."""
+    return f"{overlay} differs, too: --overlay {overlay} shows what it does"
 
 
 def summary(diff: Diff) -> str:
@@ -23,24 +29,27 @@ def summary(diff: Diff) -> str:
     broken = sum(each.state == "broken" for each in diff.pipelines)
     differ = sum(each.state not in {"same", "broken"} for each in diff.pipelines)
     if count == 0:
-        return "neither side has a pipeline"
+        return "there is no pipeline to compare"
+    alike = sum(each.state == "same" and bool(each.broken) for each in diff.pipelines)
     unable = f"{broken} of {count} {noun} cannot be compared" if broken else ""
     if differ == 0:
-        return unable or f"no change in behaviour in {count} {noun}"
+        known = f"no change in behaviour in {count} {noun}"
+        return unable or (f"{known}; neither side of {alike} can be compiled" if alike else known)
     changed = f"{differ} of {count} {noun} {'changes' if differ == 1 else 'change'} in behaviour"
     return f"{changed}, {unable}" if unable else changed
 
 
 def heading(each: PipelineDiff, diff: Diff) -> str:
     """What became of a pipeline, in a few words."""
+    name = each.name if each.was is None else f"{each.was} → {each.name}"
     match each.state:
         case "added":
-            return f"{each.name}: a new pipeline; {diff.old} does not have it"
+            return f"{name}: a new pipeline; {diff.old} does not have it"
         case "removed":
-            return f"{each.name}: is gone; {diff.new} does not have it"
+            return f"{name}: is gone; {diff.new} does not have it"
         case "broken":
-            return f"{each.name}: broken in {' and in '.join(each.broken)}"
-    return each.name
+            return f"{name}: broken in {' and in '.join(each.broken)}"
+    return name
 
 
 def _pipeline(each: PipelineDiff, diff: Diff) -> Iterator[str]:
@@ -77,7 +86,8 @@ def as_markdown(diff: Diff) -> str:
     lines = [f"### Behaviour: {code(diff.old)} → {code(diff.new)}", "", f"{summary(diff)}.", ""]
     for each in diff.pipelines:
         if each.state != "same":
-            lines += [*markdown_of(each, diff), ""]
+            lines += markdown_of(each, diff)
+    lines += [line for name in diff.overlays for line in (escaped(apart(name)), "")]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -101,6 +111,7 @@ def markdown_of(each: PipelineDiff, diff: Diff, *, skip: Sequence[Section] = ())
         yield f"{code(label)} has"
         yield ""
         yield from (f"- {escaped(line)}" for line in _outline(outline))
+        yield ""
 
 
 def _ticks(line: str) -> int:

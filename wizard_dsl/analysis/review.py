@@ -6,7 +6,7 @@ their snapshots and cassettes. Tests run offline, on the files as the new revisi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,15 @@ class Review(msgspec.Struct, frozen=True):
         }
 
 
-def review(diff: Diff, side: Side, tests: Iterable[Path], changed: frozenset[str], registry: Registry) -> Review:
-    """Try the tests that a difference is about. `side` is the new one, `tests` its test files, `changed` the names of
-    files that changed."""
+def review(diff: Diff, side: Side, changed: frozenset[str], registry: Registry) -> Review:
+    """Try the tests that a difference is about. `side` is the new one, `changed` the names of files that changed."""
     assert side.base is not None
     programs = Programs(registry, wall=machine_time())
-    suites = [collect(path, programs) for path in tests]
+    suites = [collect(path, programs) for path in side.tests.values()]
     touched = {each.name for each in diff.pipelines if each.state in {"changed", "added"}}
     touched |= _callers(touched, suites, side.base)
     meant = [suite for suite in suites if _is_meant(suite, touched, changed, side.base)]
-    wrong = [_invalid(each, side) for suite in meant for each in suite.found.diagnostics if each.severity == "error"]
+    wrong = [_invalid(each, side) for suite in meant for each in suite.found.diagnostics if _is_own(each, suite)]
     picked = [(suite, case) for suite in meant if suite.found.ok for case in suite.cases]
     outcomes = [try_case(suite, case, coverage.observe) for suite, case in picked]
     failed = [_failed(each, side) for each in outcomes if not each.passed]
@@ -111,14 +110,23 @@ def _is_meant(suite: Suite, touched: set[str], changed: frozenset[str], base: Pa
     return any(_name(path, base) in touched | changed for case in suite.cases for path in _of(case))
 
 
-def _of(case: Case) -> list[Path]:
-    return [case.pipeline] if case.cassette is None else [case.pipeline, case.cassette]
+def _of(case: Case) -> Iterator[Path]:
+    """The files that a case is made of, besides its own."""
+    yield case.pipeline
+    yield from map(Path, case.options.overlays)
+    if case.cassette is not None:
+        yield case.cassette
 
 
 def _name(path: Path, base: Path) -> str:
     """A file as the repository names it."""
     whole = path.resolve()
     return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(path)
+
+
+def _is_own(each: Diagnostic, suite: Suite) -> bool:
+    """Whether it is an error of the test file itself. Those of its pipeline, of which it says one, are in the diff."""
+    return each.severity == "error" and each.file == str(suite.file)
 
 
 def _invalid(each: Diagnostic, side: Side) -> Broken:

@@ -7,8 +7,8 @@ from typing import Final
 
 from wizard_dsl.analysis._diff_bounds import Worst
 from wizard_dsl.analysis.diff import PipelineDiff
+from wizard_dsl.analysis.diff_text import apart, code, escaped, markdown_of, summary
 from wizard_dsl.analysis.diff_text import as_text as text_of_diff
-from wizard_dsl.analysis.diff_text import code, escaped, markdown_of, summary
 from wizard_dsl.analysis.review import Broken, Review, Untested
 
 #: The first line of the comment.
@@ -61,6 +61,7 @@ def as_markdown(review: Review) -> str:
     for each in diff.pipelines:
         if each.state != "same":
             lines += _pipeline(each, review)
+    lines += _overlays(diff.overlays)
     lines += _tests(review)
     lines += [line for each in review.untested for line in _untested(each)]
     if review.bare:
@@ -96,12 +97,18 @@ def _worst(each: PipelineDiff) -> Iterator[str]:
     for row in each.worst:
         change = causes.get(row.figure)
         because = ""
-        if change is not None and change.after is not None:
-            because = escaped(change.after.partition(", from ")[2])
+        if change is not None:
+            because = escaped(change.cause.removeprefix("from ").removeprefix("as "))
             because += f" ({code(change.place)})" if change.place else ""
         after = f"**{escaped(row.after or '–')}**" if row.before != row.after else escaped(row.after or "–")
         yield f"| {row.figure} | {escaped(row.before or '–')} | {after} | {because} |"
     yield ""
+
+
+def _overlays(names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        yield escaped(apart(name))
+        yield ""
 
 
 def _tests(review: Review) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ _ENDINGS: Final = (".yaml", ".yml")
 _SNAPSHOTS: Final = "__snapshots__"
 _LONGEST: Final = 500
 _LINK: Final = "120000"
+#: A name, and no expression such as `HEAD~2`.
+_WORD: Final = re.compile(r"[^~^@{}:]+")
 _FILES: Final = ("100644", "100755", _LINK)
 #: A file that is larger is written this long: long enough for the loader to say that it is too long.
 _MOST: Final = MAX_BYTES + 1
@@ -33,8 +36,11 @@ class RevisionError(Exception):
 
 
 class _Entry(msgspec.Struct, frozen=True):
+    """A file of a commit, and the repository that has it: this one, or that of a submodule."""
+
     mode: str
     id: str
+    owner: Repository
 
 
 class Repository:
@@ -42,9 +48,12 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.root = Path(self._line("rev-parse", "--show-toplevel") or "")
-        if not self.root.is_absolute():
-            raise RevisionError(f"{folder.resolve()} is in no git repository, so it has no revisions")
+        found = self._git(("rev-parse", "--show-toplevel"), b"")
+        if found.returncode != 0:
+            said = found.stderr.decode(errors="replace").strip()
+            none = f"{folder.resolve()} is in no git repository, so it has no revisions"
+            raise RevisionError(none if "not a git repository" in said else f"git cannot be asked: {said[:300]}")
+        self.root = Path(os.fsdecode(found.stdout).rstrip("\n"))
 
     def commit(self, revision: str) -> str:
         """The commit that a revision names. Raises RevisionError."""
@@ -62,25 +71,29 @@ class Repository:
         """The commit that two revisions have last in common. Raises RevisionError."""
         found = self._line("merge-base", self.commit(one), self.commit(other))
         if found is None:
-            raise RevisionError(f"{one} and {other} have no commit in common{self._shallow()}")
+            hint = self._shallow() or f"; {one}..{other} compares them as they are"
+            raise RevisionError(f"{one} and {other} have no commit in common{hint}")
         return found
 
+    def has(self, commit: str, path: str) -> bool:
+        """Whether a commit has a file or folder at a path from the root."""
+        return self._line("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}:{path}") is not None
+
     def write(self, commit: str, folder: Path) -> frozenset[str]:
-        """Write the pipelines of a commit into an empty folder, and what they are made of. Returns the names of all
-        files that the commit has, the ones that were not written among them."""
+        """Write the pipelines of a commit into an empty folder, and what they are made of, files of submodules that are
+        checked out here among it. Returns the names of all files that the commit itself has."""
         entries = dict(self._entries(commit))
         wanted = [name for name in entries if name.endswith(_ENDINGS) or _SNAPSHOTS in name.split("/")[:-1]]
         (folder / ".git").touch()
         written: set[str] = set()
         while wanted:
-            contents = self._contents([(name, entries[name]) for name in wanted])
             named: set[str] = set()
-            for name, content in contents.items():
+            for name, content in _contents({name: entries[name] for name in wanted}):
                 written.add(name)
                 _put(folder, name, entries[name], content)
                 named.update(_names(name, entries[name], content))
             wanted = sorted(each for each in named if each in entries and each not in written)
-        return frozenset(entries)
+        return frozenset(name for name, entry in entries.items() if entry.owner is self)
 
     def changed(self, one: str, other: str) -> frozenset[str]:
         """The files that two commits do not have alike."""
@@ -89,26 +102,37 @@ class Repository:
 
     # -- git ----------------------------------------------------------------------------------------
 
-    def _entries(self, commit: str) -> Iterator[tuple[str, _Entry]]:
+    def _entries(self, commit: str, folder: str = "") -> Iterator[tuple[str, _Entry]]:
         for line in self._run("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
             if not line:
                 continue
             facts, _, name = line.partition(b"\t")
             mode, kind, identity = facts.decode().split()
+            path = os.fsdecode(name)
             if kind == "blob" and mode in _FILES:
-                yield os.fsdecode(name), _Entry(mode, identity)
+                yield f"{folder}{path}", _Entry(mode, identity, self)
+            elif kind == "commit" and (self.root / path / ".git").exists():
+                yield from self._submodule(path, identity, f"{folder}{path}/")
 
-    def _contents(self, entries: Sequence[tuple[str, _Entry]]) -> dict[str, bytes]:
-        asked = "".join(f"{each.id}\n" for _, each in entries).encode()
-        answer = self._run("cat-file", "--batch", stdin=asked)
-        found, start = {}, 0
-        for name, _ in entries:
-            head, _, _ = answer[start:].partition(b"\n")
-            size = int(head.split()[2])
+    def _submodule(self, path: str, commit: str, folder: str) -> Iterator[tuple[str, _Entry]]:
+        """The files of a submodule, none where its commit was not fetched: then a pipeline that needs one is broken."""
+        inner = Repository(self.root / path)
+        if inner._line("cat-file", "-e", commit) is not None:
+            yield from inner._entries(commit, folder)
+
+    def contents(self, ids: Sequence[str]) -> Iterator[bytes]:
+        """The files of these ids, in their order; a long one is cut."""
+        answer = self._run("cat-file", "--batch", stdin="".join(f"{each}\n" for each in ids).encode())
+        start = 0
+        for each in ids:
+            head = answer[start : answer.index(b"\n", start)]
+            words = head.split()
+            if len(words) != 3:
+                raise RevisionError(f"git lacks a file of this revision ({each}); fetch what is missing")
+            size = int(words[2])
             start += len(head) + 1
-            found[name] = answer[start : start + min(size, _MOST)]
+            yield answer[start : start + min(size, _MOST)]
             start += size + 1
-        return found
 
     def _line(self, *arguments: str) -> str | None:
         """What git prints, without the end of the line; None where it fails."""
@@ -132,14 +156,22 @@ class Repository:
 
     def _hint(self, revision: str) -> str:
         names = (self._line("for-each-ref", "--format=%(refname:short)") or "").splitlines()
-        near = did_you_mean(revision, [*names, "HEAD"])
-        return f"; did you mean '{near}'?" if near else self._shallow()
+        near = did_you_mean(revision, [*names, "HEAD"]) if _WORD.fullmatch(revision) else None
+        return self._shallow() + (f"; did you mean '{near}'?" if near else "")
 
     def _shallow(self) -> str:
         """What is missing may be so because only a part of the history was fetched."""
         if self._line("rev-parse", "--is-shallow-repository") != "true":
             return ""
         return "; this clone is shallow: fetch the whole history (in GitHub Actions: fetch-depth: 0)"
+
+
+def _contents(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, bytes]]:
+    """What the files are, repository by repository."""
+    owners = {id(entry.owner): entry.owner for entry in entries.values()}
+    for key, owner in owners.items():
+        own = {name: entry.id for name, entry in entries.items() if id(entry.owner) == key}
+        yield from zip(own, owner.contents(list(own.values())), strict=True)
 
 
 def _put(folder: Path, name: str, entry: _Entry, content: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,8 @@ import msgspec
 
 from wizard_dsl.analysis.diff import Side
 from wizard_dsl.analysis.revisions import Repository, RevisionError
-from wizard_dsl.cli._files import find
+from wizard_dsl.cli._files import Kind, find
+from wizard_dsl.compiler.compile import Sources
 
 WORKING: Final = "the working tree"
 
@@ -32,25 +33,28 @@ class _Named(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def sides(words: Sequence[str]) -> Iterator[tuple[Side, Side]]:
-    """The sides that one word or two name; further words limit revisions to these files and folders. What is written
-    to compare revisions is removed at the end. Raises UsageError."""
+def sides(words: Sequence[str], sources: Sources, kinds: Sequence[Kind] = ("pipeline",)) -> Iterator[tuple[Side, Side]]:
+    """The sides that one word or two name, with what lies over their files; further words limit revisions to these
+    files and folders, in which there has to be a file of one of `kinds`. What is written to compare revisions is
+    removed at the end. Raises UsageError."""
     with ExitStack() as stack:
         try:
             old, new, within = _read(words)
-            found = _Sides(stack, within).paired(old, new)
+            found = _Sides(stack, within, kinds, sources).paired(old, new)
         except RevisionError as error:
             raise click.UsageError(str(error)) from None
         yield found
 
 
-def commits(base: str, head: str) -> tuple[str, str]:
-    """The commit where a revision left another one, and its own. Raises UsageError."""
+def changed_between(base: str, head: str, within: Sequence[str]) -> frozenset[str]:
+    """The files in these files and folders that a revision changed since it left another one. Raises UsageError."""
     try:
         old, new = _range(f"{base}...{head}")
+        names = Repository(Path()).changed(str(old.commit), str(new.commit))
+        limits = tuple(map(_inside, within))
     except RevisionError as error:
         raise click.UsageError(str(error)) from None
-    return str(old.commit), str(new.commit)
+    return frozenset(name for name in names if _is_meant(name, limits))
 
 
 # -- words --------------------------------------------------------------------------------------------
@@ -66,7 +70,7 @@ def _read(words: Sequence[str]) -> tuple[_Named, _Named, tuple[str, ...]]:
             hint = "wizard diff OLD NEW, wizard diff main...HEAD, or wizard diff HEAD for what is not committed yet"
             raise click.UsageError(f"there is nothing to compare {first} with: {hint}")
         return old, _Named(WORKING, None, _here(old.path)), ()
-    new = _named(rest[0])
+    new = _named(rest[0], old.commit)
     if old.is_whole and new.commit is None:  # as git has it: a revision, and files that lie here
         return old, _Named(WORKING, None), tuple(rest)
     if new.is_whole and old.commit is None:
@@ -85,10 +89,13 @@ def _range(text: str) -> tuple[_Named, _Named]:
     return _Named(one if base == begin else f"{one} at {base[:7]}", base), new
 
 
-def _named(word: str) -> _Named:
+def _named(word: str, known: str | None = None) -> _Named:
+    """`known` is a commit that may have a path which does not exist here any more."""
     if os.path.lexists(word):
         return _Named(word, None, word)
     repository = _repository(word)
+    if known is not None and repository.has(known, _inside(word)):
+        return _Named(word, None, word)
     head, colon, path = word.partition(":")
     if colon:
         inside = _inside(path) if path.startswith(("./", "../")) else os.path.normpath(path)
@@ -123,16 +130,23 @@ def _here(path: str | None) -> str | None:
 class _Sides:
     """Finds the pipelines of both sides."""
 
-    def __init__(self, stack: ExitStack, within: Sequence[str]) -> None:
+    def __init__(self, stack: ExitStack, within: Sequence[str], kinds: Sequence[Kind], sources: Sources) -> None:
         self._stack = stack
         self._within = within
         self._limits = tuple(map(_inside, within))
+        self._kinds = kinds
+        self._sources = sources
 
     def paired(self, old: _Named, new: _Named) -> tuple[Side, Side]:
         if old.path is None and new.path is None:
             made = self._whole(old), self._whole(new)
             self._met(*made)
-            return made
+        else:
+            made = self._places(old, new)
+        return self._under(*made)
+
+    def _places(self, old: _Named, new: _Named) -> tuple[Side, Side]:
+        """Two files, or two folders."""
         if self._within:
             raise click.UsageError(f"'{self._within[0]}' is one too many: there are two sides already")
         one, other = self._place(old), self._place(new)
@@ -149,20 +163,39 @@ class _Sides:
         """All pipelines of a revision, or of the working tree as far as git does not ignore them."""
         repository = Repository(Path())
         root, known = self._tree(named.commit) if named.commit is not None else (repository.root, repository.files())
-        files = _pipelines(root)
-        return Side(
-            named.label, {name: path for name, path in files.items() if name in known and self._is_meant(name)}, root
-        )
-
-    def _is_meant(self, name: str) -> bool:
-        return not self._limits or any(_lies_in(name, limit) for limit in self._limits)
+        files = {
+            kind: {name: path for name, path in each.items() if name in known} for kind, each in _by_kind(root).items()
+        }
+        meant = {name: path for name, path in files["pipeline"].items() if _is_meant(name, self._limits)}
+        return Side(named.label, meant, root, overlays=files["overlay"], tests=files["test"])
 
     def _met(self, old: Side, new: Side) -> None:
         """Raises UsageError for a path that limits a comparison to nothing."""
         names = {*old.files, *new.files}
+        if "test" in self._kinds:
+            names |= {*old.tests, *new.tests}
         for word, limit in zip(self._within, self._limits, strict=True):
             if not any(_lies_in(name, limit) for name in names):
-                raise click.UsageError(f"there is no pipeline at '{word}', in {old.label} or in {new.label}")
+                nouns = " or ".join(self._kinds)
+                raise click.UsageError(f"there is no {nouns} at '{word}', in {old.label} or in {new.label}")
+
+    def _under(self, old: Side, new: Side) -> tuple[Side, Side]:
+        """The sides with the overlays, each as its own revision has it; a side that lacks one says so. Raises
+        UsageError for one that neither has."""
+        paths = [{each: str(_at(each, side.base)) for each in self._sources.overlays} for side in (old, new)]
+        there = [{each: path for each, path in own.items() if os.path.lexists(path)} for own in paths]
+        for each in self._sources.overlays:
+            if each not in there[0] and each not in there[1]:
+                raise click.UsageError(f"there is no overlay '{each}', in {old.label} or in {new.label}")
+        return self._over(old, there[0]), self._over(new, there[1])
+
+    def _over(self, side: Side, there: Mapping[str, str]) -> Side:
+        lacks = [each for each in self._sources.overlays if each not in there]
+        if lacks:
+            click.echo(f"{side.label} has no {', '.join(lacks)}: it is compared without", err=True)
+        label = f"{side.label} without {', '.join(lacks)}" if lacks else side.label
+        sources = msgspec.structs.replace(self._sources, overlays=tuple(there.values()))
+        return msgspec.structs.replace(side, label=label, sources=sources)
 
     def _tree(self, commit: str) -> tuple[Path, frozenset[str]]:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="wizard-"))).resolve()
@@ -177,6 +210,17 @@ class _Sides:
         return (root / path if os.path.lexists(root / path) else None), root
 
 
+def _at(path: str, base: Path | None) -> Path:
+    """A path from here, in the state that lies at a folder; what is in no repository has one state only."""
+    if base is None or not Path(path).resolve().is_relative_to(Repository(Path()).root.resolve()):
+        return Path(path)
+    return base / _inside(path)
+
+
+def _is_meant(name: str, limits: Sequence[str]) -> bool:
+    return not limits or any(_lies_in(name, limit) for limit in limits)
+
+
 def _lies_in(name: str, limit: str) -> bool:
     return limit in (".", name) or name.startswith(f"{limit}/")
 
@@ -184,10 +228,16 @@ def _lies_in(name: str, limit: str) -> bool:
 def _side(named: _Named, path: Path | None, base: Path | None, name: str) -> Side:
     if path is None:
         return Side(named.label, {}, base)
-    return Side(named.label, _pipelines(path) if path.is_dir() else {name: path}, base)
+    if not path.is_dir():
+        return Side(named.label, {name: path}, base)
+    files = _by_kind(path)
+    return Side(named.label, files["pipeline"], base, overlays=files["overlay"])
 
 
-def _pipelines(folder: Path) -> dict[str, Path]:
-    """The pipelines of a folder by their paths in it."""
-    found = find((folder,)).files
-    return {path.relative_to(folder).as_posix(): path for path, kind in found if kind == "pipeline"}
+def _by_kind(folder: Path) -> dict[Kind, dict[str, Path]]:
+    """The pipelines, overlays and tests of a folder by their paths in it."""
+    found: dict[Kind, dict[str, Path]] = {"pipeline": {}, "overlay": {}, "test": {}}
+    for path, kind in find((folder,)).files:
+        if kind in found:
+            found[kind][path.relative_to(folder).as_posix()] = path
+    return found
