@@ -238,6 +238,25 @@ def test_a_budget_bounds_the_cost_only_where_it_stops(tmp_path: Path, then: str,
     assert plan.worst.cost.value == (free.worst.cost.value if most is None else most)
 
 
+@pytest.mark.parametrize(
+    ("scope", "deadline", "times"),
+    [("run", "50h", 1), ("day", "10s", 2), ("day", "24h", 2), ("day", "25h", 3), ("month", "50h", 2)],
+)
+def test_a_budget_of_a_period_is_there_anew_in_each_that_a_run_touches(
+    tmp_path: Path, scope: str, deadline: str, times: int
+) -> None:
+    policies = {"default": {"timeout": {"total": "off"}, "retry": 5}}
+    plan = planned(tmp_path, policies=policies, budgets={scope: {"limit": "$0.001"}}, deadline=deadline)
+    assert plan.worst.cost.value == pytest.approx(0.001 * times)
+
+
+def test_no_part_of_a_run_may_have_more_than_the_run(tmp_path: Path) -> None:
+    plan = planned(tmp_path, steps={"s": step(), "t": step()}, budgets={"run": {"limit": "$0.001"}}, deadline="15s")
+    for planned_step in plan.steps.values():
+        for part in (planned_step.once, planned_step.worst, *planned_step.targets.values()):
+            assert part.latency.value <= 15 and part.cost.value <= 0.001
+
+
 def test_a_continued_answer_makes_later_prompts_longer(tmp_path: Path) -> None:
     chain = {"targets": ["b"], "policies": {"retry": 3}}
     plain = planned(tmp_path, chains={"default": chain})

@@ -81,6 +81,12 @@ BOUNDED = [
     "{{ row | list }} {{ row | join('/') }} {{ row | first }} {{ row | sort | join }} {{ row | map('upper') | join }}",
     "{{ texts[:1:-1] }} {{ text[:1:-1] }}",
     "{% if number %}{% macro m() %}{{ text }}{% endmacro %}{% else %}{% macro m() %}{% endmacro %}{% endif %}{{ m() }}",
+    "{% macro m() %}{{ text }}{% endmacro %}{% for text in texts %}{{ m() }}{% endfor %}",
+    "{% macro m() %}{{ text }}{% endmacro %}{% with text = '' %}{{ m() }}{% endwith %}",
+    "{% set x = '' %}{% macro m() %}{{ x }}{% endmacro %}{% set x = text %}{% for x in texts %}{{ m() }}{% endfor %}",
+    "{% macro m() %}{{ text }}{% endmacro %}{% macro n(text) %}{{ m() }}{% endmacro %}{{ n('') }}",
+    "{% macro m() %}{{ text }}{% endmacro %}{% macro n() %}{% set text = '' %}{{ m() }}{% endmacro %}{{ n() }}",
+    "{% for x in texts %}{% macro m() %}{{ x }}{% endmacro %}{% with x = '' %}{{ m() }}{% endwith %}{% endfor %}",
     "{{ texts | max }} {{ texts | last }}" ,
 ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from wizard_dsl.core import units
 from wizard_dsl.core.bound import NOTHING, Bound, Figure, Path, unbounded
 from wizard_dsl.core.size import Size, boundless, list_of, mapping_of, number_of, of_schema, of_value, text_of
 from wizard_dsl.core.step_bound import Asked, Made, StepFacts
+from wizard_dsl.policies.budget import periods
 from wizard_dsl.prompts.size import expression_size, prompt_size, template_size
 from wizard_dsl.spec.document import InputSpec
 
@@ -95,14 +96,15 @@ class Fold:
         return msgspec.structs.replace(total, latency=latest, in_flight=self._in_flight(steps))
 
     def limited(self, whole: Bound) -> Bound:
-        """Under the deadline of the run and the budgets that stop it."""
-        deadline = Figure(self._deadline, "the deadline", ("deadline",))
+        """Under the deadline of the run and the budgets that stop it. A day's budget is there anew on each day that the
+        run touches, and it may begin just before midnight."""
+        latency = whole.latency.smallest(Figure(self._deadline, "the deadline", ("deadline",)))
         cost = whole.cost
         for limit in self._program.budgets:
             if limit.then == "stop" and limit.scope != "session":
-                most = units.parse_money(limit.limit)
+                most = units.parse_money(limit.limit) * periods(limit.scope, latency.value)
                 cost = cost.smallest(Figure(most, f"budgets.{limit.scope}", ("budgets", limit.scope)))
-        return msgspec.structs.replace(whole, latency=whole.latency.smallest(deadline), cost=cost)
+        return msgspec.structs.replace(whole, latency=latency, cost=cost)
 
     def _in_flight(self, steps: Mapping[str, StepFold]) -> Figure:
         """Steps on one path are never at once: of each path of a cover, the widest."""

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from wizard_dsl.analysis._plan_expected import ExpectedFold
-from wizard_dsl.analysis._plan_fold import Fold, Left
+from wizard_dsl.analysis._plan_fold import Fold, Left, StepFold
 from wizard_dsl.compiler.link import Library
 from wizard_dsl.compiler.program import Program, TargetPlan
 from wizard_dsl.core.bound import Bound, Figure
@@ -38,8 +38,8 @@ class Contributor(msgspec.Struct, frozen=True):
 
 
 class StepPlanned(msgspec.Struct, frozen=True):
-    """One step, in the worst case: `once` is one execution, `worst` all of them. `targets` holds, by name, what of it
-    may be spent on each."""
+    """One step, in the worst case: `once` is one execution, `worst` all of them, under the limits of the run. `targets`
+    holds, by name, what of it may be spent on each."""
 
     executions: Figure
     once: Bound
@@ -103,11 +103,16 @@ def plan_of(
     return Plan(
         worst=fold.limited(whole),
         unlimited=whole,
-        steps={name: StepPlanned(each.executions, each.once, each.whole, each.targets) for name, each in steps.items()},
+        steps={name: _step(fold, each) for name, each in steps.items()},
         contributors=_contributors(program, library, known, whole),
         typical=_expected(program, library, known, {}),
         expected=None if failure_rates is None else _expected(program, library, known, failure_rates),
     )
+
+
+def _step(fold: Fold, step: StepFold) -> StepPlanned:
+    targets = {name: fold.limited(share) for name, share in step.targets.items()}
+    return StepPlanned(step.executions, fold.limited(step.once), fold.limited(step.whole), targets)
 
 
 def matches(target: TargetPlan, pattern: str) -> bool:

@@ -104,11 +104,12 @@ def largest(plan: Plan) -> Table:
     rows: Table = []
     for name in FIGURES:
         worst, unlimited = getattr(plan.worst, name), getattr(plan.unlimited, name)
-        parts = [f"{each.name} {SHOWN[name](each.share)}" for each in plan.contributors[name][:_MOST]]
+        parts = ", ".join(f"{each.name} {SHOWN[name](each.share)}" for each in plan.contributors[name][:_MOST])
         if worst.value < unlimited.value:
-            parts.insert(0, f"limited by {worst.reason}, {_shown(name, unlimited)} without it")
+            without = f"limited by {worst.reason}, {_shown(name, unlimited)} without it"
+            parts = f"{without}; of that {parts}" if parts else without
         if parts:
-            rows.append((_title(name), ", ".join(parts)))
+            rows.append((_title(name), parts))
     return rows
 
 

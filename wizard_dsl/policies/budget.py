@@ -12,8 +12,9 @@ only the cheapest target of the chain is called, whatever it costs.
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -48,6 +49,7 @@ Period = Literal["run", "session", "day", "month"]
 #: Seconds after the run's deadline, from which on nobody is left who could settle a reservation.
 _GRACE = 60.0
 _DAY = 86400.0
+_SHORTEST: Final = {"day": _DAY, "month": 28 * _DAY}
 _LACKS = {
     "price": ("its price is not known", "state it: providers.NAME.models.MODEL.prices"),
     "output": ("nothing bounds its answer", "set max_tokens, or state max_output under providers.NAME.models.MODEL"),
@@ -329,6 +331,11 @@ def _until_next(scope: Period, wall: float) -> float | None:
     while _date(midnight)[:length] == today:
         midnight += _DAY
     return midnight - wall
+
+
+def periods(scope: Period, latency: float) -> int:
+    """How many accounts of a limit a run may use in so many seconds: those of the days or months that it touches."""
+    return 1 + math.ceil(latency / _SHORTEST[scope]) if scope in _SHORTEST else 1
 
 
 def bound(config: BudgetConfig, inner: Bound, facts: BoundFacts) -> Bound:

@@ -44,7 +44,7 @@ def template_size(template: Template, names: Names, at: Path = ()) -> Size:
     document, `names` are the sizes of what it may use."""
     tree = parse(template.source)
     assert not isinstance(tree, Fault)
-    walk = _Walk(template.where, at)
+    walk = _Walk(template.where, at, names)
     only = sole_expression(tree)
     if only is not None:
         return walk.value(only, dict(names))
@@ -57,7 +57,7 @@ def expression_size(expression: Expression, names: Names, at: Path = ()) -> Size
     assert not isinstance(tree, Fault)
     assign = tree.body[0]
     assert isinstance(assign, nodes.Assign)
-    return _Walk(expression.where, at).value(assign.node, dict(names))
+    return _Walk(expression.where, at, names).value(assign.node, dict(names))
 
 
 def prompt_size(prompt: Prompt, names: Names, at: Path = ()) -> Asked:
@@ -76,9 +76,10 @@ def prompt_size(prompt: Prompt, names: Names, at: Path = ()) -> Asked:
 class _Walk:
     """Statements give bytes, expressions give sizes. `names` is changed by what a template sets."""
 
-    def __init__(self, where: str, at: Path) -> None:
+    def __init__(self, where: str, at: Path, names: Names) -> None:
         self._where = where
         self._at = at
+        self._ever = dict(names)  # whatever a name has meant so far: a macro reads those of where it was written
         self._macros: dict[str, list[nodes.Macro]] = {}
         self._calls = 0
         self._inside: list[str] = []
@@ -135,6 +136,7 @@ class _Walk:
     def _bind(self, target: nodes.Node, value: Size, names: dict[str, Size]) -> None:
         if isinstance(target, nodes.Name):
             names[target.name] = value
+            self._ever[target.name] = value.or_else(self._ever.get(target.name, value))
         elif isinstance(target, nodes.Tuple):
             for each in target.items:
                 self._bind(each, value.item or self._open(target, "a part of a value"), names)
@@ -281,16 +283,17 @@ class _Walk:
         return self._open(call, f"the method '{method.attr}'") if made is None else made
 
     def _expanded(self, macro: nodes.Macro, call: nodes.Call, names: dict[str, Size]) -> Size:
-        inside = {**names, "varargs": self._open(call, "varargs"), "kwargs": self._open(call, "kwargs")}
+        given = {each.name: self.value(value, names) for each, value in zip(macro.args, call.args, strict=False)}
+        given |= {each.key: self.value(each.value, names) for each in call.kwargs}
+        inside = {**self._ever, "varargs": self._open(call, "varargs"), "kwargs": self._open(call, "kwargs")}
         required = len(macro.args) - len(macro.defaults)
         for position, argument in enumerate(macro.args):
-            inside[argument.name] = _EMPTY
-            if position >= required:
-                inside[argument.name] = self.value(macro.defaults[position - required], inside)
-        for argument, given in zip(macro.args, call.args, strict=False):
-            inside[argument.name] = self.value(given, names)
-        for each in call.kwargs:
-            inside[each.key] = self.value(each.value, names)
+            value = _EMPTY
+            if argument.name in given:
+                value = given[argument.name]
+            elif position >= required:
+                value = self.value(macro.defaults[position - required], inside)
+            self._bind(argument, value, inside)
         self._calls += 1
         self._inside.append(macro.name)
         try:
