@@ -10,12 +10,13 @@ import pytest
 from wizard_dsl.core.errors import (
     AttemptTimeout,
     ConnectError,
+    MalformedResponse,
     RateLimited,
     ServerError,
     StreamBroken,
     WizardError,
 )
-from wizard_dsl.core.messages import Usage
+from wizard_dsl.core.messages import Request, ToolCall, Usage
 from wizard_dsl.testing.chains import build_chain
 from wizard_dsl.testing.scripted import Item, Script, ScriptExhausted, read_item
 from wizard_dsl.testing.virtual import run
@@ -128,6 +129,62 @@ def test_an_item_may_be_made_beforehand_and_an_aborted_source_stays_aborted() ->
         with pytest.raises(ServerError, match="given up"):
             await source.read_batch()
         source.abort(None)
+
+    run(main())
+
+
+CALLS = [{"name": "look", "arguments": {"x": 1}}, {"name": "go", "arguments": '{"y', "id": "c7"}]
+
+
+def test_a_reply_may_call_functions_after_its_text() -> None:
+    async def main() -> None:
+        item = {"reply": "one two", "tool_calls": CALLS, "first_chunk": "1s", "chunk_every": "1s"}
+        chain = build_chain({"a": [item, item, {"tool_calls": CALLS, "finish_reason": "length"}]})
+        unary, streamed, early = [await chain.answer(commit=each) for each in ("end", "content", "end")]
+        assert unary == streamed
+        assert chain.clock.now() == 8
+        assert (unary.text, unary.finish_reason, early.finish_reason) == ("one two", "tool_calls", "length")
+        assert unary.tool_calls == (ToolCall("call_0", "look", '{"x":1}'), ToolCall("c7", "go", '{"y'))
+        assert unary.usage is not None and unary.usage.output_tokens == 5
+
+    run(main())
+
+
+def test_a_call_is_a_piece_of_a_stream() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [{"tool_calls": CALLS, "cut_after": 1}]})
+        with pytest.raises(StreamBroken) as caught:
+            await chain.answer(commit="content")
+        assert caught.value.partial is not None
+        assert [call.name for call in caught.value.partial.tool_calls] == ["look"]
+
+    run(main())
+
+
+def test_texts_are_embedded_as_the_reply_says_or_in_short_vectors_of_their_own() -> None:
+    async def main() -> None:
+        asked = Request(kind="embed", texts=("red", "blue"))
+        chain = build_chain({"a": [{"reply": [[1, 0.5], [0, 1]]}, {"delay": "2s"}, {"cut_after": 0}, {}]})
+        given = await chain.answer(asked, commit="content")
+        assert given.embeddings == ((1.0, 0.5), (0.0, 1.0))
+        made = await chain.answer(asked)
+        assert chain.clock.now() == 2
+        assert [len(each) for each in made.embeddings] == [4, 4]
+        assert made.embeddings[0] != made.embeddings[1]
+        assert made.usage == Usage(2, 0)
+        with pytest.raises(ServerError):
+            await chain.answer(asked)
+        assert (await chain.answer(asked)).embeddings == made.embeddings
+
+    run(main())
+
+
+@pytest.mark.parametrize(("reply", "said"), [("red", "no list of them"), ([[1]], "1 came"), ([["x"], [1]], "no list")])
+def test_a_reply_that_has_not_a_vector_for_each_text_is_malformed(reply: Any, said: str) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [{"reply": reply}]})
+        with pytest.raises(MalformedResponse, match=said):
+            await chain.answer(Request(kind="embed", texts=("red", "blue")))
 
     run(main())
 

@@ -360,3 +360,24 @@ def test_a_thousand_cases_take_less_than_ten_seconds(project: Path) -> None:
     outcomes = [try_case(suite, case) for case in suite.cases]
     assert time.process_time() - began < 10
     assert len(outcomes) == 1000 and all(each.passed for each in outcomes)
+
+
+def test_calls_of_a_step_are_expected_with_their_arguments_read(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        "version: 1\nproviders: {m: {type: mock}}\nchains: {default: {targets: [m]}}\n"
+        "steps: {ask: {prompt: {user: x, tools: [{name: look, parameters: {type: object}}]}}}\n"
+    )
+    test = tmp_path / "p.test.yaml"
+    calls = "tool_calls: [{name: look, arguments: {x: 1}}]"
+    test.write_text(
+        f"version: 1\npipeline: p.yaml\ndefaults: {{targets: {{m: [{{{calls}}}]}}}}\ntests:\n"
+        f"  right: {{expect: {{steps: {{ask: {{{calls}, finish_reason: tool_calls}}}}}}}}\n"
+        "  wrong: {expect: {steps: {ask: {tool_calls: {at: {'[0].arguments.x': 2, '[1]': 3}}}}}}\n"
+    )
+    suite = collect(test, PROGRAMS)
+    right, wrong = [try_case(suite, case) for case in suite.cases]
+    assert right.passed
+    assert [(each.what, each.expected, each.actual) for each in wrong.failures] == [
+        ("steps.ask.tool_calls[0].arguments.x", "2", "1"),
+        ("steps.ask.tool_calls[1]", "3", "nothing"),
+    ]

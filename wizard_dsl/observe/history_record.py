@@ -16,7 +16,7 @@ import msgspec
 from wizard_dsl.core.errors import KINDS
 from wizard_dsl.core.events import EVENTS, Event
 from wizard_dsl.core.record import Content, Exchange, Record
-from wizard_dsl.core.result import AttemptRow, Cost, ErrorRow, ItemRow, Result, StepRow, UsageRow
+from wizard_dsl.core.result import AttemptRow, Cost, ErrorRow, ItemRow, Result, StepRow, ToolCallRow, UsageRow
 from wizard_dsl.core.run import Attempt, Transcript
 from wizard_dsl.observe.personal import redact_personal
 from wizard_dsl.observe.redact import redact
@@ -52,12 +52,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt beyond its row in the result. `retry_after`, in seconds, and `should_retry` are what the provider
-    said; `messages` and `reply` are None where content is not kept."""
+    said; what follows is empty where content is not kept. Vectors are not kept here."""
 
     retry_after: float | None = None
     should_retry: bool | None = None
     messages: list[dict[str, Any]] | None = None
     reply: str | None = None
+    finish_reason: str | None = None
+    tool_calls: tuple[ToolCallRow, ...] = ()
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +136,8 @@ def encode(record: Record, began: float) -> tuple[Stored, bytes]:
 
 
 _STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
-    Stored, Options, Asking, Result, StepRow, AttemptRow, ErrorRow, ItemRow, Cost, UsageRow, *EVENTS,
+    Stored, Options, Asking, Result, StepRow, AttemptRow, ErrorRow, ItemRow, Cost, UsageRow, ToolCallRow,
+    *EVENTS,
 )  # fmt: skip
 #: The words that every record says: names of fields and events, kinds, confidences.
 _GRAMMAR: Final[frozenset[str]] = frozenset({
@@ -226,6 +229,8 @@ def _asking(row: Attempt, exchange: Exchange | None) -> Asking:
         should_retry=row.should_retry,
         messages=messages or [{"role": "user", "content": text} for text in request.texts],
         reply=None if answer is None else answer.text,
+        finish_reason=None if answer is None else answer.finish_reason,
+        tool_calls=() if answer is None else tuple(ToolCallRow(*msgspec.structs.astuple(c)) for c in answer.tool_calls),
     )
 
 

@@ -146,6 +146,7 @@ def _step(what: str, expect: StepExpect, row: StepRow, path: DocPath) -> Found:
         "items": lambda wanted, key, at: _each(misses(wanted, msgspec.to_builtins(row.items), key), at),
         "skipped": lambda wanted, key, at: _each(misses(wanted, row.skipped, key), at),
         "finish_reason": lambda wanted, key, at: _each(misses(wanted, row.finish_reason, key), at),
+        "tool_calls": lambda wanted, key, at: _each(misses(wanted, calls_of(row), key), at),
         "served_by": lambda wanted, key, at: _served(key, wanted, row.served_by, at),
         "attempts": lambda wanted, key, at: _each(number_misses(wanted, len(row.attempts), key), at),
         "elapsed": lambda wanted, key, at: _each(time_misses(wanted, row.elapsed, key), at),
@@ -157,6 +158,19 @@ def _step(what: str, expect: StepExpect, row: StepRow, path: DocPath) -> Found:
         wanted = getattr(expect, key)
         if wanted is not UNSET:
             yield from test(wanted, f"{what}.{key}", (*path, key))
+
+
+def calls_of(row: StepRow) -> list[dict[str, Any]]:
+    """The functions that a step calls, each with its name and arguments; what is no JSON as the text that it is."""
+    return [{"name": call.name, "arguments": read_json(call.arguments)} for call in row.tool_calls]
+
+
+def read_json(text: str) -> Any:
+    """The value of a JSON text, or the text itself where it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _each(found: list[Miss], path: DocPath) -> Found:

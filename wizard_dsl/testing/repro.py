@@ -17,33 +17,34 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from wizard_dsl.core import events as e
 from wizard_dsl.core.units import show_duration
+from wizard_dsl.observe.history_record import Asking
 from wizard_dsl.observe.redact import redact
 from wizard_dsl.observe.story_scene import attempts_ended
-from wizard_dsl.providers._instances import instance
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.source import parse_value
 from wizard_dsl.testing.against import hold_against
 from wizard_dsl.testing.cases import Programs, suite_of
-from wizard_dsl.testing.repro_items import item_of
+from wizard_dsl.testing.expecting import calls_of
+from wizard_dsl.testing.repro_items import answer_of, item_of
+from wizard_dsl.testing.repro_stand_ins import embeds, idle_limit, input_for, plan_of, stand_in
 from wizard_dsl.testing.repro_text import Draft
 from wizard_dsl.testing.trying import Outcome, try_case
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
-    from wizard_dsl.compiler.program import Program, StepPlan
-    from wizard_dsl.core.result import AttemptRow, Result
+    from wizard_dsl.compiler.program import Program
+    from wizard_dsl.core.result import Result
     from wizard_dsl.observe.history_record import Stored
     from wizard_dsl.registry import Registry
 
 #: How often what came out differently is taken over before the file is handed out as it is.
 _ROUNDS: Final = 5
-_REPLY: Final = "placeholder"
 _NOT_AS_DECLARED: Final = "this is not as declared"
 #: What a target does that the run never asked: nothing that anybody would build on.
 _AWAY: Final[dict[str, Any]] = {"refuse": True, "times": "forever"}
@@ -96,7 +97,7 @@ def _draft(stored: Stored, program: Program, target: Path, pipeline: Path, known
         if name in known:
             draft.inputs[name] = known[name]
         elif spec.default is msgspec.UNSET:
-            draft.inputs[name] = instance(spec.schema, name)
+            draft.inputs[name] = input_for(stored, program, name)
             draft.made_up.add(name)
     _script(draft, stored, program)
     return draft
@@ -132,8 +133,23 @@ def _expected(stored: Stored) -> Iterator[tuple[str, Any]]:
     yield "attempts", len(result.attempts)
     yield "error", None if result.error is None else result.error.kind
     yield "elapsed", {"at_most": _above(result.elapsed)}
-    if stored.content == "full" and result.error is None and isinstance(result.output, str):
+    if stored.content == "full" and result.error is None:
+        yield from _said(result)
+
+
+def _said(result: Result) -> Iterator[tuple[str, Any]]:
+    """What a run made, and which functions its steps call."""
+    if isinstance(result.output, str):
         yield "text", result.text
+    else:
+        yield "output", {"equals": result.output}
+    called = _called(result)
+    if called:
+        yield "steps", called
+
+
+def _called(result: Result) -> dict[str, Any]:
+    return {name: {"tool_calls": calls_of(step)} for name, step in result.steps.items() if step.tool_calls}
 
 
 def _above(seconds: float) -> str:
@@ -145,64 +161,72 @@ def _above(seconds: float) -> str:
 
 
 def _script(draft: Draft, stored: Stored, program: Program) -> None:
-    """Each target's attempts, in the order in which they began."""
-    refused = _refused(stored)
-    for number, row in enumerate(stored.result.attempts):
-        asking = stored.attempts[number]
-        items = draft.targets.setdefault(row.target, [])
-        reply, made_up = asking.reply, asking.reply is None
-        if reply is None and row.kind == "ok":
-            reply = _NOT_AS_DECLARED if number in refused else _stand_in(program, row)
-        items.append(item_of(row, asking, reply))
-        if made_up and (row.kind == "ok" or row.first_chunk is not None):
-            draft.replies.add((row.target, len(items) - 1))
-    if not stored.result.attempts:
-        _script_cached(draft, stored, program)
-
-
-def _script_cached(draft: Draft, stored: Stored, program: Program) -> None:
-    """Nobody was asked: another run, as long before as the answer was old, fills the cache."""
-    age = 0.0
-    for name, step in stored.result.steps.items():
-        if step.cached and step.served_by is not None:
-            reply = step.text or _stand_in_of(_plan(program, name))
-            draft.targets.setdefault(step.served_by, []).append(reply)
-            age = max(age, step.age or 0.0)
-    if draft.targets:
+    """Each target's attempts, in the order in which they began; what the cache answered was once answered by it."""
+    ends = _ends(stored)
+    for each in _order(stored):
+        if isinstance(each, str):
+            _add_cached(draft, stored, program, each)
+        else:
+            _add_attempt(draft, stored, program, each, ends)
+    if draft.targets and not stored.result.attempts:
+        age = max(step.age or 0.0 for step in stored.result.steps.values() if step.cached)
         draft.runs = [{}, {"after": show_duration(round(age, 3))}]
 
 
-def _refused(stored: Stored) -> set[int]:
-    """The attempts whose answers were not as declared: the last that ended before each such finding."""
+def _order(stored: Stored) -> Iterator[int | str]:
+    """The numbers of attempts, and between them the names of steps that the cache answered."""
+    cached = {name for name, step in stored.result.steps.items() if step.cached and step.served_by is not None}
+    number = 0
+    for _, place, name, _ in stored.events:
+        if name == e.AttemptStarted.name and number < len(stored.result.attempts):
+            yield number
+            number += 1
+        elif name == e.CacheHit.name and place in cached:
+            cached.remove(place)
+            yield place
+
+
+def _add_attempt(draft: Draft, stored: Stored, program: Program, number: int, ends: _Ends) -> None:
+    row, asking = stored.result.attempts[number], stored.attempts[number]
+    reply: Any = asking.reply
+    made_up = reply is None or embeds(plan_of(program, row.step))
+    if row.kind == "ok" and made_up:
+        asking, reply = stand_in(stored, program, row.step, row, asking)
+        reply = _NOT_AS_DECLARED if number in ends.refused else reply
+    cut = ends.cut.get(number, "")
+    item = item_of(row, asking, reply, cut, idle_limit(program, row) if cut == "idle" else 0.0)
+    draft.add(row.target, item, made_up and (row.kind == "ok" or row.first_chunk is not None))
+
+
+def _add_cached(draft: Draft, stored: Stored, program: Program, name: str) -> None:
+    step = stored.result.steps[name]
+    kept = Asking(reply=step.text or None, finish_reason=step.finish_reason, tool_calls=tuple(step.tool_calls))
+    known = bool(step.text or step.tool_calls)
+    asking, reply = (kept, kept.reply) if known else stand_in(stored, program, name, None, kept)
+    draft.add(str(step.served_by), answer_of(asking, reply), not known)
+
+
+class _Ends(NamedTuple):
+    """What events tell of attempts beyond their rows: whose answers were not as declared, and which phase of `timeout`
+    cut which."""
+
+    refused: set[int]
+    cut: dict[int, str]
+
+
+def _ends(stored: Stored) -> _Ends:
+    """A finding about an answer concerns the last attempt that ended before it."""
     transcript = stored.transcript()
     ended = attempts_ended(transcript)
-    found: set[int] = set()
+    found = _Ends(set(), {})
     last: dict[tuple[str, str], int] = {}
     for position, (_, place, event) in enumerate(transcript.events):
-        if position in ended:
-            last[place, getattr(event, "target", "")] = ended[position]
+        if isinstance(event, e.AttemptEnded) and position in ended:
+            last[place, event.target] = ended[position]
+            found.cut[ended[position]] = event.cut
         elif isinstance(event, e.ContractFailed) and (place, event.target) in last:
-            found.add(last[place, event.target])
+            found.refused.add(last[place, event.target])
     return found
-
-
-def _stand_in(program: Program, row: AttemptRow) -> Any:
-    return _stand_in_of(_plan(program, row.step))
-
-
-def _stand_in_of(plan: StepPlan | None) -> Any:
-    """What satisfies the step's schema, else a word."""
-    output = getattr(plan.config, "output", None) if plan is not None else None
-    return _REPLY if output is None or output.schema is None else instance(output.schema, plan.name if plan else "")
-
-
-def _plan(program: Program, step: str) -> StepPlan | None:
-    """The step of that name; `outer/inner` is one of the file that `outer` runs."""
-    name, _, inner = step.partition("/")
-    plan = next((each for each in program.steps if each.name == name.partition("[")[0]), None)
-    if inner and plan is not None and plan.subprogram is not None:
-        return _plan(plan.subprogram, inner)
-    return plan
 
 
 # -- what is not as it was ----------------------------------------------------------------------------
@@ -213,7 +237,9 @@ def _notes(stored: Stored, program: Program, draft: Draft) -> list[str]:
 
 
 def _told(stored: Stored, program: Program, draft: Draft) -> Iterator[str]:
-    if draft.made_up or draft.replies:
+    if draft.replies and stored.content != "none":
+        yield "Vectors, and what broke off before anything of it came, are not recorded: see the placeholders."
+    elif draft.made_up or draft.replies:
         yield (
             f"What was asked and answered was not recorded (`history.content: {stored.content}`): "
             "what is marked as placeholder stands for it."
@@ -275,11 +301,15 @@ def _accepted(draft: Draft, key: str, result: Result) -> bool:
         "error": None if result.error is None else result.error.kind,
         "elapsed": {"at_most": _above(result.elapsed)},
         "text": result.text,
+        "output": {"equals": result.output},
+        "steps": _called(result),
     }.get(key, msgspec.UNSET)
     before = draft.expect[key]
     if came is msgspec.UNSET or came == before:
         return False
     draft.expect[key] = came
+    if not came and key == "steps":
+        del draft.expect[key]
     draft.differs.append(f"{key} was {_shown(before)} in the recorded run")
     return True
 

@@ -14,6 +14,8 @@ from wizard_dsl.core.result import AttemptRow
 from wizard_dsl.core.units import show_duration
 from wizard_dsl.observe.history_record import Asking
 from wizard_dsl.providers._errors import classify, read_refusal
+from wizard_dsl.testing.scripted import read_item
+from wizard_dsl.testing.words import pieces_of
 
 #: The word of a body that a provider's error is told by, and the status it is sent with where the recorded one
 #: would be read otherwise.
@@ -31,20 +33,27 @@ _WORDS: Final[dict[str, tuple[int, str]]] = {
 }
 #: Kinds that were cut off by us: the target would have gone on.
 _CUT: Final = frozenset({"timeout", "deadline", "cancelled"})
-#: What stands for an answer that was cut: two pieces, of which one had come.
+#: What stands for an answer that was cut, in two pieces: the second comes where it was cut later than it began.
 _BROKEN: Final = "placeholder …"
 #: Below that a time is none, in seconds.
 _MOMENT: Final = 0.0005
 
+#: Longer than anybody waits for a connection.
+_NEVER: Final = "1h"
+
 Item = str | int | dict[str, Any]
 
 
-def item_of(row: AttemptRow, asking: Asking, reply: Any) -> Item:
-    """The item of one attempt; `reply` is what it answered, or what stands for it."""
+def item_of(row: AttemptRow, asking: Asking, reply: Any, cut: str = "", idle: float = 0.0) -> Item:
+    """The item of one attempt; `reply` is what it answered, or what stands for it, and None where that is vectors.
+    `cut` is the phase of `timeout` that ended it, `idle` for how long nothing had come where that was `idle`."""
     if row.kind == "ok":
-        return _short({"reply": reply, **_usage(row), **_times(row, reply)})
+        said = _said(reply, asking)
+        return _short({**said, **_usage(row), **_times(row, _pieces(said))})
     if row.first_chunk is not None:
-        return _short(_broken(row, asking))
+        return _short(_broken(row, asking, idle, stalled=cut != "" or row.kind in _CUT))
+    if cut == "connect":
+        return {"connect": _NEVER}
     if row.status is not None and row.status >= 300 and row.kind in _WORDS:
         return _short({**_refusal(row), **_asked(asking), **_delay(row)})
     return _short({**_failure(row), **_delay(row)})
@@ -63,20 +72,18 @@ def _failure(row: AttemptRow) -> dict[str, Any]:
     return {"status": 200, "body": _body(_WORDS[row.kind][1])}
 
 
-def _broken(row: AttemptRow, asking: Asking) -> dict[str, Any]:
-    """What broke after its first content: where as many pieces as had come are known, after these."""
+def _broken(row: AttemptRow, asking: Asking, idle: float, *, stalled: bool) -> dict[str, Any]:
+    """What broke, or stalled, after its first content: where as many pieces as had come are known, after these. When
+    the last of them came is not known of what the deadline or a total limit cut."""
     assert row.first_chunk is not None
     begun = row.first_chunk - row.started
-    item: dict[str, Any] = {"reply": asking.reply or _BROKEN}
-    pieces = len((asking.reply or "x").split())
-    item["stall_after" if row.kind in _CUT else "cut_after"] = pieces
-    if asking.reply:
-        item["reply"] = f"{asking.reply} …"
-    later = row.elapsed - begun
+    later = row.elapsed - begun - idle if idle or not stalled else 0.0
+    known = bool(asking.reply or asking.tool_calls)
+    item: dict[str, Any] = _said(asking.reply, asking) if known else {"reply": _BROKEN}
+    pieces = _pieces(item) if known else 2 if later >= _MOMENT else 1
+    item["stall_after" if stalled else "cut_after"] = pieces
     item.update(_lasting("first_chunk", begun))
-    if row.kind not in _CUT and pieces > 1:
-        item.update(_lasting("chunk_every", later / (pieces - 1)))
-    return item
+    return item | (_lasting("chunk_every", later / (pieces - 1)) if pieces > 1 else {})
 
 
 def _refusal(row: AttemptRow) -> dict[str, Any]:
@@ -114,12 +121,39 @@ def _usage(row: AttemptRow) -> dict[str, Any]:
     return {"usage": {"input_tokens": row.usage.input_tokens, "output_tokens": row.usage.output_tokens}}
 
 
-def _times(row: AttemptRow, reply: Any) -> dict[str, Any]:
+def answer_of(asking: Asking, reply: Any) -> Item:
+    """The item of an answer of which nothing else is known."""
+    return _short(_said(reply, asking))
+
+
+def _said(reply: Any, asking: Asking) -> dict[str, Any]:
+    """What an answer says, and why it ended where that is not plain."""
+    calls = [{"name": call.name, "arguments": _arguments(call.arguments)} for call in asking.tool_calls]
+    plain = "tool_calls" if calls else "stop"
+    said: dict[str, Any] = {} if reply is None or (calls and not reply) else {"reply": reply}
+    said |= {"tool_calls": calls} if calls else {}
+    return said | ({} if asking.finish_reason in (None, plain) else {"finish_reason": asking.finish_reason})
+
+
+def _arguments(text: str) -> Any:
+    """As a mapping where they are one."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return text
+
+
+def _pieces(item: dict[str, Any]) -> int:
+    """In how many pieces an answer comes."""
+    told = read_item({key: item[key] for key in ("reply", "tool_calls") if key in item})
+    return len(pieces_of(told.text)) + len(told.calls)
+
+
+def _times(row: AttemptRow, pieces: int) -> dict[str, Any]:
     """Streamed, the time to the first content and the rest over the pieces; else one delay."""
     if row.first_chunk is None:
         return _delay(row)
     begun = row.first_chunk - row.started
-    pieces = len(reply.split()) if isinstance(reply, str) else 1
     every = (row.elapsed - begun) / (pieces - 1) if pieces > 1 else 0.0
     return {**_lasting("first_chunk", begun), **_lasting("chunk_every", every)}
 

@@ -38,12 +38,19 @@ class Draft(msgspec.Struct, kw_only=True):
     expect: dict[str, Any] = {}
     differs: list[str] = []
 
+    def add(self, target: str, item: Any, made_up: bool) -> None:
+        """One more item of a target's script."""
+        items = self.targets.setdefault(target, [])
+        items.append(item)
+        if made_up:
+            self.replies.add((target, len(items) - 1))
+
     def render(self) -> str:
         """The file, in the layout of `wizard fmt`."""
         lines = [f"# {line}".rstrip() for line in self.head]
         lines += ["version: 1", f"pipeline: {scalar(self.pipeline)}"]
         if self.spare:
-            lines += ["defaults:", *_scripts("  ", self.spare, set())]
+            lines += ["defaults:", *_scripts("  ", self.spare, self.replies)]
         lines += ["tests:", f"  {scalar(self.name)}:"]
         lines += [f"    {key}: {flow(value)}" for key, value in self.options.items()]
         lines += [f"    env: {flow(self.env)}"] if self.env else []

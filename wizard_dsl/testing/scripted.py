@@ -9,23 +9,27 @@ raise, made by the same code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from wizard_dsl.core.component import Duration
-from wizard_dsl.core.errors import ConnectError
+from wizard_dsl.core.errors import ConnectError, MalformedResponse
 from wizard_dsl.core.http import ConnectFailed
-from wizard_dsl.core.messages import Delta, FinishReason, Request, Usage, estimate_tokens
+from wizard_dsl.core.messages import Completion, Delta, FinishReason, Request, ToolCall, Usage, estimate_tokens
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.providers._errors import inside, refused
-from wizard_dsl.testing.words import Words, pieces_of
+from wizard_dsl.providers.mock import embedding
+from wizard_dsl.testing.words import Words, calls_of, pieces_of
 
 if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
+
+#: The length of a vector of which nothing is said.
+_DIMENSIONS: Final = 4
 
 _Count = Annotated[int, Meta(ge=0)]
 
@@ -37,16 +41,34 @@ class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_tokens: Annotated[_Count, Meta(description="of the answer")] = 0
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One exchange: an answer, or, with a `status` from 300 or `refuse`, a refusal. A piece of an answer is a word."""
+class ScriptedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A function that the answer calls."""
 
-    reply: Annotated[Any, Meta(description="the answer: text, or a value that is sent as JSON")] = ""
+    name: Annotated[str, Meta(min_length=1, description="of the function")]
+    arguments: Annotated[dict[str, Any] | str, Meta(description="what it is called with; as text, sent as it is")] = {}
+    id: Annotated[str, Meta(description="of the call; where nothing is said call_0, call_1 …")] = ""
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One exchange: an answer, or, with a `status` from 300 or `refuse`, a refusal. A piece of an answer is a word or
+    a function that it calls."""
+
+    reply: Annotated[
+        Any,
+        Meta(
+            description="text, or a value that is sent as JSON; to an `embed` step a list of vectors, where nothing "
+            "is said short ones made of the texts"
+        ),
+    ] = ""
+    tool_calls: Annotated[list[ScriptedCall], Meta(description="functions that the answer calls, after its text")] = []
     status: Annotated[int, Meta(ge=200, le=599, description="from 300 the call fails with it")] = 200
     headers: Annotated[dict[str, str], Meta(description="come with the answer or the refusal")] = {}
     retry_after: Annotated[Duration, Meta(description="of a refusal: when to come again")] | None = None
     body: Annotated[str, Meta(description="of a refusal; with status 200 an error inside an answer, as JSON")] = ""
     usage: ScriptedUsage | None = None
-    finish_reason: Annotated[FinishReason, Meta(description="why the answer ends")] = "stop"
+    finish_reason: Annotated[
+        FinishReason, Meta(description="why the answer ends; where it calls functions, `tool_calls`")
+    ] = "stop"
     connect: Annotated[Duration, Meta(description="how long connecting takes, which `timeout.connect` may cut")] = "0s"
     delay: Annotated[Duration, Meta(description="passes before the status")] = "0s"
     first_chunk: Annotated[Duration, Meta(description="passes before the first piece of the answer")] = "0s"
@@ -61,6 +83,18 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def text(self) -> str:
         return self.reply if isinstance(self.reply, str) else msgspec.json.encode(self.reply).decode()
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The functions that it calls."""
+        return tuple(
+            ToolCall(each.id or f"call_{index}", each.name, _arguments(each.arguments))
+            for index, each in enumerate(self.tool_calls)
+        )
+
+
+def _arguments(given: dict[str, Any] | str) -> str:
+    return given if isinstance(given, str) else msgspec.json.encode(given).decode()
 
 
 class ScriptExhausted(AssertionError):
@@ -133,14 +167,15 @@ class Scripted:
             await self._clock.sleep(delay)
         self._refuse(item)
         source = _words(item, request, self._clock)
-        if run.commit == "content":
+        if run.commit == "content" and request.kind != "embed":
             response = await Response.open(
                 source, run.commit, clock=self._clock, reasoning=run.reasoning, idle=run.idle
             )
         else:
             while await source.read_batch():
                 pass
-            response = Response.complete(source.completion())
+            vectors = _vectors(item, request) if request.kind == "embed" else None
+            response = Response.complete(source.completion() if vectors is None else vectors)
         response.headers = {name.lower(): value for name, value in item.headers.items()}
         return response
 
@@ -169,10 +204,11 @@ class Scripted:
 
 def _words(item: Item, request: Request, clock: Clock) -> Words:
     """The answer of an item, as a source."""
-    ending = Delta(finish_reason=item.finish_reason, usage=_usage(item, request))
+    ends = "tool_calls" if item.tool_calls and item.finish_reason == "stop" else item.finish_reason
+    pieces: list[str | Delta] = [] if request.kind == "embed" else [*pieces_of(item.text), *calls_of(item.calls)]
     return Words(
-        pieces_of(item.text),
-        ending,
+        pieces,
+        Delta(finish_reason=ends, usage=_usage(item, request)),
         clock,
         first=parse_duration(item.first_chunk),
         every=parse_duration(item.chunk_every),
@@ -181,8 +217,26 @@ def _words(item: Item, request: Request, clock: Clock) -> Words:
     )
 
 
+def _vectors(item: Item, request: Request) -> Completion:
+    """What an item answers to an embed step. Raises MalformedResponse for what is not a vector for each text."""
+    texts = request.texts
+    if item.reply == "":
+        vectors = tuple(embedding("scripted", text, _DIMENSIONS) for text in texts)
+    else:
+        try:
+            vectors = msgspec.convert(item.reply, tuple[tuple[float, ...], ...])
+        except msgspec.ValidationError:
+            raise MalformedResponse(f"{len(texts)} vectors were asked for, and the reply is no list of them") from None
+        if len(vectors) != len(texts):
+            raise MalformedResponse(f"{len(texts)} vectors were asked for, {len(vectors)} came")
+    return Completion(embeddings=vectors, finish_reason="stop", usage=_usage(item, request))
+
+
 def _usage(item: Item, request: Request) -> Usage:
     told = item.usage
     if told is not None:
         return Usage(told.input_tokens, told.output_tokens)
-    return Usage(estimate_tokens(request.size()), estimate_tokens(len(item.text.encode())))
+    if request.kind == "embed":
+        return Usage(estimate_tokens(request.size()))
+    said = [item.text, *(call.arguments for call in item.calls)]
+    return Usage(estimate_tokens(request.size()), estimate_tokens(sum(len(each.encode()) for each in said)))

@@ -125,6 +125,9 @@ class StepExpect(_Keys, frozen=True, kw_only=True, omit_defaults=True):
     cost: Annotated[_Cost, Meta(description="of all its attempts")] | UnsetType = UNSET
     cache: Annotated[CacheState, Meta(description="where the answer came from")] | UnsetType = UNSET
     finish_reason: Annotated[str | None, Meta(description="why the answer ended")] | UnsetType = UNSET
+    tool_calls: (
+        Annotated[Value, Meta(description="the functions that the answer calls: {name, arguments} of each")] | UnsetType
+    ) = UNSET
     error: (
         Annotated[Kind | ErrorCheck | None, Meta(description="null, an error kind, or more of the error")] | UnsetType
     ) = UNSET

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from wizard_dsl.core.errors import ServerError, WizardError
-from wizard_dsl.core.messages import Completion, Delta
+from wizard_dsl.core.messages import Assembler, Completion, Delta, ToolCall, ToolDelta
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -22,18 +22,24 @@ def pieces_of(text: str) -> list[str]:
     return _PIECE.findall(text)
 
 
+def calls_of(calls: Sequence[ToolCall]) -> list[Delta]:
+    """Tool calls, each as one piece."""
+    return [Delta(tool=ToolDelta(index, each.id, each.name, each.arguments)) for index, each in enumerate(calls)]
+
+
 def lost() -> ServerError:
     """What a connection that breaks in the middle of an answer is told as."""
     return ServerError("the connection was lost before the answer was complete")
 
 
 class Words:
-    """`ending` is the last delta: finish reason and usage. `first` and `every` are seconds before the first piece and
-    between two; after `cut_after` pieces the connection breaks, after `stall_after` nothing more comes."""
+    """Pieces are words, or deltas as they are; `ending` is the last delta: finish reason and usage. `first` and `every`
+    are seconds before the first piece and between two; after `cut_after` pieces the connection breaks, after
+    `stall_after` nothing more comes."""
 
     def __init__(
         self,
-        pieces: Sequence[str],
+        pieces: Sequence[str | Delta],
         ending: Delta,
         clock: Clock,
         *,
@@ -45,7 +51,7 @@ class Words:
         self._pieces = pieces
         self._ending = ending
         self._clock = clock
-        self._sent: list[str] = []
+        self._sent: list[Delta] = []
         self._due = clock.now() + first
         self._every = every
         self._cut_after = cut_after
@@ -69,8 +75,9 @@ class Words:
             return [self._ending]
         await self._wait(self._due)
         self._due = self._clock.now() + self._every
-        self._sent.append(self._pieces[len(self._sent)])
-        return [Delta(text=self._sent[-1])]
+        piece = self._pieces[len(self._sent)]
+        self._sent.append(Delta(text=piece) if isinstance(piece, str) else piece)
+        return [self._sent[-1]]
 
     async def _wait(self, until: float | None) -> None:
         """Until a point, or for ever; `abort` wakes it. A cancelled wait goes on where it was."""
@@ -98,8 +105,10 @@ class Words:
 
     def completion(self) -> Completion:
         """The whole answer."""
-        ending = self._ending
-        return Completion(text="".join(self._sent), finish_reason=ending.finish_reason, usage=ending.usage)
+        made = Assembler()
+        for delta in (*self._sent, self._ending):
+            made.add(delta)
+        return made.completion()
 
 
 def _wake(waiter: Future[None]) -> None:
