@@ -173,3 +173,7 @@ def test_a_comment_that_is_too_long_is_cut_and_says_so(
     out = wizard("review", "main", "work", "--format", "markdown").out
     assert len(out) < 1700 and out.count("<details>") == out.count("</details>")
     assert "the comment is cut here; `wizard review` prints all of it" in out
+    monkeypatch.setattr(review_text, "_LONGEST", 400)
+    out = wizard("review", "main", "work", "--format", "markdown").out
+    assert out.startswith(review_text.MARKER) and "\n\n**tests**: 2 run, none broken\n" in out
+    assert "retry.max" not in out and "<details>" not in out and out.count("is cut here") == 2

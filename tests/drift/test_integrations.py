@@ -50,7 +50,7 @@ def test_the_commands_of_the_action_are_ones() -> None:
     lines = [line.strip() for script in scripts() for line in script.splitlines() if line.strip().startswith("wizard ")]
     assert {line.split()[1] for line in lines} == {"review", "validate"}
     for line in lines:
-        words = [word for word in shlex.split(line.split(" > ")[0]) if word != "$PATHS"]
+        words = [word for word in shlex.split(line.split(" > ")[0]) if word not in {"$PATHS", "$OPTIONS"}]
         is_command(words[1:])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from wizard_dsl.analysis._diff_bounds import Worst
@@ -16,7 +16,8 @@ MARKER: Final = "<!-- wizard review -->"
 #: GitHub takes comments of 65,536 characters.
 _LONGEST: Final = 60_000
 _MOST: Final = 20
-_CUT: Final = "\n\n… the comment is cut here; `wizard review` prints all of it.\n"
+_WIDEST: Final = 300
+_CUT: Final = "\n\n… the comment is cut here; `wizard review` prints all of it.\n\n"
 
 
 def as_text(review: Review) -> str:
@@ -55,28 +56,29 @@ def _broken(each: Broken) -> Iterator[str]:
 
 
 def as_markdown(review: Review) -> str:
-    """One comment; the longest parts can be folded out."""
+    """One comment; the longest parts can be folded out. Where it is too long, first what no test has seen is cut, then
+    the changes; that tests break is always said."""
     diff = review.diff
-    lines = [MARKER, f"## Wizard: {summary(diff)}", "", f"{code(diff.old)} → {code(diff.new)}", ""]
-    for each in diff.pipelines:
-        if each.state != "same":
-            lines += _pipeline(each, review)
-    lines += _overlays(diff.overlays)
-    lines += _tests(review)
-    lines += [line for each in review.untested for line in _untested(each)]
-    if review.bare:
-        lines += [f"No test is about {', '.join(map(code, review.bare))}.", ""]
-    return _cut("\n".join(lines).rstrip("\n") + "\n")
+    front = _joined([MARKER, f"## Wizard: {summary(diff)}", "", f"{code(diff.old)} → {code(diff.new)}", ""])
+    changes = _joined(line for each in diff.pipelines if each.state != "same" for line in _pipeline(each, review))
+    tests = _joined([*_overlays(diff.overlays), *_tests(review)])
+    untested = _joined(line for each in review.untested for line in _untested(each))
+    room = _LONGEST - len(front) - len(tests)
+    changes = _cut(changes, room)
+    return front + changes + tests + _cut(untested, room - len(changes)).rstrip("\n") + "\n"
 
 
-def _cut(text: str) -> str:
-    """At the end of a line, outside of what is folded."""
-    if len(text) <= _LONGEST:
+def _joined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _cut(text: str, room: int) -> str:
+    """At the end of a line, outside of what is folded. A block of code ends with the list that it stands in."""
+    if len(text) <= room:
         return text
-    kept = text[:_LONGEST].rpartition("\n")[0]
+    kept = text[: max(room, 0)].rpartition("\n")[0]
     opened = kept.count("<details>") - kept.count("</details>")
-    fences = kept.count("```") % 2
-    return kept + ("\n```" if fences else "") + "\n</details>" * opened + _CUT
+    return kept + "\n</details>" * opened + _CUT
 
 
 def _pipeline(each: PipelineDiff, review: Review) -> Iterator[str]:
@@ -116,10 +118,13 @@ def _tests(review: Review) -> Iterator[str]:
     yield ""
     for each in review.broken[:_MOST]:
         yield f"- {code(f'{each.file}:{each.line}')} {escaped(each.test)}"
-        yield from (f"  - {escaped(why.splitlines()[0] if why else '')}" for why in each.why[:3])
+        yield from (f"  - {escaped(why.splitlines()[0][:_WIDEST] if why else '')}" for why in each.why[:3])
     if len(review.broken) > _MOST:
         yield f"- … {len(review.broken) - _MOST} more"
     if review.broken:
+        yield ""
+    if review.bare:
+        yield f"No test is about {', '.join(map(code, review.bare))}."
         yield ""
 
 
