@@ -323,3 +323,52 @@ def test_a_lone_deployment_is_not_cut_off_unasked() -> None:
     assert breaker("context_window_fallbacks: [{a: [b]}]") in ("off", False)
     assert breaker("fallbacks: [{a: [b]}]") == "default"
     assert breaker("allowed_fails: 3") == "default"
+
+
+def test_a_fallback_that_is_not_there_leaves_the_chain_as_it_is() -> None:
+    made = with_router("context_window_fallbacks: [{a: [c]}]")
+    assert "fallback_on" not in written(made)["chains"]["a"]
+    assert written(made)["chains"]["a"]["targets"][0]["policies"]["circuit_breaker"] is False  # `off`
+    found = finding(made, "router_settings.context_window_fallbacks[0].a[0]")
+    assert (found.outcome, found.why) == ("dropped", "model_list has no group or id 'c'")
+
+
+def test_a_fallback_that_a_wildcard_would_take_is_said_to_need_an_entry() -> None:
+    wild = "  - model_name: 'gpt-*'\n    litellm_params: {model: openai/*}\n"
+    made = imported(f"{PAIR}{wild}router_settings: {{fallbacks: [{{a: [gpt-9]}}]}}\n")
+    why = finding(made, "router_settings.fallbacks[0].a[0]").why
+    assert why == "model_list has no group or id 'gpt-9'; the group 'gpt-*' would take it: give it an entry of its own"
+
+
+def test_a_fallback_to_the_same_deployment_needs_no_other_kinds_of_error() -> None:
+    again = "  - model_name: c\n    litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY}\n"
+    chain = written(imported(f"{PAIR}{again}router_settings: {{fallbacks: [{{a: [c]}}]}}\n"))["chains"]["a"]
+    assert len(chain["targets"]) == 1 and "fallback_on" not in chain
+
+
+def test_a_key_in_the_wrong_section_is_said_to_be_read_elsewhere() -> None:
+    made = imported(f"{PAIR}general_settings: {{max_budget: 2, num_retries: 1}}\n")
+    assert finding(made, "general_settings.max_budget").why == "LiteLLM reads it in router_settings, not here"
+    assert finding(made, "general_settings.num_retries").outcome == "dropped"
+
+
+@pytest.mark.parametrize(
+    ("params", "setting", "why"),
+    [
+        ("tools: [{type: function}]", "tools[0].type", "tools stand in a prompt, under `tools`"),
+        ("response_format: {type: json_object}", "response_format.type", "a step declares its schema, under `output`"),
+        ("stream: true", "stream", "whoever runs a pipeline chooses to stream"),
+        ("rpm: 60", "rpm", "to keep the limit: rate_limit: {windows: …}"),
+    ],
+)
+def test_what_a_request_brings_there_is_said_to_stand_elsewhere(params: str, setting: str, why: str) -> None:
+    text = f"model_list:\n  - model_name: a\n    litellm_params: {{model: openai/m, {params}}}\n"
+    two = f"{text}  - model_name: a\n    litellm_params: {{model: openai/n}}\n"
+    assert why in str(finding(imported(two), f"model_list[0].litellm_params.{setting}").why)
+
+
+def test_a_thousand_deployments_get_names_of_their_own() -> None:
+    one = "  - {{model_name: m, litellm_params: {{model: openai/x, api_key: os.environ/K{}}}}}\n"
+    made = imported("model_list:\n" + "".join(one.format(at) for at in range(1000)))
+    names = list(written(made)["providers"])
+    assert names[:3] == ["openai", "openai_2", "openai_3"] and len(set(names)) == 1000

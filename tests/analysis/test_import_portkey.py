@@ -155,3 +155,21 @@ def test_a_config_that_asks_nobody_is_refused(text: str) -> None:
 def test_no_json_is_refused_with_the_line() -> None:
     with pytest.raises(SpecError, match=r"config.json:2:1 error\[E008\]"):
         imported('{"provider": "openai",\n')
+
+
+def test_a_config_with_an_empty_list_of_targets_asks_nobody() -> None:
+    with pytest.raises(SpecError, match="there is nobody to ask"):
+        imported({"targets": [], "retry": {"attempts": 2}})
+
+
+def test_what_stands_in_the_wrong_place_or_has_another_form_here_is_told() -> None:
+    made = imported({**ONE, "cbConfig": {"failure_threshold": 3}, "strategy": {"mode": "single"}})
+    assert "Portkey reads it in a `strategy`" in str(finding(made, "cbConfig.failure_threshold").why)
+    sticky = {"strategy": {"mode": "loadbalance", "sticky_session": {"ttl": 60}}, "targets": [ONE, TWO]}
+    assert "sticky: …" in str(finding(imported(sticky), "strategy.sticky_session.ttl").why)
+
+
+def test_a_virtual_key_names_its_service_in_either_spelling() -> None:
+    for virtual in ("openai-prod", "open-ai-virtual-xxxx"):
+        made = imported({"virtual_key": virtual, "override_params": {"model": "gpt-4o"}})
+        assert [each["type"] for each in written(made)["providers"].values()] == ["openai"]

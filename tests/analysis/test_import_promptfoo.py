@@ -15,6 +15,8 @@ from wizard_dsl.analysis.importing.promptfoo import import_promptfoo
 from wizard_dsl.analysis.importing.reading import read_foreign_text
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.errors import SpecError
+from wizard_dsl.lint.allow import with_allowed
+from wizard_dsl.lint.rules import lint
 from wizard_dsl.spec.diagnostics import has_errors, render_text
 from wizard_dsl.testing.cases import Programs
 from wizard_dsl.testing.trying import Suite, collect, try_case
@@ -223,3 +225,57 @@ def test_more_combinations_than_anybody_reads_are_cut_and_said_to_be() -> None:
 def test_a_file_without_a_prompt_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="there is no prompt that can be asked"):
         imported(text)
+
+
+def of_folder(folder: Path, text: str) -> Imported:
+    return import_promptfoo(read_foreign_text(text, "config.yaml"), folder, "imported")
+
+
+TABLES = {
+    "t.jsonl": '{"vars": {"a": 1}, "assert": [{"type": "contains", "value": "x"}]}\n\n{"vars": {"a": 2}}\n',
+    "t.json": '[{"vars": {"a": 1}, "assert": [{"type": "contains", "value": "x"}]}, {"vars": {"a": 2}}]',
+    "t.yaml": "- vars: {a: 1}\n  assert: [{type: contains, value: x}]\n- vars: {a: 2}\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tests_in_a_file_are_taken_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(TABLES[name])
+    made = of_folder(tmp_path, f"prompts: ['Say {{{{a}}}}']\nproviders: [openai:m]\ntests: file://{name}\n")
+    tests = yaml.safe_load(made.files[1].text)["tests"]
+    assert [each["inputs"] for each in tests.values()] == [{"a": 1}, {"a": 2}]
+    assert [each.get("expect") for each in tests.values()] == [{"text": {"contains": "x"}}, None]
+    assert f"# {name}, 2" in made.files[1].text
+    assert [each.outcome for each in made.findings if each.setting == "tests"] == ["approximated"]
+
+
+def test_a_pattern_stands_for_the_tests_of_all_its_files(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.csv"):
+        (tmp_path / name).write_text("- vars: {x: 1}\n" if name == "a.yaml" else "x\n2\n")
+    made = of_folder(tmp_path, "prompts: ['{{x}}']\nproviders: [openai:m]\ntests: ['*.*']\n")
+    tests = yaml.safe_load(made.files[1].text)["tests"]
+    assert [each["inputs"] for each in tests.values()] == [{"x": 1}, {"x": "2"}]
+
+
+@pytest.mark.parametrize("content", ['{"vars": {}}', "[1]", "[", "a: 1\na: 2\n", ""])
+def test_a_file_that_is_no_list_of_tests_is_dropped_with_the_reason(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.yaml").write_text(content)
+    made = of_folder(tmp_path, "prompts: [Hi]\nproviders: [openai:m]\ntests: t.yaml\n")
+    assert finding(made, "tests").why == "the file 't.yaml' is no list of tests"
+
+
+def test_a_pattern_stands_for_each_of_its_files(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt", "c.py"):
+        (tmp_path / name).write_text(f"From {name}")
+    made = of_folder(tmp_path, "prompts: ['file://*']\nproviders: [openai:m]\n")
+    assert written(made)["prompts"] == {"a": {"user": "From a.txt"}, "b": {"user": "From b.txt"}}
+    for pattern in ("*.none", "/*", "../*.txt"):
+        text = f"prompts: [Hi, 'file://{pattern}']\nproviders: [openai:m]\n"
+        assert finding(of_folder(tmp_path / "..", text), "prompts[1]").outcome == "dropped"
+
+
+def test_chains_for_comparing_are_said_to_be_meant(tmp_path: Path) -> None:
+    made = imported("prompts: [Hi]\nproviders: [openai:m, openai:n]\n")
+    found = compiled(made, tmp_path)
+    told = with_allowed([*found.diagnostics, *lint(found)], [str(tmp_path / "imported.yaml")], frozenset(["W121"]))
+    assert [(each.code, bool(each.allowed)) for each in told] == [("W121", True)]

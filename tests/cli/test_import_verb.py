@@ -146,3 +146,13 @@ def test_wrong_use_is_told(config: Path, wizard: Wizard, arguments: tuple[str, .
     ran = wizard("import", *arguments)
     assert (ran.code, ran.out) == (code, "")
     assert said in ran.err
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "E020] the file is empty"), ("- a\n", "E022] a configuration is")])
+def test_what_is_no_mapping_is_told_without_advice_for_our_own_files(
+    config: Path, wizard: Wizard, content: str, said: str
+) -> None:
+    (config / "odd.yaml").write_text(content)
+    for source in ("litellm", "portkey", "promptfoo"):
+        ran = wizard("import", "--from", source, "odd.yaml")
+        assert ran.code == 3 and said in ran.err and "version: 1" not in ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, Final
 
@@ -74,9 +75,9 @@ class Chains:
         self._groups: dict[str, list[Deployment]] = {}
         for each in deployments:
             self._groups.setdefault(each.group, []).append(each)
+        self._by_id = {each.id: each for each in deployments if each.id is not None}
         self._spare_the_only_ones()
         self._keep_apart(deployments)
-        self._by_id = {each.id: each for each in deployments if each.id is not None}
 
     @property
     def groups(self) -> Mapping[str, list[Deployment]]:
@@ -110,8 +111,13 @@ class Chains:
 
     def _falls_back(self, group: str) -> bool:
         settings = self._settings
-        own = settings.fallbacks.get(group) or settings.fallbacks.get("*")
-        return bool(own) or any(other != group for other, _ in settings.default_fallbacks)
+        listed = settings.fallbacks.get(group) or settings.fallbacks.get("*") or settings.default_fallbacks
+        return any(other != group and self._found(other) for other, _ in listed)
+
+    def _found(self, other: str) -> list[Deployment]:
+        """The deployments of a group, of its alias, or the one with that id."""
+        name = self._settings.aliases.get(other, other)
+        return self._groups.get(name) or ([self._by_id[other]] if other in self._by_id else [])
 
     def make(self, name: str, group: str) -> Chain:
         """The chain of one group."""
@@ -129,6 +135,8 @@ class Chains:
             chain.fallback_on |= dict.fromkeys(sorted(kinds), True)
         elif also:
             chain.fallback_on = {kind: True for _, kind in also if kind == "content_filter"}
+        if len(list(chain.targets)) == 1:
+            chain.fallback_on = {}
         limited = ["rate_limit" in each.target.get("policies", {}) for _, _, each in chain.targets]
         if any(limited) and len(limited) > 1:
             chain.fallback_on["local_limit"] = True
@@ -188,22 +196,27 @@ class Chains:
             listed = [each for each in self._settings.default_fallbacks if each[0] != group]
         for _, path in listed[self._settings.max_fallbacks :]:
             self._ledger.dropped(path, f"max_fallbacks is {self._settings.max_fallbacks}")
-        return listed[: self._settings.max_fallbacks]
+        return self._there(listed[: self._settings.max_fallbacks])
 
     def _special(self, group: str) -> list[tuple[tuple[str, DocPath], str]]:
         settings = self._settings
         return [
-            *((each, "context_length") for each in settings.context.get(group, [])),
-            *((each, "content_filter") for each in settings.content.get(group, [])),
+            *((each, "context_length") for each in self._there(settings.context.get(group, []))),
+            *((each, "content_filter") for each in self._there(settings.content.get(group, []))),
         ]
 
+    def _there(self, listed: Sequence[tuple[str, DocPath]]) -> list[tuple[str, DocPath]]:
+        """Those fallbacks that have deployments; the others are dropped."""
+        for other, path in listed:
+            if not self._found(other):
+                wild = next((group for group in self._groups if "*" in group and fnmatchcase(other, group)), None)
+                taken = f"; the group '{wild}' would take it: give it an entry of its own" if wild else ""
+                self._ledger.dropped(path, f"model_list has no group or id '{other}'{taken}")
+        return [each for each in listed if self._found(each[0])]
+
     def _append(self, chain: Chain, other: str, path: DocPath, kind: str, *, exact: bool) -> None:
-        """The deployments of another group, of its alias, or the one with that id."""
-        name = self._settings.aliases.get(other, other)
-        found = self._groups.get(name) or ([self._by_id[other]] if other in self._by_id else [])
-        if not found:
-            self._ledger.dropped(path, f"model_list has no group or id '{other}'")
-            return
+        """Put the deployments of another group behind those that are there."""
+        found = self._found(other)
         present = {each.identity for _, _, each in chain.targets}
         for tier in self._tiers(found):
             tier.deployments = [each for each in tier.deployments if each.identity not in present]

@@ -251,9 +251,7 @@ class _Reader:
         elif self._settings.strategy == "weighted":
             if self.weight is None or name == "rpm":
                 self.weight = self.weight or float(found)
-            why = (
-                "a weight, as in LiteLLM without enable_pre_call_checks; to keep the limit: rate_limit: {{windows: …}}"
-            )
+            why = "a weight, as in LiteLLM without enable_pre_call_checks; to keep the limit: rate_limit: {windows: …}"
             self._ledger.approximated(path, "chains.*.targets.weight", why)
         else:
             self._ledger.dropped(path, "no limit in LiteLLM either without router_settings.enable_pre_call_checks")

@@ -169,8 +169,11 @@ class _Reader:
         if name in known:
             known[name](value, path)
             return True
+        elsewhere = next((other for other, (acts, _) in self._blocks.items() if name in acts), None)
         if name in without:
             self._ledger.dropped(path, without[name])
+        elif elsewhere is not None:
+            self._ledger.dropped(path, f"LiteLLM reads it in {elsewhere}, not here")
         else:
             self._ledger.unknown(path, [*known, *without])
         return False

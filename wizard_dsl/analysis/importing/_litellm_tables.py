@@ -181,6 +181,10 @@ FOREIGN: Final = (
 )  # fmt: skip
 
 DEPLOYMENT: Final[dict[str, str]] = {
+    **dict.fromkeys(("tools", "tool_choice", "functions", "function_call"), "tools stand in a prompt, under `tools`"),
+    "response_format": "a step declares its schema, under `output`",
+    "stream": "whoever runs a pipeline chooses to stream",
+    "stream_options": "whoever runs a pipeline chooses to stream",
     "tags": _TAGS,
     "region_name": "targets are not chosen by region: write a chain for each, and choose with a step's `when`",
     "drop_params": _REQUEST,

@@ -91,6 +91,8 @@ class Services:
         """What no other reader knows."""
         if name in _ASKS or name in _ELSEWHERE:
             self._ledger.dropped(path, "not needed by a provider of this type")
+        elif name == "cb_config":
+            self._ledger.dropped(path, "Portkey reads it in a `strategy`, for the targets beside that")
         elif name.startswith(_FOREIGN):
             self._ledger.dropped(path, "about credentials of a service whose own protocol Wizard does not speak")
         else:

@@ -137,6 +137,8 @@ class Targets:
                     self._moves = only(codes)
             elif name in ("conditions", "default"):
                 self._ledger.dropped(at, "conditions are taken over at the top only")
+            elif name == "sticky_session":
+                self._ledger.dropped(at, "write `strategy: {type: weighted, sticky: …}` with an input for the session")
             elif name != "cb_config":
                 self._ledger.unknown(at, ("mode", "on_status_codes", "conditions", "default", "cb_config"))
 

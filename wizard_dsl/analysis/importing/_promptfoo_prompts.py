@@ -6,6 +6,7 @@ Its templates are Nunjucks, ours Jinja2: what both have is kept, and vars get na
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ class Prompts:
             self._ledger.dropped(path, "a prompt is a text, or a mapping with `raw` or `id`")
             return []
         try:
-            found = [self._prompt(text, raw, label, path) for text in self._texts(raw)]
+            found = [self._prompt(text, each, label, path) for each in self._files(raw) for text in self._texts(each)]
         except Refused as refused:
             self._ledger.dropped(path, str(refused))
             return []
@@ -84,6 +85,12 @@ class Prompts:
                 self._ledger.dropped((*path, name), "only for prompts made by code")
         self._ledger.mapped(path, f"prompts.{found[0].name}")
         return found
+
+    def _files(self, raw: str) -> list[str]:
+        """An entry, or each of the files that it means with a `*`. Raises Refused."""
+        if not raw.startswith("file://"):
+            return [raw]
+        return [f"file://{each}" for each in meant(self._folder, raw.removeprefix("file://"), _FILES)]
 
     def _texts(self, raw: str) -> list[str]:
         """The texts of an entry: itself, or those in a file, which `---` separates. Raises Refused."""
@@ -130,6 +137,19 @@ class Prompts:
             raise Refused("it reads `env`: a template sees no variables of the environment")
         renamed = {name: self._rename(name) for name in sorted(names)}
         return _TAGS.sub(lambda match: _renamed(match[0], renamed), text), set(renamed.values())
+
+
+def meant(folder: Path, name: str, endings: tuple[str, ...]) -> list[str]:
+    """The name of a file, or the names of those that it means with a `*`. Raises Refused."""
+    if "*" not in name:
+        return [name]
+    try:
+        found = [path for path in sorted(folder.glob(name)) if path.name.endswith(endings)]
+    except (NotImplementedError, ValueError):
+        found = []
+    if not found:
+        raise Refused(f"no file that is read is called '{name}'")
+    return [os.path.relpath(path, folder) for path in found]
 
 
 def content(folder: Path, name: str, endings: tuple[str, ...]) -> str:

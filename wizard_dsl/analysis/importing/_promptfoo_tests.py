@@ -13,11 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.analysis.importing._promptfoo_asserts import Expectation, asserted, parsed
-from wizard_dsl.analysis.importing._promptfoo_prompts import Refused, content
+from wizard_dsl.analysis.importing._promptfoo_prompts import Refused, content, meant
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.spec.diagnostics import DocPath, show_path
+from wizard_dsl.spec.source import parse_value
 
 _TEXTS: Final = (".txt", ".md", ".json", ".yaml", ".yml", ".csv")
+_TABLES: Final = (".csv", ".json", ".jsonl", ".yaml", ".yml")
 _MOST: Final = 200
 _DROPPED: Final = {
     "metadata": "about promptfoo's own results and pages",
@@ -157,13 +159,24 @@ class Cases:
         return inline
 
     def _of_file(self, name: str, path: DocPath) -> Iterator[Test]:
-        """Tests of a CSV file: columns are vars, `__expected…` assertions."""
-        file = name.removeprefix("file://")
+        """Tests of a file, or of all that are meant with a `*`."""
         try:
-            text = content(self._folder, file, (".csv",))
+            files = meant(self._folder, name.removeprefix("file://"), _TABLES)
+            texts = [(file, content(self._folder, file, _TABLES)) for file in files]
+            listed = {file: _listed(text, file) for file, text in texts if not file.endswith(".csv")}
         except Refused as refused:
             self._ledger.dropped(path, str(refused))
             return
+        for file, text in texts:
+            if file not in listed:
+                yield from self._of_rows(text, file, path)
+            for number, held in enumerate(listed.get(file, ()), 1):
+                test = self._test(held, (*path, number), len(self._names) + 1)
+                yield msgspec.structs.replace(test, origin=f"{file}, {number}")
+        self._ledger.approximated(path, "tests", "its rows; assertions in them that have no counterpart are left out")
+
+    def _of_rows(self, text: str, file: str, path: DocPath) -> Iterator[Test]:
+        """Tests of a CSV file: columns are vars, `__expected…` assertions."""
         for number, row in enumerate(csv.DictReader(io.StringIO(text)), 1):
             pairs = {str(key): str(value) for key, value in row.items() if key and value is not None}
             [inputs, *_] = self._rows({key: value for key, value in pairs.items() if not key.startswith("__")}, path)
@@ -174,7 +187,6 @@ class Cases:
             self._asserts(self._default.get("assert"), ("defaultTest", "assert"), expectation, [inputs])
             title = self._free(pairs.get("__description") or f"{Path(file).stem} row {number}")
             yield Test(name=title, rows=[inputs], expectation=expectation, origin=f"{file}:{number + 1}")
-        self._ledger.approximated(path, "tests", "its rows; assertions in them that have no counterpart are left out")
 
     def _account_for_default(self) -> None:
         for key in self._default:
@@ -189,6 +201,20 @@ class Cases:
         if used:
             self._ledger.mapped(("assertionTemplates",), to, "where tests refer to it")
         self._ledger.dropped(("assertionTemplates",), "no test refers to it")
+
+
+def _listed(text: str, file: str) -> list[dict[str, Any]]:
+    """The tests of a file in JSON, YAML or lines of JSON. Raises Refused."""
+    texts = [line for line in text.splitlines() if line.strip()] if file.endswith(".jsonl") else [text]
+    read = [parse_value(each, file) for each in texts]
+    found = [value for value, _ in read] if file.endswith(".jsonl") else read[0][0]
+    if (
+        any(wrong for _, wrong in read)
+        or not isinstance(found, list)
+        or not all(isinstance(each, dict) for each in found)
+    ):
+        raise Refused(f"the file '{file}' is no list of tests")
+    return found
 
 
 def filled(text: str, rows: list[dict[str, Any]], rename: Callable[[str], str]) -> str | None:

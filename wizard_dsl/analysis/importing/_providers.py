@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from wizard_dsl.analysis.importing.names import Names
 #: Names of providers elsewhere → types here that ask the same service over its own protocol.
 TYPES: Final = {
     "openai": "openai",
+    "open-ai": "openai",
     "anthropic": "anthropic",
     "gemini": "gemini",
     "google": "gemini",
@@ -107,18 +109,21 @@ class Providers:
 
     def __init__(self) -> None:
         self._slots: list[Slot] = []
+        self._alike: dict[str, list[Slot]] = {}
         self._names = Names()
 
     def place(
         self, wanted: str, spec: dict[str, Any], model: str, settings: dict[str, Any], facts: dict[str, Any]
     ) -> str:
         """The name of the provider that this model is asked at."""
-        for slot in self._slots:
-            if slot.spec == spec and slot.models.get(model, settings) == settings:
+        alike = self._alike.setdefault(json.dumps(spec, sort_keys=True), [])
+        for slot in alike:
+            if slot.models.get(model, settings) == settings:
                 break
         else:
             slot = Slot(self._names.free(wanted, prefix="p"), spec, {}, {})
             self._slots.append(slot)
+            alike.append(slot)
         slot.models[model] = settings
         if facts:
             slot.facts.setdefault(model, facts)

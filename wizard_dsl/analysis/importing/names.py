@@ -53,12 +53,14 @@ class Names:
 
     def __init__(self, taken: frozenset[str] = frozenset()) -> None:
         self._taken = set(taken)
+        self._next: dict[str, int] = {}
 
     def free(self, text: str, *, prefix: str = "m") -> str:
         wanted = name = slug(text, prefix=prefix)
-        number = 2
+        number = self._next.get(wanted, 2)
         while name in self._taken:
             name, number = f"{wanted}_{number}", number + 1
+        self._next[wanted] = number
         self._taken.add(name)
         return name
 

@@ -27,7 +27,7 @@ _SIGNS: Final = frozenset(("targets", "provider", "virtual_key", "api_key", "ove
 
 def import_portkey(source: Source) -> Imported:
     """Raises SpecError where there is nobody to ask."""
-    if not _SIGNS & {snake(key) for key in source.data}:
+    if not _SIGNS & {snake(key) for key, value in source.data.items() if value}:
         raise refusal(source, (), "there is nobody to ask in this config", _NOBODY)
     return _Import(source).made()
 

@@ -15,7 +15,7 @@ from yaml.events import ScalarEvent
 
 from wizard_dsl.analysis.importing.names import without_keys
 from wizard_dsl.core.errors import SpecError
-from wizard_dsl.spec.diagnostics import DocPath, has_errors, ordered, render_text
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered, render_text
 from wizard_dsl.spec.reader import Position, Reader
 from wizard_dsl.spec.source import Source, load_bytes, load_file
 
@@ -96,9 +96,17 @@ def _merged(source: Source) -> Source:
 
 def _readable(source: Source) -> Source:
     if has_errors(source.diagnostics):
-        found = ordered(source.diagnostics)
+        found = ordered(map(_of_another_tool, source.diagnostics))
         raise SpecError(render_text(found).rstrip("\n"), diagnostics=tuple(found))
     return msgspec.structs.replace(source, data=_guarded(source.data, ""))
+
+
+def _of_another_tool(found: Diagnostic) -> Diagnostic:
+    """What is said of a file that is no mapping, without how ours begin."""
+    if found.code not in ("E020", "E022"):
+        return found
+    message = found.message.replace("the file wants a mapping of sections", "a configuration is a mapping")
+    return msgspec.structs.replace(found, message=message, suggestion="name the tool's own configuration file")
 
 
 def _guarded(value: Any, key: str) -> Any:
