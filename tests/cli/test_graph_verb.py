@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -108,6 +109,36 @@ def test_boxes_of_an_svg_lie_inside_it_and_beside_each_other(wizard: Wizard) -> 
         assert boxes and all(right <= width and bottom <= height for _, _, right, bottom in boxes)
         for at, (left, top, right, bottom) in enumerate(boxes):
             assert all(right <= x or y >= bottom or left >= end for x, y, end, _ in boxes[at + 1 :]), (left, top)
+
+
+def test_no_line_of_an_svg_passes_behind_a_box(wizard: Wizard, tmp_path: Path) -> None:
+    path = tmp_path / "wide.yaml"
+    steps = "".join(
+        f"  {name}: {{prompt: {{user: Hi}}, chain: {chain}, needs: {needs}}}\n"
+        for name, chain, needs in [("a", "one", []), ("b", "two", ["a"]), ("c", "one", ["a"]), ("d", "two", ["a"])]
+    )
+    chains = "chains: {one: {targets: [m]}, two: {targets: [m]}}\n"
+    path.write_text(f"version: 1\nproviders: {{m: {{type: mock}}}}\n{chains}steps:\n{steps}")
+    root = ElementTree.fromstring(wizard("graph", str(path), "--format", "svg").out)
+    boxes = [_sides(each) for each in root.findall(f"{SVG}rect") if each.get("class") in ("step", "card")]
+    lines = [each.attrib["d"] for each in root.findall(f"{SVG}path") if each.get("class") == "asks"]
+    assert len(lines) == 4
+    for points in map(_corners, lines):
+        for (x, y), (to, down) in itertools.pairwise(points):
+            for left, top, right, bottom in boxes:
+                beside = max(x, to) <= left + 0.1 or min(x, to) >= right - 0.1
+                assert beside or max(y, down) <= top + 0.1 or min(y, down) >= bottom - 0.1, (points, left, top)
+    starts = {points[1] for points in map(_corners, lines)}
+    assert len(starts) == 4, "two lines leave a row at one height"
+
+
+def _corners(path: str) -> list[tuple[float, float]]:
+    """The corners of lines that go straight down and across."""
+    x, y = map(float, path.removeprefix("M").split("H")[0].split("V")[0].split())
+    points = [(x, y)]
+    for way, number in re.findall(r"([HV])([0-9.]+)", path):
+        points.append((float(number), points[-1][1]) if way == "H" else (points[-1][0], float(number)))
+    return points
 
 
 def _sides(box: ElementTree.Element) -> tuple[float, float, float, float]:

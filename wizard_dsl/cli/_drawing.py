@@ -73,6 +73,16 @@ def ladder(policies: list[Described]) -> str:
     return " > ".join(policy["kind"] + note for policy, note in zip(policies, notes, strict=True)) or "no policies"
 
 
+def live(target: Described) -> list[str]:
+    """How a target's policies stand now, a line each, where that was looked at."""
+    return [f"{each['kind']} {each['now']}" for each in target.get("live", ())]
+
+
+def is_closed(target: Described) -> bool:
+    """Whether no call passes to the target now, as far as that was looked at."""
+    return any(each["closed"] for each in target.get("live", ()))
+
+
 def around(chain: Described) -> list[str]:
     """Lines about what stands above the strategy, and about what the chain only keeps in mind."""
     lines = [ladder(chain["around"])] if chain["around"] else []

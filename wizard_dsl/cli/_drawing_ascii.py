@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wizard_dsl.cli._drawing import Described, around, chains_of, ladder, levels, step_notes, title
+from wizard_dsl.cli._drawing import Described, around, chains_of, ladder, levels, live, step_notes, title
 from wizard_dsl.cli._output import columns
 
 
@@ -71,7 +71,7 @@ def _chain(name: str, chain: Described) -> Iterator[str]:
     for number, target in enumerate(chain["targets"]):
         yield f"{indent}+- {number + 1}. {_target(target)}"
         bar = "|" if number < last else " "
-        yield f"{indent}{bar}     {ladder(target['policies'])}"
+        yield from (f"{indent}{bar}     {line}" for line in (ladder(target["policies"]), *live(target)))
 
 
 def _target(target: Described) -> str:

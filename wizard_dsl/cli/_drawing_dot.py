@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wizard_dsl.cli._drawing import Described, around, chains_of, edges, ladder, step_notes, title
+from wizard_dsl.cli._drawing import Described, around, chains_of, edges, is_closed, ladder, live, step_notes, title
 
 
 def dot(description: Described) -> str:
@@ -63,8 +63,9 @@ def _chain(name: str, chain: Described, prefix: str, indent: str) -> Iterator[st
     yield f"{indent}  label={label}"
     for number, target in enumerate(chain["targets"]):
         node = _quoted(f"{frame} {number}")
-        text = _quoted(f"{number + 1} {target['name']}", ladder(target["policies"]))
-        yield f"{indent}  {node} [label={text} style=rounded]"
+        text = _quoted(f"{number + 1} {target['name']}", ladder(target["policies"]), *live(target))
+        colour = " color=red" if is_closed(target) else ""
+        yield f"{indent}  {node} [label={text} style=rounded{colour}]"
     for number in range(1, len(chain["targets"])):
         yield f"{indent}  {_quoted(f'{frame} {number - 1}')} -> {_quoted(f'{frame} {number}')}"
     yield f"{indent}}}"

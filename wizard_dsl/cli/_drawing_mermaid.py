@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wizard_dsl.cli._drawing import Described, around, chains_of, edges, ladder, step_notes, title
+from wizard_dsl.cli._drawing import Described, around, chains_of, edges, is_closed, ladder, live, step_notes, title
 
 _ENTITIES = str.maketrans({'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;"})
 
@@ -57,8 +57,10 @@ def _chain(name: str, chain: Described, prefix: str, indent: str) -> Iterator[st
     head = _label(f"chain {name}", *around(chain), chain["strategy"]["type"])
     yield f"{indent}subgraph {frame} [{head}]"
     for number, target in enumerate(chain["targets"]):
-        label = _label(f"{number + 1} {target['name']}", ladder(target["policies"]))
+        label = _label(f"{number + 1} {target['name']}", ladder(target["policies"]), *live(target))
         yield f"{indent}  {frame}_T{number}({label})"
+        if is_closed(target):
+            yield f"{indent}  style {frame}_T{number} stroke:#f00"
     for number in range(1, len(chain["targets"])):
         yield f"{indent}  {frame}_T{number - 1} --> {frame}_T{number}"
     yield f"{indent}end"

@@ -2,7 +2,8 @@
 
 The steps stand on the left, a row for each level; the chains that they ask on the right, each with its targets in
 order; files that steps run below. Widths are those of a font in which all characters are as wide as each other, so the
-picture is the same everywhere. An edge that leaves out a row goes around it by the left margin.
+picture is the same everywhere. An edge that leaves out a row goes around it by the left margin. Dashed lines lead
+from a step, beside or below the boxes of its row, to the lane of the chain that it asks.
 """
 
 from __future__ import annotations
@@ -11,13 +12,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from wizard_dsl.cli._drawing import Described, around, chains_of, edges, ladder, levels, step_notes, title
+from wizard_dsl.cli._drawing import (
+    Described,
+    around,
+    chains_of,
+    edges,
+    is_closed,
+    ladder,
+    levels,
+    live,
+    step_notes,
+    title,
+)
 
 _CHAR, _LINE, _PAD, _GAP = 7.3, 17, 10, 28
 _HEAD = 30
+#: Between two lanes, and how many lines beside a step, or below a row, there is room for.
+_LANE, _APART = 8, 4
 _STYLE = (
     "text{font:12px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#1f2328}"
-    ".name{font-weight:bold}.note{fill:#57606a}rect{stroke:#57606a;fill:#fff}.card{fill:#f6f8fa}.target{rx:8px}"
+    ".name{font-weight:bold}.note{fill:#57606a}rect{stroke:#57606a;fill:#fff}.card{fill:#f6f8fa}.target{rx:8px}.closed{fill:#ffebe9}"
     "path{fill:none;stroke:#57606a}.asks{stroke-dasharray:4 3}marker path{fill:#57606a}"
 )
 
@@ -72,12 +86,16 @@ def _program(description: Described) -> _Picture:
     """Edges first, so that boxes stand over them."""
     steps = _steps(description)
     right = max((box.right for box in steps.values()), default=_GAP)
-    chains = _chains(description, right + 2 * _GAP)
+    asked = list(chains_of(description))
+    chains = _chains(description, right + 2 * _GAP + _LANE * len(asked))
     boxes = [*steps.values(), *(box for card in chains.values() for box in card)]
     elements = [_text(_GAP, _GAP, title(description), "name")]
     elements += [_edge(steps, before, after, label) for before, after, label in edges(description["steps"])]
-    asked = [(steps[step["name"]], step["chain"]) for step in description["steps"] if step["chain"] is not None]
-    elements += [_asks(box, chains[chain][0]) for box, chain in asked]
+    for step in description["steps"]:
+        if step["chain"] is not None:
+            number = asked.index(step["chain"])
+            lane = right + _GAP + _LANE * (len(asked) - number)
+            elements.append(_asks(steps, steps[step["name"]], chains[step["chain"]][0], lane, number))
     elements += [line for box in boxes for line in _drawn(box)]
     width = max([box.right for box in boxes] + [_GAP + _width([title(description)])]) + _GAP
     bottom = max((box.bottom for box in boxes), default=_HEAD + _GAP) + _GAP
@@ -126,8 +144,8 @@ def _chains(description: Described, x: float) -> dict[str, list[_Box]]:
         targets: list[_Box] = []
         below = head.bottom
         for number, target in enumerate(chain["targets"]):
-            text = [f"{number + 1} {target['name']}", ladder(target["policies"])]
-            targets.append(_box(x + _PAD, below, text, "target"))
+            text = [f"{number + 1} {target['name']}", ladder(target["policies"]), *live(target)]
+            targets.append(_box(x + _PAD, below, text, "target closed" if is_closed(target) else "target"))
             below = targets[-1].bottom + _PAD
         width = max(head.width, *(box.width + 2 * _PAD for box in targets)) if targets else head.width
         card = head._replace(width=width, height=below - y)
@@ -175,11 +193,18 @@ def _edge(steps: Mapping[str, _Box], begin: str, end: str, label: str) -> str:
     return path + (_text(x + 4, before.bottom + _LINE - 4, label, "note") if label else "")
 
 
-def _asks(step: _Box, chain: _Box) -> str:
-    y, to = step.y + _LINE, chain.y + _LINE
-    middle = _number((step.right + chain.x) / 2)
-    points = f"M{_number(step.right)} {_number(y)}C{middle} {_number(y)} {middle} {_number(to)}"
-    return f'<path class="asks" marker-end="url(#tip)" d="{points} {_number(chain.x)} {_number(to)}"/>'
+def _asks(steps: Mapping[str, _Box], step: _Box, chain: _Box, lane: float, number: int) -> str:
+    """To the lane, below the row where other steps stand in the way, and along it to the chain. Lines to several chains
+    keep apart."""
+    row = [box for box in steps.values() if box.y == step.y]
+    apart = number % _APART * _LANE / 2
+    if any(box.x > step.x for box in row):
+        floor = max(box.bottom for box in row) + _GAP / 2 + _LANE / 2
+        begin = f"M{_number(step.right - _PAD)} {_number(step.bottom)}V{_number(floor + apart)}"
+    else:
+        begin = f"M{_number(step.right)} {_number(step.y + _LINE + apart)}"
+    route = f"H{_number(lane)}V{_number(chain.y + _PAD)}H{_number(chain.x)}"
+    return f'<path class="asks" marker-end="url(#tip)" d="{begin}{route}"/>'
 
 
 def _number(value: float) -> str:

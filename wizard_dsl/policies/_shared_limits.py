@@ -21,12 +21,19 @@ def line_of(
     state = context.state
     if state is None:
         return Line(gate or gate_of(config, context), context.clock, name=name, of=of)
+    key = row_key(config, name, scope)
     if config.windows:
         rates = [parse_rate(text) for text in config.windows]
-        key = state_key(name, f"{scope} {config.windows}", form_of(rates))
         return SharedWindows(rates, key, state, context, name=name, of=of)
     rate = parse_rate(config.rate).per_second
-    return SharedBucket(rate, config.burst, state_key(name, scope), state, context, name=name, of=of)
+    return SharedBucket(rate, config.burst, key, state, context, name=name, of=of)
+
+
+def row_key(config: LimitConfig, name: str, scope: str) -> str:
+    """What a limit is kept under, where processes share it."""
+    if config.windows:
+        return state_key(name, f"{scope} {config.windows}", form_of([parse_rate(text) for text in config.windows]))
+    return state_key(name, scope)
 
 
 def waiting_of(name: str, config: LimitConfig, context: BuildContext, front: Line | None = None) -> Waiting:

@@ -149,7 +149,7 @@ def _wait(count: list[Any], window: Sequence[Any], now: float, ahead: int, own: 
     return window_wait((before, left, current, left + period), limit, period, ahead, own)
 
 
-def _left(count: list[Any], window: Sequence[Any], now: float) -> float:
+def left_in(count: list[Any], window: Sequence[Any], now: float) -> float:
     """How many more there is room for."""
     period, limit, _, exact = window
     if exact:
@@ -164,6 +164,14 @@ WINDOWS: Final = Decision("windows", _LUA / "windows.lua", decide_windows, libra
 def form_of(rates: Sequence[Rate]) -> int:
     """The form of a row: 1 where all windows are counted, as they were in all releases; 2 where one is exact."""
     return 2 if any(is_exact(_whole(rate), rate.tokens) for rate in rates) else 1
+
+
+def windows_of(rates: Sequence[Rate]) -> list[list[Any]]:
+    """The windows as the decisions have them."""
+    return [
+        [int(rate.period), limit, rate.tokens, is_exact(limit, rate.tokens)]
+        for rate, limit in zip(rates, map(_whole, rates), strict=True)
+    ]
 
 
 def _whole(rate: Rate) -> int:
@@ -194,10 +202,7 @@ class SharedWindows(SharedQueue):
             for rate in rates
         ]
         super().__init__(WINDOWS, full, key, state, context, name=name, of=of)
-        self._windows = [
-            [int(rate.period), limit, rate.tokens, is_exact(limit, rate.tokens)]
-            for rate, limit in zip(rates, map(_whole, rates), strict=True)
-        ]
+        self._windows = windows_of(rates)
         self._offset = context.clock.wall() - context.clock.now()
         self._counts: Counts = []  # as told last
         self._own: Counts = []  # what no decision has handed in yet; empty where there was no outage
@@ -268,7 +273,7 @@ class SharedWindows(SharedQueue):
             add(self._own, arguments["carry"], self._windows, -1)
             if self.is_idle(0.0):
                 self._own, self._waits = [], []
-        return [_left(count, window, decided.now) for count, window in zip(self._counts, self._windows, strict=True)]
+        return [left_in(count, window, decided.now) for count, window in zip(self._counts, self._windows, strict=True)]
 
     def _untold(self, arguments: Arguments) -> None:
         """See SharedQueue; the next one carries it, once more perhaps: rather too much is counted than too little."""

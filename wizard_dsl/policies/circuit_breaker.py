@@ -230,9 +230,15 @@ def _breaker(config: CircuitBreakerConfig, context: BuildContext) -> Breaker:
     own = limits(config)
     breaker = Breaker(own, context.clock, context.emit, context.path, context.require_target().name)
     if context.state is not None:
-        key = state_key("circuit_breaker", f"{context.scope_key} {own}")
-        breaker.state = SharedBreakerState(own, key, context.state, context.clock, context.spawn)
+        breaker.state = SharedBreakerState(
+            own, row_key(own, context.scope_key), context.state, context.clock, context.spawn
+        )
     return breaker
+
+
+def row_key(own: Limits, scope_key: str) -> str:
+    """What the breaker is kept under, where processes share it."""
+    return state_key("circuit_breaker", f"{scope_key} {own}")
 
 
 def verdict(error: WizardError, trip_on: Mapping[str, bool]) -> Verdict:

@@ -153,9 +153,14 @@ def _maker(config: ConcurrencyConfig, context: BuildContext) -> tuple[Search | N
         return search, lambda: search.line(context)
     limit, state = config.limit or 1, context.state
     if state is not None:
-        key = state_key("concurrency", context.scope_key)
+        key = row_key(context.scope_key)
         return None, lambda: SharedPlaces(limit, key, state, context, name="concurrency", of=whose(context))
     return None, lambda: Line(Places(limit), context.clock, name="concurrency", of=whose(context))
+
+
+def row_key(scope_key: str) -> str:
+    """What the places are kept under, where processes share them."""
+    return state_key("concurrency", scope_key)
 
 
 def is_overload(error: BaseException) -> bool:

@@ -56,7 +56,7 @@ class RedisKeeper:
         return replies
 
     def _keys(self, key: str) -> tuple[str, str]:
-        return f"{self._prefix}{{{key}}}", f"{self._prefix}{{{key}}}:members"
+        return row_name(self._prefix, key), f"{row_name(self._prefix, key)}:members"
 
     async def leave(self, keys: Sequence[str], member: str, /) -> None:
         """See Keeper."""
@@ -68,6 +68,11 @@ class RedisKeeper:
     async def close(self) -> None:
         """See Keeper."""
         await self._client.aclose()
+
+
+def row_name(prefix: str, key: str) -> str:
+    """Where the row of a key lies."""
+    return f"{prefix}{{{key}}}"
 
 
 def client(url: str) -> Any:

@@ -28,6 +28,9 @@ _MEMBER: Final = 30.0
 #: Seconds between two looks for rows that have expired.
 _SWEEP: Final = 60.0
 
+#: The row of a key, unless it has expired.
+ROW: Final = "SELECT row FROM rows WHERE key = ? AND expires > ?"
+
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, row BLOB NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS members (
@@ -79,7 +82,7 @@ class SqliteKeeper:
 
     def _one(self, database: sqlite3.Connection, ask: Ask) -> bytes:
         now = self._wall()
-        kept = database.execute("SELECT row FROM rows WHERE key = ? AND expires > ?", (ask.key, now)).fetchone()
+        kept = database.execute(ROW, (ask.key, now)).fetchone()
         row = msgspec.msgpack.decode(kept[0]) if kept is not None else None
         arguments: dict[str, Any] = msgspec.msgpack.decode(ask.arguments)
         row, reply, keep = ask.decision.apply(row, now, arguments)
