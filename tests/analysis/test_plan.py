@@ -162,6 +162,25 @@ def test_a_contract_asks_each_target_again_with_a_longer_prompt(tmp_path: Path) 
     assert repaired.worst.tokens.value > 3 * plain.worst.tokens.value + 2 * 20 * 128
 
 
+@pytest.mark.parametrize(
+    ("strategy", "policies", "most"),
+    [
+        ("parallel", {}, 4 + 2 * 2),
+        ("parallel", {"concurrency": 1}, 4 + 2 * 4),
+        ({"type": "hedged", "after": "1s"}, {}, 4 + 2 * 4),
+        ("sequential", {}, 4 + 2 * 4),
+    ],
+)
+def test_of_targets_that_are_asked_at_once_only_the_one_that_answers_repairs(
+    tmp_path: Path, strategy: Any, policies: dict[str, Any], most: int
+) -> None:
+    """One that waits for its place has not been asked, and may be later."""
+    chains = {"default": {"targets": ["a", "b"], "strategy": strategy, "policies": policies}}
+    schema = {"type": "object", "required": ["n"]}
+    plan = planned(tmp_path, chains=chains, steps={"s": step(output={"schema": schema, "repairs": 2})})
+    assert plan.worst.attempts.value == most
+
+
 def test_a_loop_runs_as_often_as_its_list_is_long(tmp_path: Path) -> None:
     inputs = {"q": FILE["inputs"]["q"], "rows": {"type": "array", "maxItems": 5, "items": {"enum": ["x", "yy"]}}}
     steps = {"s": {"for_each": "rows", "concurrency": 2, "prompt": {"user": "{{ item }}"}}}

@@ -37,6 +37,12 @@ def test_a_file_with_few_sequences_is_shown_for_all_of_them(tmp_path: Path) -> N
     assert [(level.depth, level.played == level.size) for level in report.levels] == [(0, True), (1, True)]
 
 
+def test_an_input_that_a_prompt_shows_is_an_image(tmp_path: Path) -> None:
+    text = ONE_TARGET.replace("{user:", "{messages: [{role: user, content: [{image:").replace('}}"}', '}}"}]}]}')
+    report = proved(written(tmp_path, text.replace(', default: "?"', "") + 'invariants: {silent: "not text"}\n'))
+    assert [each.name for each in report.violations] == ["silent"]
+
+
 def test_no_more_is_said_than_was_shown(tmp_path: Path) -> None:
     path = written(tmp_path, TWO_TARGETS)
     deep = proved(path, depth=1, states=False)

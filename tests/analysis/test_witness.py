@@ -32,6 +32,9 @@ def found(folder: Path, text: str) -> Witness | None:
         ({"[one, two]": "[one, two], strategy: {type: hedged, after: 1s}"}, 4),
         ({"[one, two]": "[one, two], strategy: parallel"}, 4),
         ({'question }}"}': f'question }}}}"}}, {SCHEMA}'}, 12),
+        ({'question }}"}': f'question }}}}"}}, {SCHEMA}', "[one, two]": "[one, two], strategy: parallel"}, 8),
+        ({'{user: "{{ question }}"}': '{messages: [{role: user, content: [{image: "{{ question }}"}]}]}'}, 4),
+        ({"[one, two]": "[one], policies: {retry: 8, rate_limit: {windows: [2/minute], max_wait: 10s}}"}, 8),
         ({"steps: {": "steps: {first: {prompt: {user: Hello}}, "}, 8),
         (
             {

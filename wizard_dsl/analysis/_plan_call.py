@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from functools import reduce
 
 import msgspec
 
@@ -15,6 +16,8 @@ from wizard_dsl.core.component import seconds
 from wizard_dsl.core.step_bound import Asked
 
 _FIGURES = ("attempts", "latency", "cost", "tokens", "in_flight")
+#: Policies of a target behind which no call waits: what begins at once is sent at once.
+_PROMPT = frozenset({"retry", "circuit_breaker", "budget", "timeout"})
 
 
 class CallFold:
@@ -50,18 +53,21 @@ class CallFold:
         """One call, by target: what of it may be spent on each."""
         shares: dict[str, Bound] = {}
         for target in self._chain.targets:
-            fold = CallFold(
-                msgspec.structs.replace(self._chain, targets=(target,)),
-                self._own,
-                self._library,
-                deadline=self._deadline,
-                streams=self._continues,
-                shared=self._shared,
-                left_out=self._left_out,
-            )
-            share = fold.bound(asked)
+            share = self._only(target).bound(asked)
             shares[target.name] = shares[target.name].after(share) if target.name in shares else share
         return shares
+
+    def _only(self, target: TargetPlan) -> CallFold:
+        """The same chain with no other target."""
+        return CallFold(
+            msgspec.structs.replace(self._chain, targets=(target,)),
+            self._own,
+            self._library,
+            deadline=self._deadline,
+            streams=self._continues,
+            shared=self._shared,
+            left_out=self._left_out,
+        )
 
     def answer(self, asked: Asked) -> Figure:
         """Bytes of an answer. One that is continued where it breaks is made of several."""
@@ -80,7 +86,16 @@ class CallFold:
         """The bound of `policies`, outermost first, over the strategy."""
         if not policies:
             return self._resumed(asking)
-        return self._around(policies, asking, self._policies)
+        return self._around(policies, asking, self._policies, self._again)
+
+    def _again(self, policies: Sequence[PolicyPlan], asking: _Asking) -> Bound:
+        """As `_policies`, once somebody has answered: where all were asked at once, the others are not asked again."""
+        chain = self._chain
+        at_once = chain.strategy.at_once(chain.strategy_config) >= len(chain.targets) > 1
+        if not at_once or self._shared or any(_may_wait(target) for target in chain.targets):
+            return self._policies(policies, asking)
+        bounds = [self._only(target)._policies(policies, asking) for target in chain.targets]
+        return reduce(Bound.largest, bounds)
 
     def _resumed(self, asking: _Asking) -> Bound:
         """Where a broken answer is continued, the prompt also holds all that came of it before."""
@@ -96,22 +111,22 @@ class CallFold:
             def ladder(policies: Sequence[PolicyPlan], asking: _Asking, target: TargetPlan = target) -> Bound:
                 if not policies:
                     return attempt(target, asking.asked, asking.more, self._library).bound
-                return self._around(policies, asking, ladder)
+                return self._around(policies, asking, ladder, ladder)
 
             branches.append(ladder(with_frame(target), asking))
         facts = self._facts(asking, lambda extra: None)
         return self._chain.strategy.bound(self._chain.strategy_config, branches, facts)
 
-    def _around(self, policies: Sequence[PolicyPlan], asking: _Asking, fold: _Folds) -> Bound:
+    def _around(self, policies: Sequence[PolicyPlan], asking: _Asking, fold: _Folds, again: _Folds) -> Bound:
         """The first policy around the rest of them. A deadline also bounds the waits below it."""
         policy, rest = policies[0], policies[1:]
         if policy.type.name in self._left_out:
             return fold(rest, asking)
         below = asking.within(policy)
-        facts = self._facts(asking, lambda extra: fold(rest, below.longer(extra)))
+        facts = self._facts(asking, lambda extra: again(rest, below.longer(extra)))
         return _placed(policy.type.bound(policy.config, fold(rest, below), facts), policy)
 
-    def _facts(self, asking: _Asking, longer: Callable[[Figure], Bound | None]) -> BoundFacts:
+    def _facts(self, asking: _Asking, again: Callable[[Figure], Bound | None]) -> BoundFacts:
         rule = self._chain.rate_limit
         return BoundFacts(
             deadline=asking.left,
@@ -119,7 +134,7 @@ class CallFold:
             wait_up_to=rule.wait_up_to,
             answer=self._longest(asking.asked),
             shared=self._shared,
-            longer=longer,
+            again=again,
         )
 
 
@@ -141,6 +156,10 @@ class _Asking(msgspec.Struct, frozen=True):
 
 #: Folds the rest of a ladder.
 _Folds = Callable[[Sequence[PolicyPlan], _Asking], Bound]
+
+
+def _may_wait(target: TargetPlan) -> bool:
+    return any(each.type.name not in _PROMPT for each in target.ladder)
 
 
 def _placed(bound: Bound, policy: PolicyPlan) -> Bound:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: What a target says where nothing asks for anything else: two words, so that it can break between them.
 ANSWER: Final = "an answer"
+#: What an image of the prompt is, where an input that may be any text says so.
+_PICTURE: Final = "https://example.com/picture.png"
 #: Values of a schema's `enum` that are tried.
 _MOST: Final = 8
 _MISSING: Final = object()
@@ -65,6 +67,9 @@ def input_sets(
         elif name not in base and spec.default is UNSET:
             base[name] = _input(spec, looped)
     inputs = Inputs(program.inputs)
+    for name in _pictures(program) & (base.keys() - given.keys()):
+        shown = {**base, name: _PICTURE}
+        base = shown if _accepted(inputs, shown) else base
     inputs.check(base)
     found = [base]
     for path, value in known.compared:
@@ -87,6 +92,13 @@ def other_inputs(program: Program, base: Mapping[str, Any], number: int) -> dict
         spec = program.inputs[name]
         changed[name] = instance(spec.schema, f"{name}/{number}")
     return changed if _accepted(Inputs(program.inputs), changed) else dict(base)
+
+
+def _pictures(program: Program) -> set[str]:
+    """The names that the images of its prompts are made of."""
+    prompts = [step.prompt for step in program.steps if step.prompt is not None]
+    parts = [part for prompt in prompts for turn in prompt.turns for part in turn.parts if part.kind == "image"]
+    return {use.name for part in parts for use in part.template.uses}
 
 
 def _names(expression: Any) -> Iterator[tuple[str, ...]]:

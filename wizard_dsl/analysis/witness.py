@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.compiler.program import Program
     from wizard_dsl.core.run import Run
+    from wizard_dsl.core.target import RateLimitRule
     from wizard_dsl.registry import Registry
 
 #: Faults that are repeated in place, and such as move on to the next target, the likeliest to reach a bound first.
@@ -39,7 +40,7 @@ _REPEATED: Final = (
 )
 _LEFT: Final = (*_REPEATED, Outcome("402", {"status": 402, "body": '{"error": {"code": "insufficient_quota"}}'}))
 #: Seconds that each fault takes: what a retry budget refuses now it may allow later.
-_PAUSES: Final = (0.0, 5.0)
+_PAUSES: Final = (0.0, 5.0, 60.0)
 #: What is drawn from where no single way reaches the bound, most often what no breaker counts; and how often.
 _SILENT: Final = Outcome("no answer", {"reply": "an answer that never comes", "stall_after": 0})
 _DRAWN: Final = (*_REPEATED[:1] * 4, *_REPEATED, _SILENT)
@@ -106,13 +107,13 @@ class _Way(msgspec.Struct, frozen=True):
     pause: float
     draws: str = ""
 
-    def outcome(self, number: int, *, last: bool) -> Outcome:
+    def outcome(self, number: int, rule: RateLimitRule, *, last: bool) -> Outcome:
         """What attempt `number` of the run comes to; `last`: nothing is repeated in place after it."""
         if not self.draws:
             return _slowly(self.left if last else self.repeated, self.pause)
         drawn = [uniform(f"{self.draws}/{number}/{what}") for what in ("kind", "pause")]
         pause = _DRAWN_PAUSES[int(drawn[1] * len(_DRAWN_PAUSES))]
-        kinds = _LEFT if last else _DRAWN
+        kinds = _LEFT if last else (*_DRAWN, *_asking(rule))
         return _slowly(kinds[int(drawn[0] * len(kinds))], pause)
 
 
@@ -172,13 +173,20 @@ class _Spender:
         last = run.used + 1 >= _attempts(spot)
         if last and _declares(spot):
             return _REFUSED
-        return self._way.outcome(sum(self.made.values()), last=last)
+        return self._way.outcome(sum(self.made.values()), spot.chain.rate_limit, last=last)
 
 
 def _answer(spot: Spot) -> Outcome:
     """An answer that no cache keeps: it was cut."""
     said: Any = ANSWER if spot.step is None else plain_answer(spot.step)
     return Outcome("an answer", {"reply": said, "finish_reason": "length"})
+
+
+def _asking(rule: RateLimitRule) -> Iterator[Outcome]:
+    """Refusals that ask for as much patience as a chain has: meanwhile there is room in limits again."""
+    for most in sorted({min(rule.wait_up_to, rule.max_retry_after), rule.max_retry_after} - {0.0}):
+        wait = show_duration(most)
+        yield Outcome(f"429 with retry-after {wait}", {"status": 429, "retry_after": wait})
 
 
 def _slowly(outcome: Outcome, pause: float) -> Outcome:

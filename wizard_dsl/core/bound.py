@@ -97,12 +97,16 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
             both, latency=self.latency.largest(other.latency), in_flight=self.in_flight + other.in_flight
         )
 
+    def largest(self, other: Bound) -> Bound:
+        """This or `other`."""
+        return Bound(**{name: getattr(self, name).largest(getattr(other, name)) for name in self.__struct_fields__})
+
     def with_latency(self, latency: Figure) -> Bound:
         return msgspec.structs.replace(self, latency=latency)
 
 
-def no_longer(more: Figure) -> Bound | None:
-    """Where the size of the prompt says nothing about the bound."""
+def not_again(more: Figure) -> Bound | None:
+    """Where asking again is as asking."""
     return None
 
 
@@ -114,8 +118,8 @@ class BoundFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a bound may refer to besides its config.
 
     Seconds: of the enclosing `deadline`, and of the chain's largest wait after a 429, in place (`wait_up_to`) and in
-    all. `shared`: processes share the state. `answer`: bytes of an answer. `longer(more)`: the bound of `inner` where
-    the prompt has so many bytes more, None where that changes nothing.
+    all. `shared`: processes share the state. `answer`: bytes of an answer. `again(more)`: the bound of `inner` where
+    whoever answered is asked once more, with a prompt of so many bytes more; None where that is `inner`.
     """
 
     deadline: float = math.inf
@@ -123,7 +127,7 @@ class BoundFacts(msgspec.Struct, frozen=True, kw_only=True):
     wait_up_to: float = math.inf
     shared: bool = False
     answer: Figure = Figure(0)
-    longer: Callable[[Figure], Bound | None] = no_longer
+    again: Callable[[Figure], Bound | None] = not_again
 
     @property
     def patience(self) -> float:

@@ -165,7 +165,8 @@ class PolicyType:
 class StrategyType:
     """An order, or a race, over the targets of a chain. `build(config, branches, context)`; `bound` gets the
     branches' bounds in order. `repeats` allows a target to be listed twice, `weighs` says that it looks at the
-    targets' weights; `at_once(config)` is how many targets begin at once where nothing fails.
+    targets' weights; `at_once(config)` is how many targets begin at once where nothing fails; one that
+    was sent a call is not asked again in it, unless it answers.
 
     `asks` says what is asked for, as far as the cache's key is concerned: the `first` target's model and params,
     those of `all` targets (whoever answers, it is the answer), or of the `chosen` one; then `build` sets

@@ -217,8 +217,8 @@ def repair_request(request: Request, violated: ContractViolated) -> Request:
 
 
 def bound(config: ContractConfig, inner: Bound, facts: BoundFacts) -> Bound:
-    """Each target in turn may be asked 1 + repairs times; a repair also holds the earlier answer, and what is wrong."""
-    again = facts.longer(facts.answer + Figure(_COMPLAINT)) or inner
+    """Whoever answers may be asked 1 + repairs times; a repair also holds the earlier answer, and what is wrong."""
+    again = facts.again(facts.answer + Figure(_COMPLAINT)) or inner
     return inner.after(again.repeated(config.repairs))
 
 
