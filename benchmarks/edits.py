@@ -24,6 +24,7 @@ from wizard_dsl.core.units import UNITS
 from wizard_dsl.policies._backoff import MODES, Mode
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec import document as shapes
+from wizard_dsl.spec.docpath import value_in
 
 Path = tuple[str | int, ...]
 Data = dict[str, Any]
@@ -210,7 +211,7 @@ def _slot_edits(data: Data, slot: Slot) -> Iterator[Edit]:
         for value in _values(slot, field, current):
             where = f"{slot.shape.__name__}.{name}"
             yield Edit(f"{label}.{name} = {value!r}", where, (*slot.path, name), value)
-        held = at(data, slot.path)
+        held = value_in(data, slot.path)
         is_own = isinstance(held, dict) and name in held and held[name] != _default_of(field)
         if is_own and _special(slot, name) is None:
             yield Edit(f"{label}.{name} taken back", f"{slot.shape.__name__}.{name}", (*slot.path, name), GONE)
@@ -219,7 +220,7 @@ def _slot_edits(data: Data, slot: Slot) -> Iterator[Edit]:
 def _current(data: Data, slot: Slot, field: inspect.Field) -> Any:
     """What the file, or what it is inherited from, says; else the default."""
     for path in (slot.path, *slot.under):
-        held = at(data, path)
+        held = value_in(data, path)
         if isinstance(held, dict) and field.encode_name in held:
             return held[field.encode_name]
     return _default_of(field)
@@ -394,18 +395,6 @@ def _keyword(spec: Data) -> str:
 # -- documents ----------------------------------------------------------------------------------------
 
 
-def at(data: Any, path: Path) -> Any:
-    """What stands at a path; None where nothing does."""
-    for part in path:
-        if isinstance(data, dict):
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            return None
-    return data
-
-
 def _with(data: Data, path: Path, value: Any) -> Data:
     """The document with one value written; mappings on the way are made."""
     made = copy.deepcopy(data)
@@ -420,7 +409,7 @@ def _with(data: Data, path: Path, value: Any) -> Data:
 
 def _without(data: Data, path: Path) -> Data:
     made = copy.deepcopy(data)
-    held = at(made, path[:-1])
+    held = value_in(made, path[:-1])
     if isinstance(held, dict):
         held.pop(path[-1], None)
     return made

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from benchmarks.bases import Base
-from benchmarks.edits import Data, Path, Slot, at, slots
+from benchmarks.edits import Data, Path, Slot, slots
 from wizard_dsl.core import units
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.registry import Registry
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.document import PipelineFile
 
 
@@ -76,7 +77,7 @@ def _reversed(base: Base) -> Iterator[Rewriting]:
         if not base.has(path) or (path == ("steps",) and "output" not in data):
             continue
         made = copy.deepcopy(data)
-        held = at(made, path)
+        held = value_in(made, path)
         items = list(held.items())[::-1]
         held.clear()
         held.update(items)
@@ -100,7 +101,7 @@ def _units(base: Base) -> Iterator[Rewriting]:
     for path, text in _strings(data, ()):
         for other in _other_words(text) if base.has(path) else ():
             made = copy.deepcopy(data)
-            at(made, path[:-1])[path[-1]] = other
+            value_in(made, path[:-1])[path[-1]] = other
             yield Rewriting(f"{'.'.join(map(str, path))}: {text} as {other}", json.dumps(made))
 
 
@@ -129,14 +130,14 @@ def _defaults(base: Base, registry: Registry) -> Iterator[Rewriting]:
     """Each field that says nothing, with its default written out; of policies, where they stand already."""
     data = base.data
     for slot in slots(data, registry):
-        if at(data, slot.path) is None or slot.shape is PipelineFile or not base.has(slot.path):
+        if value_in(data, slot.path) is None or slot.shape is PipelineFile or not base.has(slot.path):
             continue
         for field in msgspec.structs.fields(slot.shape):
             value = _default_of(field)
             if value is None or _is_said(data, slot, field.encode_name) or field.encode_name in {"policies", "model"}:
                 continue
             made = copy.deepcopy(data)
-            at(made, slot.path)[field.encode_name] = value
+            value_in(made, slot.path)[field.encode_name] = value
             yield Rewriting(f"{'.'.join(map(str, slot.path))}.{field.encode_name} = {value!r}", json.dumps(made))
 
 
@@ -148,7 +149,7 @@ def _default_of(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def _is_said(data: Data, slot: Slot, key: str) -> bool:
-    return any(key in (at(data, path) or {}) for path in (slot.path, *slot.under))
+    return any(key in (value_in(data, path) or {}) for path in (slot.path, *slot.under))
 
 
 def _tables(data: Data) -> Iterator[Rewriting]:
@@ -204,10 +205,10 @@ def _scalars(data: Data, registry: Registry) -> Iterator[Rewriting]:
     """Mappings of one key as the scalar that stands for them."""
     for path in _below_policies(data):
         policy = registry.policy(str(path[-1]))
-        held = at(data, path)
+        held = value_in(data, path)
         if policy is not None and policy.scalar and isinstance(held, dict) and set(held) == {policy.scalar}:
             made = copy.deepcopy(data)
-            at(made, path[:-1])[path[-1]] = held[policy.scalar]
+            value_in(made, path[:-1])[path[-1]] = held[policy.scalar]
             yield Rewriting(f"{'.'.join(map(str, path))} as a scalar", json.dumps(made))
 
 

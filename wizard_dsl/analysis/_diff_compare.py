@@ -15,6 +15,7 @@ from wizard_dsl.analysis._diff_view import TABLES, ChainView, Part, TargetView, 
 from wizard_dsl.analysis.diff_changes import Change, Section, listed
 from wizard_dsl.core.component import Rung
 from wizard_dsl.spec.diagnostics import DocPath, Place, show_path
+from wizard_dsl.spec.docpath import stands_in
 
 _LIMITS: Final = (Rung.ADMISSION, Rung.RATE_LIMIT, Rung.CONCURRENCY, Rung.BUDGET)
 _FILE_SECTIONS: Final[Mapping[str, Section]] = {"budgets": "limits", "state": "state", "name": "state"}
@@ -71,7 +72,7 @@ class _Comparer:
     def where(self, *paths: DocPath) -> tuple[Place, DocPath]:
         """The first of the paths that is written on the new side; else what is nearest above the last one."""
         data = self._new.compiled.loaded.data
-        path = next((each for each in paths if _is_in(data, each)), paths[-1] if paths else ())
+        path = next((each for each in paths if stands_in(data, each)), paths[-1] if paths else ())
         return self._places.value_at(path), path
 
     def _found(self, section: Section, what: str, at: Sequence[DocPath], **more: Any) -> Found:
@@ -244,15 +245,6 @@ def _summary(part: Part | None) -> str:
         return "off"
     said = [f"{key} {value.shown}" for key, value in part.leaves.items() if value.value is not None][:4]
     return f"on ({', '.join(said)})" if said else "on"
-
-
-def _is_in(data: Any, path: DocPath) -> bool:
-    for part in path:
-        inside = isinstance(data, dict) and part in data
-        if not inside and not (isinstance(data, list) and isinstance(part, int) and part < len(data)):
-            return False
-        data = data[part]
-    return True
 
 
 def _joined(found: Iterator[Found], new: View) -> Iterator[Change]:

@@ -25,6 +25,7 @@ from wizard_dsl.analysis._diff_values import (
 from wizard_dsl.core.component import Rung
 from wizard_dsl.policies._backoff import MODES
 from wizard_dsl.spec.diagnostics import DocPath, without_user
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.fit import secret_fields
 from wizard_dsl.spec.interpolate import has_reference
 
@@ -140,7 +141,7 @@ class _Viewer:
         stands for is not known here."""
         paths = tuple((*holder, *leaf.key) for holder in holders)
         for path in paths:
-            raw = _at(self._data, path)
+            raw = value_in(self._data, path)
             if raw is not None:
                 if isinstance(raw, str) and has_reference(raw):
                     return Value(("reference", raw), without_user(raw), paths)
@@ -247,13 +248,13 @@ class _Viewer:
         holders = self._holders(plan, entry, index)
         leaves = self._leaves(plan.config, *holders)
         for holder in holders:  # `retry: "${env:RETRY}"`: the whole policy is a reference
-            raw = _at(self._data, holder)
+            raw = value_in(self._data, holder)
             if isinstance(raw, str) and has_reference(raw):
                 leaves[plan.type.scalar] = Value(("reference", raw), without_user(raw), (holder,))
                 break
         if plan.type.name == "retry":
             leaves |= _modes(plan.config, holders)
-        at = tuple(each for each in holders if _at(self._data, each) is not None) or (("chains", entry.name),)
+        at = tuple(each for each in holders if value_in(self._data, each) is not None) or (("chains", entry.name),)
         return Part(at, leaves, plan.type.rung)
 
     def _holders(self, plan: PolicyPlan, entry: ChainEntry, index: int | None) -> tuple[DocPath, ...]:
@@ -342,15 +343,3 @@ def _messages(sources: Sequence[MessageSource]) -> Any:
 
 def _texts(sources: Sequence[MessageSource]) -> tuple[tuple[str, str], ...]:
     return tuple((each.role, "\n".join(part.text.removesuffix("\n") for part in each.parts)) for each in sources)
-
-
-def _at(data: Any, path: DocPath) -> Any:
-    """The value at a path of the document as written; None where there is none."""
-    for part in path:
-        if isinstance(data, dict):
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            return None
-    return data

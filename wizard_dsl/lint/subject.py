@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.program import Program
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Related, finding
+from wizard_dsl.spec.docpath import stands_in
 from wizard_dsl.spec.document import ChainEntry, Document, PolicyMap
 
 #: Types of providers that answer from this process: no connection, no key, no outage.
@@ -61,12 +62,7 @@ class Subject:
 
     def written(self, path: DocPath) -> bool:
         """Whether a key stands at `path` in the merged document, from whatever layer."""
-        value: Any = self.compiled.loaded.data
-        for part in path:
-            if not isinstance(value, dict) or part not in value:
-                return False
-            value = value[part]
-        return True
+        return stands_in(self.compiled.loaded.data, path)
 
     def setting(self, chain: ChainEntry, index: int | None, kind: str, key: str) -> DocPath | None:
         """Where a key of a policy is set for a chain, or for its target at `index`; None where it is built in."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from wizard_dsl.spec import grammar, schema
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, did_you_mean, finding, show_path, show_value
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.interpolate import has_reference
 from wizard_dsl.spec.layers import Layer
 from wizard_dsl.spec.schema_errors import schema_findings
@@ -82,7 +83,7 @@ def _sharper(each: Diagnostic, data: dict[str, Any], registry: Registry) -> Diag
     if each.code in ("E060", "E061") and each.path[-2:-1] == ("policies",):
         return _misplaced(each, registry)
     if each.code in _KINDS:
-        return _unknown_kind(each, _at(data, each.path), registry)
+        return _unknown_kind(each, value_in(data, each.path), registry)
     return each
 
 
@@ -106,15 +107,6 @@ def _unknown_kind(each: Diagnostic, name: Any, registry: Registry) -> Diagnostic
     near = did_you_mean(name, names)
     hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(names)}"
     return replace(each, message=f"unknown {word} {show_value(name)} in {show_path(each.path)}", suggestion=hint)
-
-
-def _at(data: Any, path: DocPath) -> Any:
-    for part in path:
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return data
 
 
 def of_references(found: Sequence[Diagnostic], shape: Sequence[Diagnostic]) -> list[Diagnostic]:

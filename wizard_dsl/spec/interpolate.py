@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, did_you_mean, finding, show_path
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.scalars import Scalar, core_scalar, is_finite
 from wizard_dsl.spec.source import read_bytes
 
@@ -239,11 +240,11 @@ def reference_findings(resolved: Resolved, raw: Any, places: Places) -> list[Dia
     """Diagnostics of what is malformed or missing, each where it begins. `raw` is the data before resolving."""
     found = []
     for path, malformed in resolved.malformed:
-        place = places.text_at(path, *_spot(_string_at(raw, path), malformed.start))
+        place = places.text_at(path, *_spot(str(value_in(raw, path)), malformed.start))
         message = f"{malformed.reason}, in {show_path(path)}"
         found.append(finding("E030", message, place, path=path, suggestion=malformed.suggestion))
     for path, missing in resolved.missing:
-        place = places.text_at(path, *_spot(_string_at(raw, path), missing.reference.start))
+        place = places.text_at(path, *_spot(str(value_in(raw, path)), missing.reference.start))
         message = f"{missing.reason}, which {show_path(path)} refers to"
         found.append(finding(missing.code, message, place, path=path, suggestion=_hint(path, missing)))
     return found
@@ -255,12 +256,6 @@ def _hint(path: DocPath, missing: Missing) -> str:
     if missing.suggestion != f"set {name}" or (path[0] == "providers" and path[2:3] in (("api_key",), ("headers",))):
         return missing.suggestion
     return f"{missing.suggestion}, or write ${{env:{name}:-default}}"
-
-
-def _string_at(data: Any, path: DocPath) -> str:
-    for part in path:
-        data = data[part]
-    return str(data)
 
 
 def _spot(text: str, offset: int) -> tuple[int, int]:

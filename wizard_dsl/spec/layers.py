@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Place, finding, meant, show_path
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.source import Source
 
 LayerName = Literal["built-in", "user", "project", "pipeline", "overlay", "environment", "flag"]
@@ -176,17 +177,11 @@ class _Stack:
 
     def put(self, setting: Setting, index: int) -> None:
         """Write a setting at its path; what is missing on the way is made, a list must have the entry."""
-        if setting.how == "enable" and self._at(setting.path) not in (None, False, "off"):
+        if setting.how == "enable" and value_in(self.data, setting.path) not in (None, False, "off"):
             return
         if not self._reaches(setting):
             return
         self.data = self._written(self.data, (), setting, index)
-
-    def _at(self, path: DocPath) -> Any:
-        value: Any = self.data
-        for part in path:
-            value = value.get(part) if isinstance(value, dict) else None
-        return value
 
     def _reaches(self, setting: Setting) -> bool:
         value: Any = self.data

@@ -18,6 +18,7 @@ import msgspec
 from wizard_dsl.spec import checks, findings
 from wizard_dsl.spec.convert import Converter
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Resolved, read_inside, reference_findings, resolve_tree
 from wizard_dsl.spec.layers import Layer, Merged, Setting, merge
@@ -227,7 +228,9 @@ class _Load:
         """References that stand for nothing yet; all of them without an environment."""
         if self.stack.env is None:
             return frozenset(resolved.refs)
-        return frozenset(path for path in resolved.refs if _at(resolved.data, path) == _at(self.merged.data, path))
+        return frozenset(
+            path for path in resolved.refs if value_in(resolved.data, path) == value_in(self.merged.data, path)
+        )
 
     def _loaded(self, document: Document | None, converter: Converter | None) -> Loaded:
         files: dict[DocPath, tuple[str, str]] = {}
@@ -256,9 +259,3 @@ class _Load:
             secrets=tuple(converter.secrets) if converter else (),
             keyless=keyless,
         )
-
-
-def _at(data: Any, path: DocPath) -> Any:
-    for part in path:
-        data = data[part]
-    return data

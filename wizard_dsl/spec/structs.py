@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from wizard_dsl.spec.diagnostics import DocPath
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.fit import admits_anything, fitted, leaves, sample, stand_in
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Structs:
         unknown, missing = _UNKNOWN.match(message), _MISSING.match(message)
         if unknown or missing:
             at = (*at, (unknown or missing)[1])  # type: ignore[index]
-        value = _at(raw, at)
+        value = value_in(raw, at)
         if isinstance(value, float) and value.is_integer() and message.startswith("Expected `int`"):
             return _changed(raw, at, lambda _: int(value))
         self.fail((*path, *at), _AT.sub("", message))
@@ -151,15 +152,6 @@ def _with(holder: Any, part: str | int, new: Any) -> Any:
     if isinstance(holder, list) and isinstance(part, int):
         return [*holder[:part], new, *holder[part + 1 :]]
     return {**holder, part: new}
-
-
-def _at(value: Any, path: DocPath) -> Any:
-    for part in path:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
 
 
 def _nulls(value: Any, path: DocPath) -> Iterator[DocPath]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import UNSET
@@ -21,6 +21,7 @@ from wizard_dsl.prompts.expression import Expression
 from wizard_dsl.runtime.breakers import breaker_names
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import DocPath, has_errors, meant, ordered, sentence, show_value
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.testing.against_cassettes import Cassettes
 from wizard_dsl.testing.against_checks import playable, readable
 from wizard_dsl.testing.cases import Assertion, Case, Options, PlannedRun, Suite, root_of
@@ -175,12 +176,7 @@ class _Against:
                     )
 
     def _keys(self, path: DocPath) -> Iterator[str]:
-        value: Any = self.suite.found.source.data
-        for part in path:
-            try:
-                value = value[part]
-            except (KeyError, IndexError, TypeError):
-                return
+        value = value_in(self.suite.found.source.data, path)
         yield from value if isinstance(value, dict) else ()
 
     def _values(self, case: Case, run: PlannedRun, index: int, program: Program) -> None:

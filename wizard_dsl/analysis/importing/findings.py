@@ -10,6 +10,7 @@ import msgspec
 from wizard_dsl.analysis.importing.names import HIDDEN, without_keys
 from wizard_dsl.analysis.importing.reading import leaves
 from wizard_dsl.spec.diagnostics import DocPath, did_you_mean, show_path
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.source import Source
 
 Outcome = Literal["mapped", "approximated", "dropped"]
@@ -130,9 +131,7 @@ class Ledger:
 
     def _guarded(self, path: DocPath) -> Finding:
         """A finding that says so where a key was taken out of the value."""
-        value: Any = self._source.data
-        for part in path:
-            value = value[part]
+        value = value_in(self._source.data, path)
         found = self._found[path]
         if found.outcome == "dropped" or not isinstance(value, str) or HIDDEN not in value:
             return found
