@@ -149,6 +149,18 @@ def test_a_new_pipeline_without_a_test_is_said(project: Path, wizard: Wizard) ->
     assert "pipelines/fresh.yaml has no test" in wizard("review", "main", "work").out
 
 
+def test_a_name_cannot_leave_its_place_in_the_comment(project: Path, wizard: Wizard) -> None:
+    text = "version: 1\nproviders: {m: {type: mock}}\nchains: {default: {targets: [m]}}\n"
+    name = "`a|b\n## @everybody`.yaml"
+    Path(name).write_text(f"{text}steps: {{say: {{prompt: {{user: Hello}}}}}}\n")
+    commit()
+    git("branch", "--force", "main", "work")
+    edit(name, "targets: [m]", "targets: [m], policies: {retry: 5}")
+    out = wizard("review", "main", "work", "--format", "markdown").out
+    assert "\n#### `` `a|b ## @everybody`.yaml ``\n" in out and "\n## @" not in out
+    assert "| worst-case attempts | 3 | **5** | say.retry (``" in out and "a\\|b ## @everybody`.yaml:3" in out
+
+
 def test_a_head_that_is_broken_is_3(project: Path, wizard: Wizard) -> None:
     edit("pipelines/hello.yaml", "prompt: hello", "prompt: helo")
     ran, found = reviewed(wizard)

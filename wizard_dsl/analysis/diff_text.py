@@ -120,9 +120,11 @@ def _ticks(line: str) -> int:
 
 
 def code(text: str) -> str:
-    """Text as code, whatever backticks it has."""
-    fence = "`" * (_ticks(text) + 1)
-    return f"{fence}{text}{fence}"
+    """Text as code in one line, whatever backticks and line breaks it has."""
+    line = " ".join(text.split("\n"))
+    fence = "`" * (_ticks(line) + 1)
+    room = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{room}{line}{room}{fence}"
 
 
 def escaped(text: str) -> str:

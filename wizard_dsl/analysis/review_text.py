@@ -101,7 +101,7 @@ def _worst(each: PipelineDiff) -> Iterator[str]:
         because = ""
         if change is not None:
             because = escaped(change.cause.removeprefix("from ").removeprefix("as "))
-            because += f" ({code(change.place)})" if change.place else ""
+            because += f" ({code(change.place)})".replace("|", "\\|") if change.place else ""
         after = f"**{escaped(row.after or '–')}**" if row.before != row.after else escaped(row.after or "–")
         yield f"| {row.figure} | {escaped(row.before or '–')} | {after} | {because} |"
     yield ""
