@@ -31,13 +31,14 @@ figcaption li { display: flex; align-items: center; gap: .4rem; color: var(--sof
 figure { margin: 1.1rem 0 0; }
 figure > svg { width: 100%; height: auto; display: block; }
 .verdicts { display: block; }
-.verdicts b { display: inline-block; min-width: 4.5rem; padding: 0 .5rem; margin-right: .6rem; text-align: center;
+.verdicts li { display: flex; align-items: baseline; margin-bottom: .2rem; }
+.verdicts b { flex: none; min-width: 4.5rem; padding: 0 .5rem; margin-right: .6rem; text-align: center;
   border: 2px solid currentColor; border-radius: 4px; }
 .verdicts .met b { color: var(--three); }
 .verdicts .missed b { color: var(--paper); background: var(--two); border-color: var(--two); }
 .key { width: 28px; height: 10px; display: inline-block; }
 i.key.good { background: var(--good); } i.key.bad { background: var(--bad); }
-i.key.fault { background: var(--shade); outline: 1px solid var(--soft); }
+i.key.fault { background: var(--shade); border: 1px solid var(--soft); box-sizing: border-box; }
 i.key.shut { border: 1px solid var(--soft); box-sizing: border-box; }
 i.key.half { background: repeating-linear-gradient(45deg, var(--half) 0 3px, var(--paper) 3px 6px); }
 i.key.open { background: var(--gate); }
@@ -58,6 +59,9 @@ rect.fault { fill: var(--shade); stroke: var(--soft); }
 rect.shut { fill: none; stroke: var(--soft); pointer-events: all; }
 rect.half { fill: var(--half); stroke: var(--ink); stroke-dasharray: 2 2; }
 rect.open { fill: var(--gate); }
+section { overflow-x: auto; }
+@media (max-width: 40rem) { text { font-size: 16px; }
+  figure { overflow-x: auto; } figure > svg { min-width: 34rem; padding-left: .5rem; overflow: visible; } }
 """
 
 

@@ -19,6 +19,7 @@ _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; } h3 { font-size: 1rem; margin-bottom: 0.3rem; }
+h2, h3, .files { overflow-wrap: anywhere; } svg { max-width: 100%; }
 code, h3 { font-family: ui-monospace, monospace; }
 table { border-collapse: collapse; width: 100%; break-inside: avoid; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); }
@@ -29,6 +30,11 @@ td:nth-child(2) { width: 11rem; font-family: ui-monospace, monospace; overflow-w
 .files td:first-child, .files td:nth-child(2) { width: auto; font-family: inherit; } a { color: inherit; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.85em; }
 tr.gap { background: var(--soft); } .dim { color: var(--dim); }
+@media (max-width: 40rem) {
+  thead { display: none; } tr { display: grid; grid-template-columns: 7rem 1fr; border-bottom: 1px solid var(--line); }
+  td, .files td { border: 0; padding: 0.15rem 0.6rem; } td:nth-child(2) { width: auto; }
+  td:nth-child(n + 3), .files td { grid-column: 1 / -1; } td:nth-child(4) { color: var(--dim); padding-bottom: 0.5rem; }
+}
 @media print { body { margin: 0; max-width: none; } }
 """
 #: Names of tests that are shown for an outcome; of more, their number.
