@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wizard_dsl.observe.personal import redact_personal
+from wizard_dsl.observe._edits import replace_in
+from wizard_dsl.observe.personal import PERSONAL, redact_personal
 from wizard_dsl.observe.redact import Redaction, names_secret
 
 KEY = "sk-proj-Ab12Cd34Ef56Gh78Ij90"
@@ -104,3 +105,8 @@ def test_no_text_makes_it_slow(unit: str) -> None:
 def test_names_of_secrets_are_known() -> None:
     assert all(map(names_secret, ("api_key", "x-api-key", "Authorization", "client_secret", "password", "apiKey")))
     assert not any(map(names_secret, ("max_tokens", "token", "keys", "input_tokens", "stop", "content")))
+
+
+@given(st.text("09٣+@:.-() aAfF\u0660"))
+def test_a_text_without_digits_is_left_unsearched_only_where_nothing_would_be_found(text: str) -> None:
+    assert redact_personal(text) == replace_in([text], PERSONAL)[0]

@@ -19,14 +19,21 @@ def pattern_rule(pattern: re.Pattern[str], new: str | Callable[[str], str | None
     return partial(_found, pattern, new, tuple(needs))
 
 
+def may_have(text: str, needs: Sequence[str]) -> bool:
+    """Whether a text has any of `needs`, in lower case. One that is not ASCII may: a pattern that ignores case takes
+    the long s for an s, which is no lower case."""
+    if not needs or not text.isascii():
+        return True
+    lower = text.lower()
+    return any(need in lower for need in needs)
+
+
 def _found(
     pattern: re.Pattern[str], new: str | Callable[[str], str | None], needs: Sequence[str], text: str
 ) -> list[Edit]:
     edits: list[Edit] = []
-    if needs:
-        lower = text.lower()
-        if not any(need in lower for need in needs):
-            return edits
+    if not may_have(text, needs):
+        return edits
     for match in pattern.finditer(text):
         made = match.expand(new) if isinstance(new, str) else new(match[0])
         if made is not None and made != match[0]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from wizard_dsl.observe._edits import Edit, Rule, pattern_rule, replace_in
+from wizard_dsl.observe._edits import Edit, Rule, may_have, pattern_rule, replace_in
 from wizard_dsl.observe.personal import PERSONAL
 from wizard_dsl.providers._secrets import spellings
 
@@ -78,8 +78,9 @@ def redact(text: str, secrets: Collection[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, HIDDEN)
-    for look, kept, _ in _LOOKS:
-        text = look.sub(kept, text)
+    for look, kept, needs in _LOOKS:
+        if may_have(text, needs):
+            text = look.sub(kept, text)
     return text
 
 
