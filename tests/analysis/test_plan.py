@@ -139,6 +139,14 @@ def test_without_a_timeout_only_the_deadline_bounds_an_attempt(tmp_path: Path) -
     assert plan.unlimited.latency.at == ("policies", "default", "timeout")
 
 
+def test_a_timeout_limits_attempts_and_not_the_waits_below_it(tmp_path: Path) -> None:
+    """In an order of its own, a ladder may have the wait for a place inside the timeout."""
+    ladder = ["timeout", "retry", "concurrency"]
+    policies = {"stack": ladder, "concurrency": {"limit": 1, "max_wait": "7s"}}
+    chain = {**FILE["chains"]["default"], "targets": ["a"], "policies": policies}
+    assert planned(tmp_path, chains={"default": chain}).worst.latency.value == 2 * (7 + 10) + 1
+
+
 def test_a_calls_own_deadline_bounds_it(tmp_path: Path) -> None:
     chains = {"default": {"targets": ["a", "b"], "policies": {"deadline": "15s"}}}
     assert planned(tmp_path, chains=chains).worst.latency.value == 15

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+from focused import focused_caller, focused_document, focused_inner
 from random_cases import INNER, Dice, Mood, inner_document, random_caller, random_document, shown
 from soak_kit import Watch, caller
 from spiteful import Spite, spiteful_caller, spiteful_document
@@ -142,15 +143,15 @@ _WORST = [
 # -- files ------------------------------------------------------------------------------------------------
 
 
-def is_spiteful(dice: Dice) -> bool:
-    """Whether a case is a small one, whose targets know what hurts."""
-    return Dice(f"{dice.key}/spiteful").chance(0.6)
+def manner(dice: Dice) -> str:
+    """What a case is like: `random`; a small one, whose targets know what hurts; or one around a single thing."""
+    return Dice(f"{dice.key}/manner").one(["random", "spiteful", "focused"])
 
 
 def plan_document(dice: Dice) -> dict[str, Any]:
     """A random file, with what matters to a plan."""
-    if is_spiteful(dice):
-        return spiteful_document(dice)
+    if (kind := manner(dice)) != "random":
+        return spiteful_document(dice) if kind == "spiteful" else focused_document(dice)
     document = random_document(dice)
     document["deadline"] = dice.one([document["deadline"], "50h"])
     calm = dice.keys(0.4, circuit_breaker=["off"], retry_budget=["off"], rate_limit=["off"], cache=["off"])
@@ -223,9 +224,24 @@ def _vary_step(dice: Dice, step: dict[str, Any]) -> None:
 _WORDS = ["hello", "there", "ü" * 40, "<s>" * 13, '"\\' * 20, "𝒳" * 40]
 
 
-def plan_caller(dice: Dice) -> dict[str, Any]:
-    """A caller, with inputs as large as they may be."""
-    if is_spiteful(dice):
+def plan_inner(dice: Dice, document: dict[str, Any]) -> dict[str, Any]:
+    """The file that steps of `document` run."""
+    return focused_inner(document) if manner(dice) == "focused" else inner_document(dice, document)
+
+
+def plan_callers(dice: Dice, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Who calls, with inputs as large as they may be."""
+    count = dice.one([1, 2, 4, 9])
+    if manner(dice) == "focused":
+        return [focused_caller(dice, document, number) for number in range(count)]
+    callers = [_caller(dice) for _ in range(count)]
+    if dice.chance(0.5):  # a crowd: each finds what the others have just learnt
+        callers = [{**who, "at": dice.one([0.0, 1.0, 4.999, 5.0])} for who in callers]
+    return callers
+
+
+def _caller(dice: Dice) -> dict[str, Any]:
+    if manner(dice) == "spiteful":
         return spiteful_caller(dice)
     who = random_caller(dice)
     who["options"]["q"] = "hello" if dice.chance(0.5) else dice.one(_WORDS)
@@ -247,27 +263,26 @@ def hold(number: int, folder: Path) -> Played | None:
         path = Path(own) / "case.yaml"
         text = shown(document)
         path.write_text(text, encoding="utf-8")
-        (Path(own) / INNER).write_text(shown(inner_document(dice, document)), encoding="utf-8")
+        (Path(own) / INNER).write_text(shown(plan_inner(dice, document)), encoding="utf-8")
         case = compile_file(path, REGISTRY, Sources(env={}))
         if case.program is None:
             return None
         plan = plan_of(case.program, library=lambda prices, model: _NO_FACTS)
-        return Played(virtual.run(_play(case, plan, dice), max_steps=MOST_STEPS), text)
+        callers = plan_callers(dice, document)
+        return Played(virtual.run(_play(case, plan, dice, callers), max_steps=MOST_STEPS), text)
 
 
-async def _play(case: Compiled, plan: Plan, dice: Dice) -> list[Ran]:
+async def _play(case: Compiled, plan: Plan, dice: Dice, callers: list[dict[str, Any]]) -> list[Ran]:
     moods: dict[str, HonestMood] = {}
 
     def provide(target: TargetPlan, context: BuildContext) -> Scripted:
         own = Dice(f"{dice.key}/{target.path}")
-        spite = Spite(own, context.chain.rate_limit) if is_spiteful(dice) else None
+        kind = manner(dice)
+        spite = None if kind == "random" else Spite(own, context.chain.rate_limit, narrow=kind == "focused")
         mood = moods.setdefault(target.path, HonestMood(target, own, spite))
         return Scripted(mood, context.clock)
 
     watch = Telling()
-    callers = [plan_caller(dice) for _ in range(dice.one([1, 2, 4, 9]))]
-    if dice.chance(0.5):  # a crowd: each finds what the others have just learnt
-        callers = [{**who, "at": dice.one([0.0, 1.0, 4.999, 5.0])} for who in callers]
     async with running(case, REGISTRY, seed=1, provide=provide, sinks=[watch.sink]) as pipeline:
         await asyncio.gather(*(_one(pipeline, who) for who in callers))
         held = [_held(watch.transcripts[key], plan, watch.slow[key]) for key in watch.deadlines]

@@ -21,15 +21,17 @@ _HABITS = (
     "fail", "fail and ask", "refuse", "refuse for long", "refuse for longer", "refuse at once", "break", "break soon",
     "nonsense", "answer", "answer at once", "hang", "hang up",
 )  # fmt: skip
+_NARROW = ("fail", "fail", "fail and ask", "refuse", "refuse for long", "break", "nonsense", "answer", "answer")
 
 
 class Spite:
-    """What one target does: never more than a few things."""
+    """What one target does: never more than a few things; only one of a few where it is `narrow`."""
 
-    def __init__(self, dice: Dice, rule: RateLimitRule) -> None:
+    def __init__(self, dice: Dice, rule: RateLimitRule, *, narrow: bool) -> None:
         self._dice = dice
         self._rule = rule
-        self._habits = [dice.one(_HABITS) for _ in range(dice.one([1, 1, 2, 3]))]
+        few = [dice.one(_HABITS) for _ in range(dice.one([1, 1, 2, 3]))]
+        self._habits = [dice.one(_NARROW)] if narrow else few
 
     def item(self, request: Request, run: Run, longest: int) -> Item:
         """The next exchange; an answer has at most `longest` bytes."""

@@ -110,7 +110,7 @@ class CallFold:
 
             def ladder(policies: Sequence[PolicyPlan], asking: _Asking, target: TargetPlan = target) -> Bound:
                 if not policies:
-                    return attempt(target, asking.asked, asking.more, self._library).bound
+                    return asking.cut(attempt(target, asking.asked, asking.more, self._library).bound)
                 return self._around(policies, asking, ladder, ladder)
 
             branches.append(ladder(with_frame(target), asking))
@@ -139,19 +139,28 @@ class CallFold:
 
 
 class _Asking(msgspec.Struct, frozen=True):
-    """What is asked at one place of the ladder: seconds that are `left` there at most, and bytes that the prompt has
-    `more` there."""
+    """What is asked at one place of the ladder: seconds that are `left` there at most, those that an attempt has in
+    `total`, and bytes that the prompt has `more` there."""
 
     asked: Asked
     left: float
+    total: float | None = None
     more: Figure = Figure(0)
 
     def longer(self, extra: Figure) -> _Asking:
-        return _Asking(self.asked, self.left, self.more + extra)
+        return msgspec.structs.replace(self, more=self.more + extra)
 
     def within(self, policy: PolicyPlan) -> _Asking:
+        if policy.type.name == "timeout":
+            return msgspec.structs.replace(self, total=seconds(getattr(policy.config, "total", "off")))
         after = seconds(getattr(policy.config, "after", "off")) if policy.type.name == "deadline" else None
-        return self if after is None else _Asking(self.asked, min(self.left, after), self.more)
+        return self if after is None else msgspec.structs.replace(self, left=min(self.left, after))
+
+    def cut(self, attempt: Bound) -> Bound:
+        """One attempt, which the last `timeout` around it limits, whatever waits between the two."""
+        if self.total is None:
+            return attempt
+        return attempt.with_latency(Figure(self.total, "besides the time the consumer holds the stream back"))
 
 
 #: Folds the rest of a ladder.

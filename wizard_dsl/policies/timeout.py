@@ -52,11 +52,12 @@ class Timeout:
 
 
 def bound(config: TimeoutConfig, inner: Bound, facts: BoundFacts) -> Bound:
-    """Latency is at most `total`; the time in which the consumer holds a stream back is the deadline's to bound."""
+    """An attempt takes at most `total`, as `plan` tells it; the time in which the consumer holds a stream back is the
+    deadline's to bound. What waits between this and the attempt is not limited by it."""
     total = seconds(config.total)
     if total is None:
         return inner.with_latency(unbounded("timeout.total is off"))
-    return inner.with_latency(Figure(total, "besides the time the consumer holds the stream back"))
+    return inner if inner.latency.bounded else inner.with_latency(Figure(total))
 
 
 def check(config: TimeoutConfig) -> list[str]:

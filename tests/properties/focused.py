@@ -1,0 +1,176 @@
+"""Files of one target, or two, around one thing that adds to a plan, and callers who drive it to its end.
+
+Nothing else is there that could save or hide anything: what is one delay or one wait more than the plan says is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from random_cases import SCHEMA, Dice
+
+Document = dict[str, Any]
+#: What may be looked at; each changes a file that asks one target once.
+_Focus = Callable[[Dice, Document], None]
+
+
+def focused_document(dice: Dice) -> Document:
+    """A small file around one thing, sometimes around two."""
+    document = _plain(dice)
+    for focus in dice.some(list(FOCUSES), least=1)[: dice.one([1, 1, 1, 2])]:
+        focus(dice, document)
+    return document
+
+
+def focused_inner(document: Document) -> Document:
+    """The file that a step of it runs."""
+    inputs = {"q": {"type": "string", "maxLength": 80}}
+    return {**document, "inputs": inputs, "steps": {"i": {"prompt": {"user": "{{ q }}"}}}}
+
+
+def focused_caller(dice: Dice, document: Document, number: int) -> dict[str, Any]:
+    """A caller with the longest inputs. In a crowd all ask for the same, and some go away just before they would have
+    had an answer; who asks at midnight begins a little before."""
+    crowd = "cache" in document["policies"]["default"]
+    at = 86_400 - 9.0 if "budgets" in document and dice.chance(0.5) else 0.0
+    return {
+        "asks": "run",
+        "options": {"q": "𝒳" * 40 if crowd else dice.one(["<s>" * 13, "𝒳" * 40]), "parts": ["ß" * 9] * 4},
+        "at": at,
+        "reads": 99,
+        "pause": 0.3,
+        "steps": 0,
+        **({"cancelled": 3.99 * (number + 1)} if crowd and number < 2 and dice.chance(0.8) else {}),
+    }
+
+
+def _plain(dice: Dice) -> Document:
+    return {
+        "version": 1,
+        "inputs": {
+            "q": {"type": "string", "maxLength": 40},
+            "parts": {"type": "array", "maxItems": 4, "items": {"type": "string", "maxLength": 9}},
+        },
+        "providers": {name: _provider(name, 5) for name in ("a", "b")},
+        "policies": {
+            "default": {
+                "timeout": {"total": "4s"},
+                "retry": {"max_attempts": dice.one([1, 1, 2, 3]), "base": "100ms", "jitter": "none"},
+                "retry_budget": "off",
+                "circuit_breaker": "off",
+            }
+        },
+        "chains": {"default": {"targets": ["a"], "on_rate_limit": {"wait_up_to": "0s", "max_retry_after": "0s"}}},
+        "steps": {"s": {"prompt": {"user": "{{ q }}"}}},
+        "deadline": "100h",
+    }
+
+
+def _provider(name: str, most: int) -> Document:
+    facts = {"max_output": most, "prices": {"input": "$1", "output": "$100"}}
+    return {"type": "mock", "model": name, "models": {name: facts}}
+
+
+def _crowded(kind: str, *keys: Any) -> _Focus:
+    """A limit for which many wait."""
+
+    def focus(dice: Dice, document: Document) -> None:
+        document["policies"]["default"][kind] = dice.one(keys)
+        document["policies"]["default"]["retry"] = {"max_attempts": dice.one([1, 1, 2]), "base": "1ms"}
+
+    return focus
+
+
+def _backs_off(dice: Dice, document: Document) -> None:
+    document["policies"]["default"]["retry"] = {
+        "max_attempts": dice.one([2, 3]),
+        "base": dice.one(["1s", "2s"]),
+        "max_delay": dice.one(["3s", "30s"]),
+        "jitter": dice.one(["none", "full", "equal", "decorrelated", 1.0]),
+        **dice.keys(0.4, backoff=[{"server": "linear"}, {"server": "exponential", "connect": "exponential"}]),
+    }
+
+
+def _asks_to_wait(dice: Dice, document: Document) -> None:
+    rule = {"wait_up_to": dice.one(["0s", "2s", "6s"]), "max_retry_after": dice.one(["2s", "20s"])}
+    document["chains"]["default"] |= {"on_rate_limit": rule, "targets": dice.one([["a"], ["a", "b"]])}
+    document["policies"]["default"]["retry"] |= dice.keys(0.5, retry_on=[{"429": True}])
+
+
+def _repairs(dice: Dice, document: Document) -> None:
+    document["providers"]["a"] = _provider("a", dice.one([5, 500]))
+    schema = dice.one([SCHEMA, {"type": "object", "properties": {f"key{n}": {} for n in range(99)}, "required": ["n"]}])
+    document["steps"]["s"]["output"] = {"schema": schema, "repairs": dice.upto(3)}
+    document["chains"]["default"] |= {"targets": ["a", "b"], "strategy": dice.one(["sequential", "parallel"])}
+
+
+def _continues(dice: Dice, document: Document) -> None:
+    document["chains"]["default"]["on_mid_stream_error"] = "continue"
+    document["policies"]["default"]["retry"]["max_attempts"] = dice.one([2, 3])
+    document["steps"]["t"] = {"prompt": {"user": "{{ steps.s.text }}"}}
+    document["output"] = "{{ steps.s.text }}"
+
+
+def _spends(dice: Dice, document: Document) -> None:
+    """Each attempt may cost 0.074 cents, so that some limits are nearly used up."""
+    limit = {"limit": dice.one(["$0.0008", "$0.0015", "$0.0023", "$0.003"])}
+    document["budgets"] = {dice.one(["run", "day", "month"]): limit}
+    document["steps"] = {name: {"prompt": {"user": "{{ q }}"}} for name in "stuvw"}
+    document["policies"]["default"]["retry"]["max_attempts"] = 1
+
+
+def _crowds(dice: Dice, document: Document) -> None:
+    document["policies"]["default"]["cache"] = "1s"
+
+
+def _loops(dice: Dice, document: Document) -> None:
+    document["steps"]["s"] = {"for_each": "parts", "concurrency": dice.upto(4, 1), "prompt": {"user": "{{ item }}"}}
+    document["steps"] |= dice.one([{}, {"t": {"prompt": {"user": "{{ steps.s.text }}"}}}])
+
+
+def _defaults(dice: Dice, document: Document) -> None:
+    document["steps"]["s"]["on_error"] = dice.one([{"default": "n" * 3000}, "skip"])
+    document["steps"]["t"] = {"prompt": {"user": dice.one(["{{ steps.s.text }}", "{{ steps.s.json | tojson }}"])}}
+
+
+def _embeds(dice: Dice, document: Document) -> None:
+    texts = dice.one(["{{ parts }}", ["{{ q }}", "{{ parts[0] }}", "b"]])
+    document["steps"] = {"s": {"type": "embed", "texts": texts}}
+
+
+def _asks_for_less(dice: Dice, document: Document) -> None:
+    document["providers"]["a"] = _provider("a", 50)
+    own = {"params": {"max_tokens": 30}} if dice.chance(0.5) else {}
+    document["chains"]["default"]["targets"] = [{"provider": "a", **own}]
+    document["steps"]["s"]["params"] = {"max_tokens": 9}
+
+
+def _ends_early(dice: Dice, document: Document) -> None:
+    document["policies"]["default"] |= {"deadline": "9s", "retry": {"max_attempts": 4}}
+    document["steps"] |= {"t": {"prompt": {"user": "{{ q }}"}, "needs": ["s"]}}
+    document["policies"]["default"] |= dice.keys(0.5, rate_limit=[{"rate": "1/s", "burst": 1}])
+
+
+def _runs_another(dice: Dice, document: Document) -> None:
+    document["steps"] = {"s": {"type": "pipeline", "file": "inner.yaml", "inputs": {"q": "{{ q }}{{ q }}"}}}
+    document["steps"] |= dice.one([{}, {"t": {"prompt": {"user": "{{ steps.s.text }}{{ steps.s.served_by }}"}}}])
+
+
+FOCUSES: Final[tuple[_Focus, ...]] = (
+    _crowded("concurrency", {"limit": 1, "max_wait": "4s"}, {"limit": 1, "max_wait": "12s"}),
+    _crowded("rate_limit", {"rate": "1/s", "burst": 1, "max_wait": "3s"}, {"windows": ["1/minute"], "max_wait": "1m"}),
+    _crowded("admission", *({each: {"rate": "1/s", "burst": 1, "max_wait": "3s"}} for each in ("global", "pipeline"))),
+    _backs_off,
+    _asks_to_wait,
+    _repairs,
+    _continues,
+    _spends,
+    _crowds,
+    _loops,
+    _defaults,
+    _embeds,
+    _asks_for_less,
+    _ends_early,
+    _runs_another,
+)
