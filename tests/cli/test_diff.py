@@ -303,6 +303,17 @@ def test_why_git_refuses_is_told(repository: Path, wizard: Wizard, monkeypatch: 
     assert code == 2 and "git cannot be asked: fatal: bad config line 1" in err
 
 
+def test_what_a_file_says_that_a_reference_names_counts(repository: Path, wizard: Wizard) -> None:
+    text = EDITED.replace("cache: 1h", 'cache: "${file:ttl.txt}"').replace(
+        "name: reply", 'deadline: "${file:long.txt}"'
+    )
+    commit(p__reply_yaml=text, **{"p/ttl.txt": "1h\n", "p/long.txt": "40s\n"})
+    commit(**{"p/ttl.txt": "2h\n"})
+    for words in (["HEAD~1", "HEAD"], ["HEAD~1"]):
+        found = json.loads(wizard("diff", *words, "--format", "json").out)["pipelines"][0]["changes"]
+        assert [(each["sentence"], each["line"]) for each in found] == [("cache.ttl on writer: another value", 9)]
+
+
 def test_a_project_file_and_links_count_as_they_did_in_the_revision(repository: Path, wizard: Wizard) -> None:
     Path("p/linked.yaml").symlink_to("reply.yaml")
     Path("p/out.yaml").symlink_to("/etc/hostname")

@@ -134,6 +134,22 @@ def test_a_test_is_run_though_only_its_overlay_changed(project: Path, wizard: Wi
     assert "differs, too" not in out
 
 
+def test_tests_of_what_runs_a_changed_file_are_run_on_files_that_references_name(project: Path, wizard: Wizard) -> None:
+    Path("pipelines/limit.txt").write_text("40s\n")
+    edit("pipelines/hello.yaml", "\nsteps:", '\ndeadline: "${file:limit.txt}"\nsteps:')
+    for name, inner in (("middle", "hello"), ("outer", "middle")):
+        step = f"{{type: pipeline, file: {inner}.yaml}}"
+        Path(f"pipelines/{name}.yaml").write_text(f"version: 1\nsteps: {{in: {step}}}\n")
+    case = 'targets: {"openai/*": [Hello!]}, expect: {text: Hallo!}'
+    Path("pipelines/outer.test.yaml").write_text(f"version: 1\npipeline: outer.yaml\ntests: {{it: {{{case}}}}}\n")
+    commit()
+    git("branch", "--force", "main", "work")
+    edit("wizard.yaml", "total: 60s", "total: 30s")
+    ran, found = reviewed(wizard, "pipelines/hello.yaml")
+    assert ran.code == 1 and found["tests"]["run"] == 3
+    assert [each["file"] for each in found["tests"]["broken"]] == ["pipelines/outer.test.yaml"]
+
+
 def test_what_no_test_has_seen_is_told_of_what_changed(project: Path, wizard: Wizard) -> None:
     edit("wizard.yaml", "max_attempts: 3", "max_attempts: 9")
     (untested,) = reviewed(wizard)[1]["untested"]

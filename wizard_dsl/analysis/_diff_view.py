@@ -8,7 +8,9 @@ says (a prompt's name, a weight that nobody draws by) is told apart here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -27,7 +29,7 @@ from wizard_dsl.policies._backoff import MODES
 from wizard_dsl.spec.diagnostics import DocPath, without_user
 from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.fit import secret_fields
-from wizard_dsl.spec.interpolate import has_reference
+from wizard_dsl.spec.interpolate import Refused, find_references, has_reference, read_inside
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
@@ -137,16 +139,22 @@ class _Viewer:
     # -- values -------------------------------------------------------------------------------------
 
     def _leaf(self, leaf: Leaf, holders: Sequence[DocPath]) -> Value:
-        """The value at the first of the places that states it; a reference is compared as it is written, for what it
-        stands for is not known here."""
+        """The value at the first of the places that states it; of a reference, see `_reference`."""
         paths = tuple((*holder, *leaf.key) for holder in holders)
         for path in paths:
             raw = value_in(self._data, path)
             if raw is not None:
                 if isinstance(raw, str) and has_reference(raw):
-                    return Value(("reference", raw), without_user(raw), paths)
+                    return Value(self._reference(raw, path), without_user(raw), paths)
                 break
         return Value(leaf.value, leaf.shown, paths)
+
+    def _reference(self, text: str, path: DocPath) -> Any:
+        """What a variable stands for is not known here, so that a reference is compared as it is written; files of the
+        project are, and belong to it."""
+        holder, root = Path(self._compiled.loaded.places.value_at(path).file), self._compiled.loaded.root
+        names = [each.name for each in find_references(text) if each.scheme == "file" and not os.path.isabs(each.name)]
+        return ("reference", text, *(_file(holder, root, name) for name in names))
 
     def _leaves(self, config: msgspec.Struct, *holders: DocPath, but: frozenset[str] = frozenset()) -> Leaves:
         return {".".join(leaf.key): self._leaf(leaf, holders) for leaf in leaves_of(config) if leaf.key[0] not in but}
@@ -250,7 +258,7 @@ class _Viewer:
         for holder in holders:  # `retry: "${env:RETRY}"`: the whole policy is a reference
             raw = value_in(self._data, holder)
             if isinstance(raw, str) and has_reference(raw):
-                leaves[plan.type.scalar] = Value(("reference", raw), without_user(raw), (holder,))
+                leaves[plan.type.scalar] = Value(self._reference(raw, holder), without_user(raw), (holder,))
                 break
         if plan.type.name == "retry":
             leaves |= _modes(plan.config, holders)
@@ -318,6 +326,13 @@ class _Viewer:
             paths: tuple[DocPath, ...] = ((*at, "safety", "block_when"), ("safety", "block_when"))
             found["safety.block_when"] = Value(expression(plan.block_when), show(plan.block_when), paths)
         return found
+
+
+def _file(holder: Path, root: Path, name: str) -> str | None:
+    try:
+        return read_inside(holder, root, name)
+    except Refused:
+        return None
 
 
 def _modes(config: Any, holders: Sequence[DocPath]) -> Leaves:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from wizard_dsl.analysis.diff import Diff, Side
+from wizard_dsl.compiler.program import Program
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import Diagnostic, sentence
@@ -96,10 +97,17 @@ def _callers(touched: set[str], suites: Sequence[Suite], base: Path) -> set[str]
     for suite in suites:
         for case in suite.cases if suite.found.ok else ():
             program = suite.compiled(case).program
-            inner = [getattr(step.config, "file", None) for step in program.steps if step.subprogram] if program else []
-            if any(_name(case.pipeline.parent / each, base) in touched for each in inner if each):
+            if program is not None and any(_name(Path(each), base) in touched for each in _inner(program)):
                 found.add(_name(case.pipeline, base))
     return found
+
+
+def _inner(program: Program) -> Iterator[str]:
+    """The files that a program runs, and those that these run."""
+    for step in program.steps:
+        if step.subprogram is not None:
+            yield step.subprogram.file
+            yield from _inner(step.subprogram)
 
 
 def _is_meant(suite: Suite, touched: set[str], changed: frozenset[str], base: Path) -> bool:

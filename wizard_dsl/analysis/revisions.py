@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.spec.diagnostics import did_you_mean
+from wizard_dsl.spec.interpolate import find_references
 from wizard_dsl.spec.source import MAX_BYTES, load_bytes
 
 _ENDINGS: Final = (".yaml", ".yml")
@@ -193,9 +194,11 @@ def _names(name: str, entry: _Entry, content: bytes) -> Iterator[str]:
     else:
         texts = _texts_in(load_bytes(content, name).data) if name.endswith(_ENDINGS) else ()
     for text in texts:
-        inside = _inside(folder, text)
-        if inside is not None:
-            yield inside
+        references = [each.name for each in find_references(text) if each.scheme == "file"]
+        for path in references or [text]:
+            inside = _inside(folder, path)
+            if inside is not None:
+                yield inside
 
 
 def _inside(folder: str, text: str) -> str | None:
