@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from compiler_kit import DEFAULT, HEAD, ONE, program
 
-from wizard_dsl.compiler.link import Services, call_handler, known_facts, link, with_frame
+from wizard_dsl.compiler.facts import known_facts
+from wizard_dsl.compiler.link import Services, call_handler, link, with_frame
 from wizard_dsl.compiler.program import PolicyPlan, Program
 from wizard_dsl.core.messages import Request
 from wizard_dsl.core.run import Call, Run, Scope, Transcript

@@ -83,7 +83,36 @@ def test_validating_a_valid_file_imports_no_heavy_library(tmp_path: Path) -> Non
     (tmp_path / "answer.yaml").write_text(VALID)
     found = imported("from wizard_dsl.cli.main import main; main(['validate', 'answer.yaml'])", cwd=tmp_path)
     assert "yaml" in found, "the file was not even read"
-    assert found & set(HEAVY) == set()
+    assert found & {*HEAVY, "asyncio", "ssl", "email", "multiprocessing"} == set()
+
+
+def test_validating_many_files_imports_no_heavy_library_in_any_process(tmp_path: Path) -> None:
+    """The workers begin as copies of the one that asks, so what they hold when they end is all that was imported."""
+    for number in range(60):
+        (tmp_path / f"p{number}.yaml").write_text(VALID)
+    program = (
+        "import os, sys\n"
+        "from wizard_dsl.cli import _looking_at_once as many\n"
+        "from wizard_dsl.cli._files import find\n"
+        "from wizard_dsl.registry import Registry\n"
+        "from pathlib import Path\n"
+        "share = many._share\n"
+        "def told(files, looker):\n"
+        "    found = share(files, looker)\n"
+        "    modules = {name.partition('.')[0] for name in sys.modules}\n"
+        "    files[0][0].with_suffix('.told').write_text(' '.join([str(os.getpid()), str(len(files)), *modules]))\n"
+        "    return found\n"
+        "many._share, many._cores = told, lambda: 2\n"
+        "assert many.look(find([Path()]).files, Registry(plugins=False), plugins=False) == []\n"
+        "print(os.getpid())"
+    )
+    done = run(program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = [path.read_text().split() for path in tmp_path.glob("*.told")]
+    assert sum(int(files) for _, files, *_ in told) == 60
+    assert done.stdout.strip() not in {worker for worker, *_ in told}
+    for _, _, *found in told:
+        assert {"wizard_dsl", "yaml"} <= set(found) and set(HEAVY) & set(found) == set()
 
 
 BROKEN = """\

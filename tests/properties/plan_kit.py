@@ -25,7 +25,7 @@ from spiteful import Spite, spiteful_caller, spiteful_document
 from wizard_dsl.analysis._plan_attempt import LONGEST_TOKEN
 from wizard_dsl.analysis.plan import Plan, plan_of
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
-from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.compiler.program import TargetPlan
 from wizard_dsl.core.budget import most_input, most_output
 from wizard_dsl.core.events import Event, RunEnded

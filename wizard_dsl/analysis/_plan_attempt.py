@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from wizard_dsl.compiler.link import Library, known_facts
+from wizard_dsl.compiler.facts import Library, known_facts
 from wizard_dsl.compiler.program import TargetPlan
 from wizard_dsl.core.bound import Bound, Figure, Path, unbounded
 from wizard_dsl.core.budget import most_output

@@ -9,7 +9,8 @@ from functools import reduce
 import msgspec
 
 from wizard_dsl.analysis._plan_attempt import attempt
-from wizard_dsl.compiler.link import Library, with_frame
+from wizard_dsl.compiler.facts import Library
+from wizard_dsl.compiler.link import with_frame
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan, among
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import seconds

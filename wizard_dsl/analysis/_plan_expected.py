@@ -15,7 +15,7 @@ import msgspec
 
 from wizard_dsl.analysis._plan_attempt import TYPICAL, attempt
 from wizard_dsl.analysis._plan_fold import Fold
-from wizard_dsl.compiler.link import Library
+from wizard_dsl.compiler.facts import Library
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan, TargetPlan
 from wizard_dsl.core.bound import NOTHING, Bound, Figure
 from wizard_dsl.core.step_bound import Asked

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wizard_dsl.analysis._plan_call import CallFold
-from wizard_dsl.compiler.link import Library
+from wizard_dsl.compiler.facts import Library
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.bound import NOTHING, Bound, Figure, Path, unbounded

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from wizard_dsl.analysis._draws import draws_of
 from wizard_dsl.analysis._faults import Fault, faults, hit
-from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.core.component import ModelSpec
 from wizard_dsl.core.errors import ServerError, WizardError
 from wizard_dsl.core.response import Response

@@ -21,7 +21,7 @@ import msgspec
 
 from wizard_dsl.analysis._plan_expected import ExpectedFold
 from wizard_dsl.analysis._plan_fold import Fold, Left, StepFold
-from wizard_dsl.compiler.link import Library
+from wizard_dsl.compiler.facts import Library
 from wizard_dsl.compiler.program import Program, TargetPlan
 from wizard_dsl.core.bound import Bound, Figure
 from wizard_dsl.core.size import Size, of_value

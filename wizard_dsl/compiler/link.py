@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from wizard_dsl.compiler.facts import Library, known_facts
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, Program, TargetPlan, among
 from wizard_dsl.core.attempt import AttemptFrame
 from wizard_dsl.core.component import ModelSpec
 from wizard_dsl.core.node import Assess, BuildContext, Handler
 from wizard_dsl.core.rng import Chance
-from wizard_dsl.core.target import Branch, Chain, Facts, Target, TargetState
+from wizard_dsl.core.target import Branch, Chain, Target, TargetState
 from wizard_dsl.policies.on_rate_limit import ON_RATE_LIMIT
 from wizard_dsl.strategies._mid_stream import around
 
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from wizard_dsl.core.node import Node, Shared, Spawn, Stores
     from wizard_dsl.core.run import Emit
     from wizard_dsl.core.state import State
-
-#: Facts of a model by (provider type's price list, model), where the file does not state them.
-Library = Callable[[str, str], Facts]
-
 
 #: May put another provider node in a target's place (scripts, mocks); None means: the target's own.
 Provide = Callable[[TargetPlan, BuildContext], "Node | None"]
@@ -154,20 +149,6 @@ def with_frame(plan: TargetPlan) -> list[PolicyPlan]:
     inside = kinds.index("retry") + 1 if "retry" in kinds else 0
     frame = PolicyPlan(ON_RATE_LIMIT, ON_RATE_LIMIT.config(), f"{plan.path}.on_rate_limit", plan.key)
     return [*plan.ladder[:inside], frame, *plan.ladder[inside:]]
-
-
-def known_facts(plan: TargetPlan, library: Library) -> Facts:
-    """What is known of a target's model: the file's word, then the type's, then the price library's."""
-    merged = plan.facts
-    sources = []
-    if plan.type.facts is not None:
-        sources.append(plan.type.facts(plan.config))
-    if plan.type.prices is not None:
-        sources.append(library(plan.type.prices, plan.model))
-    for source in sources:
-        missing = {name: getattr(source, name) for name in Facts.__struct_fields__ if getattr(merged, name) is None}
-        merged = msgspec.structs.replace(merged, **missing)
-    return merged
 
 
 def call_handler(linked: LinkedChain, own: Sequence[PolicyPlan] = ()) -> Handler:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import msgspec
@@ -132,6 +131,8 @@ def _date(text: str) -> float | None:
     """Epoch seconds of an HTTP date or an RFC 3339 one; None of anything else."""
     if not text:
         return None
+    from email.utils import parsedate_to_datetime  # imports sockets, which only a running program needs
+
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             at = parse(text)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.compiler.program import StepPlan, TargetPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.budget import most_output, usd, worst_case

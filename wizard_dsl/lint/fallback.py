@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
-from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.compiler.program import ChainPlan, StepPlan, TargetPlan
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.core.messages import Message, Request

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from wizard_dsl.compiler.compile import Compiled
-from wizard_dsl.compiler.link import Library, known_facts
+from wizard_dsl.compiler.facts import Library, known_facts
 from wizard_dsl.compiler.program import Program, TargetPlan
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding
 

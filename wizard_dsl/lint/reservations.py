@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.compiler.program import ChainPlan, StepPlan, TargetPlan
 from wizard_dsl.core.errors import RateLimitExceeded, StepFailed
 from wizard_dsl.core.messages import Message, Request

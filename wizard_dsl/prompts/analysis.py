@@ -17,6 +17,7 @@ from jinja2 import nodes
 
 from wizard_dsl.prompts.environment import ENVIRONMENT, GLOBALS
 from wizard_dsl.prompts.filters import FILTERS, TESTS
+from wizard_dsl.prompts.trees import children
 
 Kind = Literal["syntax", "undefined", "step", "field", "filter", "test", "refused", "untrusted", "image", "shape"]
 
@@ -103,7 +104,7 @@ class _Walk:
         if special is not None:
             yield from special(node, bound)
         else:
-            yield from self.statements(node.iter_child_nodes(), bound)
+            yield from self.statements(children(node), bound)
 
     def _name(self, node: nodes.Name, bound: _Bound) -> Iterator[Use]:
         if node.ctx == "load":
@@ -233,10 +234,12 @@ class Placer:
         return found
 
 
-def construct_problems(tree: nodes.Node, place: Placer) -> list[Problem]:
-    """Tags, filters and tests that templates do not have."""
+def construct_problems(inside: Iterable[nodes.Node], place: Placer) -> list[Problem]:
+    """Tags, filters and tests that templates do not have, among the nodes of a tree."""
     found = []
-    for node in tree.find_all(_LOOKED_AT):
+    for node in inside:
+        if not isinstance(node, _LOOKED_AT):
+            continue
         if isinstance(node, nodes.Filter):
             if node.name not in FILTERS:
                 found.append(_unknown(node, "filter", node.name, FILTERS, place))

@@ -23,6 +23,8 @@ from wizard_dsl.prompts.budget import ELEMENT, TURN, Meter
 from wizard_dsl.prompts.filters import FILTERS, INTERNAL, TESTS, settled
 from wizard_dsl.prompts.metering import put_meter_in
 from wizard_dsl.prompts.operators import METHODS, binary, pay_method
+from wizard_dsl.prompts.simple import of_names
+from wizard_dsl.prompts.trees import children
 
 #: Characters of one template's source.
 MAX_SOURCE = 1 << 20
@@ -160,7 +162,8 @@ def parse(source: str) -> nodes.Template | Fault:
     """The syntax tree of a template; a Fault for whatever is wrong with it. Never raises."""
     if len(source) > MAX_SOURCE:
         return Fault(1, f"the template has {len(source):,} characters; at most {MAX_SOURCE:,} are allowed")
-    return _guarded(lambda: ENVIRONMENT.parse(source))
+    simple = of_names(source)
+    return simple if simple is not None else _guarded(lambda: ENVIRONMENT.parse(source))
 
 
 def parse_expression(source: str) -> nodes.Template | Fault:
@@ -212,7 +215,7 @@ def too_deep(tree: nodes.Node) -> Fault | None:
         if depth > MAX_DEPTH or loops > MAX_LOOPS:
             limit = f"{MAX_LOOPS} loops" if loops > MAX_LOOPS else f"{MAX_DEPTH} levels"
             return Fault(node.lineno or 1, f"nested too deeply: at most {limit} inside one another")
-        pending += [(child, depth + 1, loops) for child in node.iter_child_nodes()]
+        pending += [(child, depth + 1, loops) for child in children(node)]
     return None
 
 

@@ -27,6 +27,7 @@ from wizard_dsl.prompts.template import (
     step_fields,
     step_refs,
 )
+from wizard_dsl.prompts.trees import every
 
 
 class Expression:
@@ -87,12 +88,13 @@ def compile_expression(source: str, known: Known | None = None, *, where: str = 
         return [Problem(line=tree.line, message=tree.message, kind="syntax", suggestion=hint)]
     place = Placer(source, state="variable")
     found = uses(tree)
-    problems = construct_problems(tree, place)
+    inside = every(tree)
+    problems = construct_problems(inside, place)
     if known is not None:
         problems += name_problems(found, known, place)
     if problems:
         return in_order(problems)
-    code = linking(tree)
+    code = linking(tree, inside)
     if isinstance(code, Fault):
         return [Problem(line=code.line, message=code.message, kind="syntax")]
     return Expression(place, found, code, where)

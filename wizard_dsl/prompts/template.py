@@ -8,7 +8,7 @@ A template's one trailing newline is not part of it, so that `text: |` in YAML e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from wizard_dsl.prompts.analysis import Known, Placer, Problem, Use, construct_p
 from wizard_dsl.prompts.budget import WORK, Meter
 from wizard_dsl.prompts.environment import ENVIRONMENT, FILENAME, GLOBALS, RESULT, Fault, as_value, parse
 from wizard_dsl.prompts.linking import linking
+from wizard_dsl.prompts.trees import every
 
 #: Characters of an error's reason: Python quotes whole values in some.
 _LONGEST_REASON = 300
@@ -56,14 +57,15 @@ class Shape(msgspec.Struct, frozen=True):
 
     `uses` are the outside names with what is behind them. `constant` is the text of a template without tags, else
     None. `passthrough` is true for exactly one `{{ expression }}` and nothing else, whose value keeps its JSON
-    type; `passthrough_step` is NAME where that expression is `steps.NAME.text`. `binds` is true where the template
-    sets names of its own. `line` is where it begins to compute.
+    type; `passthrough_step` is NAME where that expression is `steps.NAME.text`, `name` the expression where it is a
+    name alone. `binds` is true where the template sets names of its own. `line` is where it begins to compute.
     """
 
     uses: tuple[Use, ...]
     constant: str | None
     passthrough: bool
     passthrough_step: str | None
+    name: str | None
     binds: bool
     line: int
 
@@ -144,7 +146,7 @@ class Template:
             return shape.constant
         meter = self._meter(scope)
         try:
-            text = meter.printed(result(self._root, meter)) if shape.passthrough else "".join(self._root(meter))
+            text = meter.printed(self._result(meter)) if shape.passthrough else "".join(self._root(meter))
         except Exception as error:
             raise self._failed(error) from error
         if len(text) > self._limit:
@@ -161,9 +163,14 @@ class Template:
             return self.render(scope)
         meter = self._meter(scope)
         try:
-            return meter.plain(result(self._root, meter))
+            return meter.plain(self._result(meter))
         except Exception as error:
             raise self._failed(error) from error
+
+    def _result(self, meter: Meter) -> Any:
+        """The value of the single expression; of a name that there is, without making code."""
+        name = self.shape.name
+        return meter.parent[name] if name is not None and name in meter.parent else result(self._root, meter)
 
     def _meter(self, scope: Scope) -> Meter:
         """The shared context, or one of its own for a template that binds names, which others must not see."""
@@ -189,14 +196,15 @@ def compile_template(
     if isinstance(tree, Fault):
         return in_order([_syntax(tree)], first_line)
     place = Placer(source)
-    shape = _shape_of(tree)
-    problems = construct_problems(tree, place)
+    inside = every(tree)
+    shape = _shape_of(tree, inside)
+    problems = construct_problems(inside, place)
     if known is not None:
         problems += name_problems(shape.uses, known, place)
     if problems:
         return in_order(problems, first_line)
     expression = sole_expression(tree)
-    code = linking(as_value(expression) if expression is not None else tree)
+    code = linking(as_value(expression) if expression is not None else tree, inside)
     if isinstance(code, Fault):
         return in_order([_syntax(code)], first_line)
     return Template(place, shape, code, where=where, limit=limit, first_line=first_line)
@@ -250,7 +258,7 @@ def failing_line(error: Exception, code: Linked) -> int | None:
     return line
 
 
-def _shape_of(tree: nodes.Template) -> Shape:
+def _shape_of(tree: nodes.Template, inside: Sequence[nodes.Node]) -> Shape:
     """The facts of a tree; taken before `link`, which changes it."""
     expression = sole_expression(tree)
     return Shape(
@@ -258,7 +266,8 @@ def _shape_of(tree: nodes.Template) -> Shape:
         constant=_constant_text(tree),
         passthrough=expression is not None,
         passthrough_step=_streamed_step(expression),
-        binds=any(tree.find_all((nodes.Assign, nodes.AssignBlock, nodes.Macro))),
+        name=expression.name if isinstance(expression, nodes.Name) else None,
+        binds=any(isinstance(each, nodes.Assign | nodes.AssignBlock | nodes.Macro) for each in inside),
         line=expression.lineno if expression is not None else 1,
     )
 

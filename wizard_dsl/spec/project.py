@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,13 +29,25 @@ def find_project(path: Path) -> Project:
 
     The root is the nearest folder upwards with a wizard.yaml, else with a .git, else the file's own.
     """
-    start = Path(os.path.abspath(path))  # `../other/a.yaml` is not below this folder
-    folder = start if start.is_dir() else start.parent
-    upwards = (folder, *folder.parents)
+    start = os.path.abspath(path)  # `../other/a.yaml` is not below this folder
+    folder = start if os.path.isdir(start) else os.path.dirname(start)
+    upwards = list(_upwards(folder))
     for each in upwards:
-        if os.path.isfile(each / PROJECT_FILE):
-            return Project(each, each / PROJECT_FILE)
-    return Project(next((each for each in upwards if os.path.exists(each / ".git")), folder), None)
+        file = os.path.join(each, PROJECT_FILE)
+        if os.path.isfile(file):
+            return Project(Path(each), Path(file))
+    root = next((each for each in upwards if os.path.exists(os.path.join(each, ".git"))), folder)
+    return Project(Path(root), None)
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """A folder, and those above it."""
+    while True:
+        yield folder
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
 
 
 def user_config(env: Mapping[str, str]) -> Path | None:

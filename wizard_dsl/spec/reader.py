@@ -9,7 +9,7 @@ Keys are names: text, or a whole number taken as its text (`503: true`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import yaml
@@ -17,9 +17,11 @@ from yaml.events import (
     AliasEvent,
     DocumentEndEvent,
     Event,
+    MappingEndEvent,
     MappingStartEvent,
     NodeEvent,
     ScalarEvent,
+    SequenceEndEvent,
     SequenceStartEvent,
 )
 
@@ -68,6 +70,7 @@ class Reader:
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self.parser = LOADER(text)
+        self._next: Callable[[], Event] = self.parser.get_event
         self.positions: dict[DocPath, Position] = {}
         self.keys: dict[DocPath, Position] = {}
         self.scalars: dict[DocPath, tuple[int, int, str]] = {}
@@ -110,10 +113,6 @@ class Reader:
             self._report("E013", "a second document begins here", _at(event), suggestion=hint)
         return value
 
-    def _next(self) -> Event:
-        event: Event = self.parser.get_event()
-        return event
-
     def _node(self, event: Any, path: DocPath) -> Any:
         self._count(event, path)
         if isinstance(event, AliasEvent):
@@ -145,13 +144,13 @@ class Reader:
 
     def _sequence(self, path: DocPath) -> list[Any]:
         items: list[Any] = []
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), SequenceEndEvent):
             items.append(self._node(event, (*path, len(items))))
         return items
 
     def _mapping(self, path: DocPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), MappingEndEvent):
             key = self._key(event, path)
             if key is None or key in result:
                 if key is not None:
@@ -202,7 +201,7 @@ class Reader:
             self._count(event, ("",) * depth)
             if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
                 depth += 1
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
                 depth -= 1
             if depth == 0:
                 return
@@ -310,7 +309,8 @@ class Reader:
 
 
 def _at(event: Any) -> Position:
-    return _spot(event.start_mark)
+    mark = event.start_mark
+    return mark.line + 1, mark.column + 1
 
 
 def _spot(mark: Any) -> Position:

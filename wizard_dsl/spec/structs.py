@@ -100,7 +100,7 @@ class Structs:
 
     def _without_nulls(self, raw: dict[str, Any], kind: type[msgspec.Struct], path: DocPath) -> dict[str, Any]:
         """A key without a value is a mistake wherever not just anything goes."""
-        for null in _nulls(raw, ()):
+        for null in _nulls(raw, ()) if _holds_null(raw) else ():
             options = leaves(kind, null)
             if options and not any(map(admits_anything, options)):
                 self.fail((*path, *null), "a value is missing")
@@ -152,6 +152,15 @@ def _with(holder: Any, part: str | int, new: Any) -> Any:
     if isinstance(holder, list) and isinstance(part, int):
         return [*holder[:part], new, *holder[part + 1 :]]
     return {**holder, part: new}
+
+
+def _holds_null(value: Any) -> bool:
+    """Whether there is any null; seldom is, and to find none takes less without the paths."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return value is None
+    return None in value or any(_holds_null(each) for each in value if isinstance(each, (dict, list)))
 
 
 def _nulls(value: Any, path: DocPath) -> Iterator[DocPath]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from wizard_dsl import __version__
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
-from wizard_dsl.compiler.link import known_facts
+from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.core.component import ModelSpec
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.observe.redact import Redaction
