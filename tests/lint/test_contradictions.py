@@ -283,6 +283,32 @@ NO_KIND = "retry_on: {connect: false, timeout: false, server: false, rate_limite
 LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_response: linear}"
 
 
+WAIT = "on_rate_limit: {wait_up_to: 20s}"
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        (file(TWO + WAIT + ",\npolicies: {retry: off}"), [(5, "W148", [6])]),
+        (file(ONE + WAIT + ",\npolicies: {retry: 1}"), [(5, "W148", [6])]),
+        (file(TWO + "on_rate_limit: 20s,\npolicies: {retry: off}"), [(5, "W148", [6])]),
+        (file(TWO + WAIT + ",\npolicies: {use: none}"), [(5, "W148", [3])]),
+        (file(TWO + WAIT + ",\npolicies: {retry: 2}"), []),
+        (file(TWO + WAIT), []),
+        (file(TWO + "on_rate_limit: 0s,\npolicies: {retry: off}"), []),
+        (file(TWO + "on_rate_limit: {max_retry_after: 20s},\npolicies: {retry: off}"), []),
+        (file(TWO + "on_rate_limit: {wait_up_to: 20s, then: fail},\npolicies: {retry: off}"), []),
+        (file(TWO + WAIT + ", fallback_on: {rate_limited: false},\npolicies: {retry: off}"), []),
+        (file(TWO + WAIT + ", fallback_on: {'429': false},\npolicies: {retry: off}"), []),
+        (file("targets: [local, {provider: other, policies: {retry: 2}}],\n" + WAIT + ",\npolicies: {retry: off}"), []),
+    ],
+)
+def test_a_wait_in_place_that_no_repeat_follows(
+    text: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
+) -> None:
+    assert found(text, tmp_path) == warnings
+
+
 @pytest.mark.parametrize(
     ("text", "warnings"),
     [
@@ -301,6 +327,9 @@ LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_re
         (file(ONE + ON % (2, "multiplier: 3")), [(6, "W148", [5])]),
         (file(ONE + ON % (3, "multiplier: 3")), []),
         (file(ONE + ON % (1, "multiplier: 3, backoff: {rate_limited: exponential}")), []),
+        (file(ONE + ON % (3, "multiplier: 3,\nmax_delay: 1s")), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, "multiplier: 3, max_delay: 1500ms")), []),
+        (file(ONE + ON % (3, "multiplier: 1, max_delay: 1s")), []),  # so it says
         (file(ONE + ON % (3, "multiplier: 3,\njitter: decorrelated")), [(6, "W148", [7])]),
         (file(ONE + ON % (3, f"multiplier: 3,\n{LINEAR}")), [(6, "W148", [7])]),
         (file(ONE + ON % (3, f"multiplier: 3,\n{LINEAR}") + ",\n" + RESTART), []),

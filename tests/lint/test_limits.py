@@ -157,6 +157,7 @@ def test_w143_knows_the_max_tokens_of_a_target_and_the_longest_answer_of_its_mod
         (["concurrency: {limit: 4, max_wait: 11m}"], ["W142 4"]),
         (["deadline: 20s,", "admission: {pipeline: {max_wait: 30s}}"], ["W142 5 → 4"]),
         (["rate_limit: {burst: 5,", ' windows: ["60/minute"]}'], ["W142 4 → 5"]),
+        (["admission: {session: {rate: 5/s,", ' windows: ["60/minute"]}}'], ["W142 4 → 5"]),
         (['rate_limit: {windows: ["60/minute", "9000/hour"]}'], ["W113 4"]),
         (['rate_limit: {windows: ["60/minute", "100/s"]}'], ["W113 4"]),
         (['rate_limit: {windows: ["60/minute", "30/minute"]}'], ["W113 4"]),

@@ -217,6 +217,7 @@ def test_the_parts_of_a_ladder_are_shown_and_which_of_them_are_built_in(
     ("policies", "chain", "warnings"),
     [
         ("circuit_breaker: off", "when_all_open: probe_first", ["6 W154"]),
+        ("circuit_breaker: {failure_threshold: off}", "when_all_open: probe_first", ["6 W154"]),
         ("circuit_breaker: 3", "when_all_open: probe_first", []),
         ("circuit_breaker: off", "when_all_open: fail", []),
     ],

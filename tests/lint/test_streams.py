@@ -11,6 +11,7 @@ from wizard_dsl.lint.rules import lint
 from wizard_dsl.registry import Registry
 
 RESTART = "{targets: [local], on_mid_stream_error: restart}"
+WATCHED = "{targets: [local], policies: {timeout: {idle: 9s}}}"
 RESTART_OF_TWO = "{targets: [local, local/b], on_mid_stream_error: restart"
 
 
@@ -50,6 +51,13 @@ TWO = "a: {prompt: {user: x}}\n  b: {prompt: {user: '{{ steps.a.text }}'}, chain
         (file(RESTART, "answer: {prompt: {user: Hello}, safety: {block_when: text == ''}}"), [(3, "W135", [5])]),
         (file(more="safety: {block_when: text == ''}\nstream: {when_full: error}\n"), [(7, "W135", [6])]),
         (file(RESTART, more="output: 'so: {{ steps.answer.text }}'\n"), [(3, "W135", [6])]),
+        (file(WATCHED, SCHEMA), [(3, "W135", [5])]),
+        (file(WATCHED), []),
+        (file(WATCHED.replace("idle: 9s", "idle: off"), SCHEMA), []),
+        (file(WATCHED.replace("idle", "first_chunk"), SCHEMA), [(3, "W135", [5])]),
+        (file(WATCHED, more="output: 'so: {{ steps.answer.text }}'\n"), [(3, "W135", [6])]),
+        (file(f"{WATCHED}, other: {{targets: [local]}}", TWO), [(3, "W135", [6])]),
+        (file(f"{{targets: [local]}}, other: {WATCHED}", TWO), []),
         (file(f"{RESTART}, other: {{targets: [local]}}", TWO), [(3, "W135", [6])]),
         (file(f"{{targets: [local]}}, other: {RESTART}", TWO), []),
         (file("{targets: [local], fallback_on: {mid_stream: true}}"), [(3, "W135", [])]),

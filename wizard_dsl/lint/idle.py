@@ -15,6 +15,8 @@ from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 
 _BY_ORDER: Final = frozenset({"cheapest", "fastest", "adaptive", "weighted"})
+#: How fallback_on may name a 429.
+_OF_A_429: Final = ("rate_limited", "429")
 #: Keys of retry that are looked at only once a repeat is possible.
 _OF_REPEATS: Final = ("retry_on", "when")
 
@@ -24,7 +26,7 @@ def w148_nothing_left_to_do(subject: Subject) -> Iterator[Diagnostic]:
     one target each, a guard where all inputs are trusted. What a set says counts for all that use it."""
     for find in (_of_one_attempt, _of_no_kind, _of_the_retry_budget, of_backoff, of_multiplier, of_no_delay):
         yield from (_told(subject, found) for found in idle_for_all(find(subject)))
-    rules: tuple[Callable[[Subject, ChainPlan], Iterator[Found]], ...] = (_of_one_place, _of_priorities)
+    rules: tuple[Callable[[Subject, ChainPlan], Iterator[Found]], ...] = (_of_one_place, _of_priorities, _of_the_wait)
     for chain in subject.program.chains.values():
         for rule in rules:
             yield from (_told(subject, found) for found in rule(subject, chain))
@@ -121,6 +123,17 @@ def _of_priorities(subject: Subject, chain: ChainPlan) -> Iterator[Found]:
         at: DocPath = ("chains", chain.name, "strategy")
         message = f"strategy {chain.strategy.name} has nothing to choose from: every target has a priority of its own"
         yield at, message, [(("chains", chain.name, "targets"), f"the targets of '{chain.name}'")]
+
+
+def _of_the_wait(subject: Subject, chain: ChainPlan) -> Iterator[Found]:
+    """A wait in place after a 429 ends with a repeat, or where the call may not move on."""
+    section: DocPath = ("chains", chain.name, "on_rate_limit")
+    short = not isinstance(subject.document.chains[chain.name].spec.on_rate_limit, dict)
+    at = section if short else (*section, "wait_up_to")
+    stays = chain.rate_limit.then == "fail" or not all(chain.fallback_on.get(key, True) for key in _OF_A_429)
+    if subject.written(at) and chain.rate_limit.wait_up_to and not stays and not _repeats(subject, chain):
+        message = "on_rate_limit.wait_up_to never acts: nothing is repeated, so a 429 is not waited for in place"
+        yield at, message, _retries(subject, chain)
 
 
 def _of_the_guard(subject: Subject) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from math import floor, inf
 from typing import Any
@@ -69,13 +70,19 @@ def w140_breaker_that_never_trips(subject: Subject) -> Iterator[Diagnostic]:
 
 def _never_trips(place: Place, target: TargetPlan) -> Iterator[Diagnostic]:
     for breaker in (plan for plan in target.ladder if plan.type.name == "circuit_breaker"):
-        config: Any = breaker.config
-        window = seconds(config.window) or 0.0
-        for limit in (plan for plan in target.ladder if plan.type.name == "rate_limit"):
-            most = _most(limit.config, window)
-            needed = _needed(config)
-            if _covers(limit, breaker) and needed is not None and most < min(needed.values()):
-                yield _no_trip(place, breaker, limit, needed, most)
+        for limit, needed, most in starving(target, breaker):
+            yield _no_trip(place, breaker, limit, needed, most)
+
+
+def starving(target: TargetPlan, breaker: PolicyPlan) -> Iterator[tuple[PolicyPlan, dict[str, int], float]]:
+    """The limits of a target that let too few attempts through for its breaker to open, with what it needs and what
+    they let through."""
+    config: Any = breaker.config
+    needed = _needed(config)
+    for limit in (plan for plan in target.ladder if plan.type.name == "rate_limit"):
+        most = most_in(limit.config, seconds(config.window) or 0.0)
+        if _covers(limit, breaker) and needed is not None and most < min(needed.values()):
+            yield limit, needed, most
 
 
 def _needed(config: Any) -> dict[str, int] | None:
@@ -95,7 +102,7 @@ def _covers(limit: PolicyPlan, breaker: PolicyPlan) -> bool:
     return getattr(limit.config, "per", "target") != "chain" or getattr(breaker.config, "per", "target") == "chain"
 
 
-def _most(config: Any, window: float) -> float:
+def most_in(config: Any, window: float) -> float:
     """Attempts that a limit lets through in `window` seconds, at most."""
     if not config.windows:
         burst: int = config.burst
@@ -112,11 +119,11 @@ def _no_trip(place: Place, breaker: PolicyPlan, limit: PolicyPlan, needed: dict[
     config: Any = breaker.config
     span = place.of(breaker, "window")
     assert place.target is not None
-    shown, own = _shown(place, limit), "" if span else " (built-in)"
+    values, own = shown(place, limit), "" if span else " (built-in)"
     related = [(other, "the limit")] if at else []
     return place.subject.warn(
         "W140",
-        f"the breaker of {place.target.name} can never open: {key} {needed[key]}{built_in}, and rate_limit ({shown}) "
+        f"the breaker of {place.target.name} can never open: {key} {needed[key]}{built_in}, and rate_limit ({values}) "
         f"lets at most {most:g} attempts through in its window of {config.window}{own}",
         at or other,
         suggestion=f"set {key} to at most {max(1, int(most))}, or give the breaker a longer window",
@@ -124,7 +131,7 @@ def _no_trip(place: Place, breaker: PolicyPlan, limit: PolicyPlan, needed: dict[
     )
 
 
-def _shown(place: Place, limit: PolicyPlan) -> str:
+def shown(place: Place, limit: PolicyPlan) -> str:
     """The values of a limit, and which of them are built in."""
     config: Any = limit.config
     if config.windows:
@@ -253,7 +260,8 @@ def _implied(own: Any, outer: Any) -> bool:
 
 def _waits(subject: Subject) -> Iterator[Diagnostic]:
     """A max_wait that the deadline always cuts short."""
-    for place, plan, own, path in _limits(subject):
+    for place, plan, own, written in _limits(subject):
+        path = written("max_wait")
         limit = deadline_of(subject, place.chain, place.entry)
         if path is not None and own.max_wait and (seconds(own.max_wait) or 0.0) > limit.seconds:
             yield subject.warn(
@@ -268,20 +276,24 @@ def _waits(subject: Subject) -> Iterator[Diagnostic]:
 
 def _no_bucket(subject: Subject) -> Iterator[Diagnostic]:
     """Windows replace the bucket: a rate or a burst beside them says nothing."""
-    for place, plan, own, _ in _limits(subject):
-        if not getattr(own, "windows", ()):
-            continue
-        windows = place.of(plan, "windows")
+    for _, _, own, written in _limits(subject):
+        windows = written("windows") if getattr(own, "windows", ()) else None
         for key in ("rate", "burst"):
-            at = place.of(plan, key)
+            at = written(key)
             if windows is not None and at is not None and at[:-1] == windows[:-1]:
                 yield subject.warn(
                     "W142",
-                    f"{plan.type.name}.{key} has no effect: windows replace the bucket",
+                    f"{_name(at)} has no effect: windows replace the bucket",
                     at,
                     suggestion="write it as a window, or remove it",
                     related=[(windows, "the windows")],
                 )
+
+
+def _name(at: DocPath) -> str:
+    """`rate_limit.rate`, `admission.session.rate`."""
+    kind = next(index for index, part in enumerate(at) if part in {"rate_limit", "admission"})
+    return ".".join(map(str, at[kind:]))
 
 
 def _per_of_a_provider(subject: Subject) -> Iterator[Diagnostic]:
@@ -294,14 +306,17 @@ def _per_of_a_provider(subject: Subject) -> Iterator[Diagnostic]:
             yield subject.warn("W142", message, at, suggestion=hint)
 
 
-def _limits(subject: Subject) -> Iterator[tuple[Place, PolicyPlan, Any, DocPath | None]]:
-    """Every limit, with where its max_wait is written."""
+def _limits(subject: Subject) -> Iterator[tuple[Place, PolicyPlan, Any, Callable[[str], DocPath | None]]]:
+    """Every limit, its settings, and what tells where a key of it is written; None where that is built in."""
     for place, target in _targets(subject):
         for plan in target.ladder:
             if plan.type.name in {"rate_limit", "concurrency"}:
-                yield place, plan, plan.config, place.of(plan, "max_wait")
+                yield place, plan, plan.config, partial(place.of, plan)
     for name, chain in subject.program.chains.items():
         place = Place(subject, chain, subject.document.chains[name])
         for plan, part, own in parts(chain):
-            path: DocPath = (*place.part(plan, part), "max_wait")
-            yield place, plan, own, path if subject.written(path) else None
+            yield place, plan, own, partial(_below, subject, place.part(plan, part))
+
+
+def _below(subject: Subject, part: DocPath, key: str) -> DocPath | None:
+    return (*part, key) if subject.written((*part, key)) else None

@@ -11,6 +11,7 @@ from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.errors import TABLE, StepFailed
+from wizard_dsl.lint.limits import starving
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.lint.time import Limit, deadline_of
 from wizard_dsl.policies._backoff import MODES, plain
@@ -72,15 +73,27 @@ def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
 
 
 def _nothing_to_probe(subject: Subject) -> Iterator[Diagnostic]:
-    """`probe_first` where no target has a breaker that could be open."""
-    breakers = {place.entry.name for place in places(subject, "circuit_breaker")}
+    """`probe_first` where no target has a breaker, or none that could be open."""
+    breakers: dict[str, list[Place]] = {}
+    for place in places(subject, "circuit_breaker"):
+        breakers.setdefault(place.entry.name, []).append(place)
     for name, chain in subject.program.chains.items():
-        if chain.when_all_open == "probe_first" and name not in breakers:
-            message = "when_all_open: probe_first never acts: no target of the chain has a circuit_breaker"
-            at: DocPath = ("chains", name, "when_all_open")
-            others = subject.places_of(subject.document.chains[name], None)
-            off = [(*path, "circuit_breaker") for path, own in others if own.get("circuit_breaker") == "off"]
-            yield subject.warn("W154", message, at, suggestion="remove it", related=[(each, "off") for each in off])
+        own = breakers.get(name, [])
+        if chain.when_all_open != "probe_first" or any(map(_can_open, own)):
+            continue
+        why = "no breaker of the chain can open" if own else "no target of the chain has a circuit_breaker"
+        others = subject.places_of(subject.document.chains[name], None)
+        found = [((*path, "circuit_breaker"), map_.get("circuit_breaker")) for path, map_ in others]
+        related = [(at, "off" if value == "off" else "the breaker") for at, value in found if value is not None]
+        message = f"when_all_open: probe_first never acts: {why}"
+        yield subject.warn("W154", message, ("chains", name, "when_all_open"), suggestion="remove it", related=related)
+
+
+def _can_open(place: Place) -> bool:
+    config = place.config
+    if config.failure_threshold == config.failure_ratio == config.slow_after == "off":
+        return place.chain.strategy.name == "hedged"
+    return next(starving(place.target, place.plan), None) is None
 
 
 def _per_of_a_provider(subject: Subject) -> Iterator[Diagnostic]:

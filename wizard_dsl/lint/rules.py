@@ -24,6 +24,7 @@ from wizard_dsl.lint import (
     settings,
     streams,
     time,
+    turns,
     usage,
 )
 from wizard_dsl.lint.budgets import BUDGET_RULES
@@ -75,6 +76,7 @@ RULES: Final[tuple[Rule, ...]] = (
     breakers.w154_breaker_setting_outdone,
     repeats.w155_predicate_of_retry,
     repeats.w156_wait_above_deadline,
+    turns.w157_turns_that_never_come,
     repeats.w159_ladder_longer_than_deadline,
     *FALLBACK_RULES,
     *UNBOUNDED_RULES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from wizard_dsl.core.component import seconds
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.lint.clashes import repeated
 from wizard_dsl.lint.repeats import Place, places
@@ -74,6 +75,8 @@ def _why_nothing_grows(place: Place) -> tuple[str, str] | None:
     modes = {**MODES, **config.backoff}
     if config.jitter == "decorrelated":
         return "jitter: decorrelated draws each delay from the one before", "jitter"
+    if config.multiplier > 1 and seconds(config.max_delay) == seconds(config.base):
+        return f"max_delay is not above base ({config.base}), which every delay is", "max_delay"
     if modes["rate_limited"] in _GROW:
         return None
     if config.max_attempts == 1:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 from wizard_dsl.compiler.program import ChainPlan
-from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import PolicyMap
 
@@ -31,6 +32,8 @@ def w134_dropped_output(subject: Subject) -> Iterator[Diagnostic]:
 def w135_stream_setting_without_effect(subject: Subject) -> Iterator[Diagnostic]:
     """W135: a setting of streams that another one leaves without effect."""
     yield from _of_the_section(subject)
+    for at, message, related in idle_for_all(_of_the_timeouts(subject)):
+        yield subject.warn("W135", message, at, suggestion="remove it, or set total", related=related)
     for name in subject.compiled.used.chains:
         plan = subject.program.chains.get(name)
         if plan is not None:
@@ -50,6 +53,19 @@ def _of_the_section(subject: Subject) -> Iterator[Diagnostic]:
     if held is not None:
         message = f"stream.when_full: {rule.when_full} has no effect: {held[1]}"
         yield subject.warn("W135", message, _WHEN_FULL, related=[held])
+
+
+def _of_the_timeouts(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """The limits of a stream's phases, where every answer comes in one piece."""
+    plans = [subject.program.chains[name] for name in subject.compiled.used.chains if name in subject.program.chains]
+    for plan, key in product(plans, ("first_chunk", "idle")):
+        hidden = unseen(subject, plan)
+        for target in plan.targets:
+            limits = {getattr(each.config, key) for each in target.ladder if each.type.name == "timeout"} - {"off"}
+            at = subject.setting(subject.document.chains[plan.name], target.index, "timeout", key)
+            if at is not None and limits:
+                message = "" if hidden is None else f"timeout.{key} has no effect: {hidden[1]}"
+                yield at, None if hidden is None else (at, message, [hidden])
 
 
 def _of_the_mode(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:

@@ -306,6 +306,13 @@ WARNING_CODES: Final = (
         "policies: {default: {deadline: 90s}}\nchains: {default: {targets: [local], on_rate_limit: {wait_up_to: 60s}}}",
     ),
     Code(
+        "W157", "a turn that never comes",
+        "Every run makes more calls than a limit lets through before the deadline, so that none can come to its end. "
+        "Or a call is to be repeated or repaired on a target whose limit has no second turn for it in time.",
+        "deadline: 10m\npolicies: {default: {rate_limit: {rate: 2/day, burst: 1}, retry: {max_attempts: 3}}}",
+        "deadline: 10m\npolicies: {default: {rate_limit: {rate: 2/minute, burst: 1}, retry: {max_attempts: 3}}}",
+    ),
+    Code(
         "W159", "attempts and delays that are longer than the deadline",
         "The attempts that `retry` sets, each with its wait for a first chunk where that is set too, and the delays "
         "between them take longer than the deadline of the call: the last ones, and the fallback targets, never begin.",
