@@ -41,7 +41,7 @@ $(DEV_STAMP): pyproject.toml $(RUN_STAMP)
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/wizard fmt --check pipelines examples
+	$(BIN)/wizard fmt --check pipelines examples benchmarks/pipelines
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m wizard_dsl.docgen --check
@@ -50,13 +50,13 @@ check: install
 fmt: install
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
-	$(BIN)/wizard fmt pipelines examples
+	$(BIN)/wizard fmt pipelines examples benchmarks/pipelines
 
 gen: install
 	$(BIN)/python -m wizard_dsl.docgen
 
 bench: install
-	$(BIN)/python -m benchmarks $(NAME)
+	PROFILE=$(PROFILE) ROUNDS=$(ROUNDS) $(BIN)/python -m benchmarks $(NAME) $(if $(COMPARE),--compare $(COMPARE))
 
 audit: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

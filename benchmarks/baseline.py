@@ -75,7 +75,8 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(url: str) -> AsyncIterator[Raw]:
-    connector = aiohttp.TCPConnector(limit=PoolConfig().size)
+async def raw(url: str, limit: int = PoolConfig().size) -> AsyncIterator[Raw]:
+    """With `limit` connections at most; 0: no limit."""
+    connector = aiohttp.TCPConnector(limit=limit)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield Raw(session, url)

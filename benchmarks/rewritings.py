@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -114,12 +114,13 @@ def _strings(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _other_words(text: str) -> Iterator[str]:
-    for unit, other in (
+    ways: tuple[tuple[units.Unit, Callable[[Any], str]], ...] = (
         (units.DURATION, lambda value: f"{value * 1000:.0f}ms"),
         (units.MONEY, lambda value: f"${value:.3f}"),
         (units.RATIO, lambda value: f"{value * 100:.1f}%"),
         (units.RATE, lambda rate: units.show_rate(rate).replace("/s", "/second").replace("/minute", "/m")),
-    ):
+    )
+    for unit, other in ways:
         try:
             yield other(unit.parse(text))
         except ValueError:

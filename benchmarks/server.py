@@ -3,6 +3,8 @@
     POST /v1/chat/completions             a whole answer, or, where the body asks for it, a stream of 20 chunks
     POST /chunks/N/v1/chat/completions    likewise, with N content chunks, each an HTTP chunk of its own
     POST /first/v1/chat/completions       likewise, with the first content at once and all else a moment later
+    POST /wait/N/v1/chat/completions      a whole answer after N milliseconds
+    POST /fail/v1/chat/completions        a status of 500
 
 Run as a program, with the number of its core, it prints its port and serves until its standard input closes.
 """
@@ -12,13 +14,16 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import sys
 from functools import cache
 from typing import Any
 
-_ROUTE = re.compile(rb"POST (?:/chunks/(\d+)|(/first))?/v1/chat/completions ")
+_ROUTE = re.compile(rb"POST (?:/chunks/(\d+)|(/first)|/wait/(\d+)|(/fail))?/v1/chat/completions ")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _DEFAULT_CHUNKS = 20
+#: As many as the fullest question has open at once, and some.
+SOCKETS = 12_000
 _MOMENT = 0.002  # seconds: whoever measures the first chunk has had it by then
 #: Bytes handed to the socket at once: what a busy provider's proxy would put into a few segments.
 _WRITE = 64 * 1024
@@ -29,6 +34,10 @@ _WHOLE = (
     _HEAD % b""
     + b'"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}],' % _TEXT.encode()
     + b'"usage":{"prompt_tokens":42,"completion_tokens":64,"total_tokens":106}}'
+)
+_FAILED = (
+    b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: 54\r\n\r\n"
+    b'{"error":{"message":"it broke","type":"server_error"}}'
 )
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
@@ -81,6 +90,10 @@ class Connection(asyncio.Protocol):
         route = _ROUTE.match(head)
         if route is None:
             self._transport.write(_NOT_FOUND)
+        elif route[4]:
+            self._transport.write(_FAILED)
+        elif route[3]:
+            asyncio.get_running_loop().call_later(int(route[3]) / 1000, self._transport.write, whole())
         elif b'"stream":true' in body:
             first, *rest = streamed(int(route[1] or _DEFAULT_CHUNKS))
             self._transport.write(first)
@@ -100,9 +113,23 @@ def pin(core: int) -> None:
             os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
+def open_files(count: int) -> str:
+    """Let this process have that many sockets. Returns a sentence where the system does not: how many it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= count:
+        return ""
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return "" if hard >= count else f"RLIMIT_NOFILE is {hard}, {count} are needed"
+    return ""
+
+
 async def serve() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Connection, "127.0.0.1", 0)
+    open_files(SOCKETS)
+    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

@@ -90,8 +90,11 @@ async def measure(long: str) -> list[Row]:
             "run": first_output(_WIZARD, "run", str(_SMALL), *asked),
         },
         ROUNDS,
+        apart=True,
     )
-    sizes = await rounds({"aiohttp": memory("aiohttp"), "wizard": memory("wizard_dsl", "wizard_dsl.open")}, 3)
+    sizes = await rounds(
+        {"aiohttp": memory("aiohttp"), "wizard": memory("wizard_dsl", "wizard_dsl.open")}, 3, apart=True
+    )
     against = values["pass"]
     return [
         row("`wizard --version`", "process", values["version"], against, unit="s").aiming(floor=5, goal=4.5),
@@ -105,7 +108,7 @@ async def measure(long: str) -> list[Row]:
             sizes["wizard"],
             sizes["aiohttp"],
             unit="MB",
-        ),
+        ).aiming(floor=60, goal=45, of="value"),
     ]
 
 

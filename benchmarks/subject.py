@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import wizard_dsl as wizard
 from benchmarks.harness import HERE
@@ -13,6 +15,7 @@ from wizard_dsl.runtime.pipeline import Pipeline
 
 #: What is measured, by the name of its column.
 FILES = {"everything on": "full.yaml", "no policies": "bare.yaml"}
+KEY = "test-key"
 
 #: Every question is a new one, so that no cache ever answers unless it is meant to.
 numbers = count()
@@ -24,8 +27,15 @@ def question() -> str:
 
 @asynccontextmanager
 async def subject(name: str, url: str) -> AsyncIterator[Pipeline]:
-    """An open pipeline that asks the server at `url`, logging at WARNING."""
-    env = {"BENCH_URL": url, "BENCH_KEY": "test-key"}
-    path = HERE / "pipelines" / FILES[name]
-    async with wizard.open(path, env=env, sinks=[log_sink("WARNING")]) as pipeline:
+    """An open pipeline of the two that ask the server at `url`."""
+    async with opened(FILES[name], url) as pipeline:
+        yield pipeline
+
+
+@asynccontextmanager
+async def opened(file: str | Path, url: str = "http://127.0.0.1:9", **options: Any) -> AsyncIterator[Pipeline]:
+    """An open pipeline, from `pipelines/` where `file` is a mere name; logs at WARNING, options as of `wizard.open`."""
+    env = {"BENCH_URL": url, "BENCH_FAILS": url.replace("/v1", "/fail/v1"), "BENCH_KEY": KEY}
+    options.setdefault("sinks", [log_sink("WARNING")])
+    async with wizard.open(HERE / "pipelines" / file, env=env, **options) as pipeline:
         yield pipeline
