@@ -41,6 +41,7 @@ def test_verbs_and_options_are_completed() -> None:
     assert completed("") == list(VERBS)
     assert "--format" in completed("graph", "--")
     assert completed("completion", "b") == ["bash"]
+    assert completed("new", "te") == ["test"]
 
 
 def test_a_shell_gets_its_answer_from_the_command_line(wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +49,12 @@ def test_a_shell_gets_its_answer_from_the_command_line(wizard: Wizard, monkeypat
     monkeypatch.setenv("COMP_WORDS", "wizard vali")
     monkeypatch.setenv("COMP_CWORD", "1")
     assert wizard() == (0, "plain,validate\n", "")
+
+
+def test_the_pipeline_of_a_new_test_is_a_file_and_other_new_names_are_not() -> None:
+    shell = ShellComplete(make_group(), {}, "wizard", "_WIZARD_COMPLETE")
+    assert [each.type for each in shell.get_completions(["new", "test"], "tri")] == ["file"]
+    assert shell.get_completions(["new", "pipeline"], "tri") == []
 
 
 def test_names_of_the_file_before_are_completed(wizard: Wizard) -> None:

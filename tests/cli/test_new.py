@@ -67,6 +67,59 @@ def test_json_lists_the_files(wizard: Wizard) -> None:
     assert [row["state"] for row in rows] == ["new"] * 4
 
 
+def test_a_first_test_stands_beside_its_pipeline_and_passes(wizard: Wizard) -> None:
+    code, out, err = wizard("new", "test", "triage.yaml")
+    assert (code, out, err) == (0, "wrote triage.test.yaml\n", "")
+    assert "$schema=schemas/test.schema.json" in Path("triage.test.yaml").read_text()
+    assert wizard("validate", "--strict", "triage.test.yaml").code == 0
+    assert wizard("fmt", "--check", "triage.test.yaml").code == 0
+    code, out, _ = wizard("test", "triage.test.yaml", "--coverage")
+    assert code == 0 and "is away, and" in Path("triage.test.yaml").read_text()
+
+
+def test_a_first_test_may_stand_in_another_folder(wizard: Wizard) -> None:
+    refused = wizard("new", "test", "triage.yaml", "--in", "tests")
+    assert refused.code == 2 and "outside of its project" in refused.err
+    Path("wizard.yaml").write_text("version: 1\n")
+    code, out, _ = wizard("new", "test", "triage.yaml", "--in", "tests", "--format", "json")
+    assert (code, json.loads(out)) == (0, [{"path": "tests/triage.test.yaml", "state": "new"}])
+    assert wizard("test", "tests").code == 0
+
+
+def test_a_first_test_that_is_there_stays(wizard: Wizard) -> None:
+    Path("triage.test.yaml").write_text("mine")
+    code, out, err = wizard("new", "test", "triage.yaml")
+    assert (code, out) == (2, "")
+    assert "triage.test.yaml exists" in err
+    assert Path("triage.test.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "told"),
+    [
+        ("none.yaml", 3, "none.yaml: error[E001]"),
+        ("wrong.yaml", 3, "wrong.yaml:"),
+        ("project", 3, "project: error[E002]"),
+        ("some.test.yaml", 2, "some.test.yaml is a test file itself; name the pipeline that it is about"),
+    ],
+)
+def test_what_is_no_pipeline_gets_no_test(wizard: Wizard, name: str, code: int, told: str) -> None:
+    done = wizard("new", "test", name)
+    assert (done.code, done.out) == (code, "")
+    assert told in done.err
+    assert not list(Path().glob("*.test.yaml"))
+
+
+def test_a_variable_that_has_to_be_set_is_named(wizard: Wizard) -> None:
+    Path("far.yaml").write_text(
+        'version: 1\nproviders: {a: {type: openai_compatible, model: a, base_url: "${env:FAR_URL}"}}\n'
+        "chains: {default: {targets: [a]}}\nsteps: {a: {prompt: {user: Hello}}}\n"
+    )
+    done = wizard("new", "test", "far.yaml")
+    assert done.code == 3
+    assert "E027" in done.err and "not set, so that 'test' stands for it: FAR_URL" in done.err
+
+
 class Package:
     """A generated package, put on the path as an installed one would be."""
 

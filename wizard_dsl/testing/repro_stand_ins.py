@@ -53,10 +53,15 @@ def idle_limit(program: Program, row: AttemptRow) -> float:
 
 def input_for(stored: Stored, program: Program, name: str) -> Any:
     """What stands for an input that was not recorded."""
+    return instance(_sized(input_schema(program, name), _lengths(stored, program), name), name)
+
+
+def input_schema(program: Program, name: str) -> Mapping[str, Any]:
+    """What an input has to be; one that is an image of a prompt is a link."""
     schema = program.inputs[name].schema
     if schema.get("type") == "string" and not {"enum", "const", "format", "pattern"} & schema.keys():
-        schema = {**schema, "format": "uri"} if name in _images(program) else schema
-    return instance(_sized(schema, _lengths(stored, program), name), name)
+        return {**schema, "format": "uri"} if name in _images(program) else schema
+    return schema
 
 
 def stand_in(stored: Stored, program: Program, step: str, row: AttemptRow | None, asking: Asking) -> tuple[Asking, Any]:

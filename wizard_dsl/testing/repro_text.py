@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -50,13 +50,13 @@ class Draft(msgspec.Struct, kw_only=True):
         lines = [f"# {line}".rstrip() for line in self.head]
         lines += ["version: 1", f"pipeline: {scalar(self.pipeline)}"]
         if self.spare:
-            lines += ["defaults:", *_scripts("  ", self.spare, self.replies)]
+            lines += ["defaults:", *scripts("  ", self.spare, self.replies)]
         lines += ["tests:", f"  {scalar(self.name)}:"]
         lines += [f"    {key}: {flow(value)}" for key, value in self.options.items()]
         lines += [f"    env: {flow(self.env)}"] if self.env else []
         lines += ["    inputs:"] if self.inputs else []
         lines += [self._input(name, value) for name, value in self.inputs.items()]
-        lines += _scripts("    ", self.targets, self.replies) if self.targets else []
+        lines += scripts("    ", self.targets, self.replies) if self.targets else []
         lines += ["    runs:", *(f"      - {flow(each)}" for each in self.runs)] if self.runs else []
         lines += [f"    # {each}" for each in self.differs]
         lines += ["    expect:", *(f"      {key}: {flow(value)}" for key, value in self.expect.items())]
@@ -66,7 +66,8 @@ class Draft(msgspec.Struct, kw_only=True):
         return f"      {name}: {flow(value)}{'  # placeholder' if name in self.made_up else ''}"
 
 
-def _scripts(indent: str, targets: Mapping[str, Sequence[Any]], replies: set[tuple[str, int]]) -> list[str]:
+def scripts(indent: str, targets: Mapping[str, Iterable[Any]], replies: Container[tuple[str, int]] = ()) -> list[str]:
+    """The scripts of targets, one item a line; `replies` are those that are told to be placeholders."""
     lines = [f"{indent}targets:"]
     for target, items in targets.items():
         lines.append(f"{indent}  {scalar(target)}:")
