@@ -6,39 +6,45 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from wizard_dsl.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "support"
-WIZARD = Path(sys.executable).with_name("wizard")
+Wizard = Callable[..., str]
 INSTALLED = any(point.name == "acme.redact" for point in entry_points(group="wizard_dsl.policies"))
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="examples/support/acme-redact is not installed: make install")
 
 
-def wizard(*arguments: str, code: int = 0, **env: str) -> str:
-    done = subprocess.run(
-        [WIZARD, *arguments],
-        cwd=FOLDER,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **env},
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture
+def wizard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wizard:
+    """Runs a command in the project, with no variable of this process that matters; returns all it said."""
+    for name in [each for each in os.environ if each.startswith("WIZARD_") or each.endswith("_API_KEY")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.chdir(FOLDER)
+
+    def run(*arguments: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        said = "".join(capsys.readouterr())
+        assert (ended.value.code or 0) == code, said
+        return said
+
+    return run
 
 
-def test_the_project_is_valid() -> None:
+def test_the_project_is_valid(wizard: Wizard) -> None:
     assert "error" not in wizard("validate").replace("0 errors", "")
 
 
-def test_the_policy_redacts_what_is_sent() -> None:
+def test_the_policy_redacts_what_is_sent(wizard: Wizard) -> None:
     shown = wizard(
         "run", "pipelines/reply.yaml", "--dry-run", "--format", "json",
         "-i", "letter=Write to jo@example.org about the falcon.",
@@ -47,7 +53,7 @@ def test_the_policy_redacts_what_is_sent() -> None:
     assert sent == "Write to [redacted] about the [redacted]."
 
 
-def test_the_overlay_puts_a_hosted_model_in_front() -> None:
+def test_the_overlay_puts_a_hosted_model_in_front(wizard: Wizard) -> None:
     shown = wizard(
         "run", "pipelines/reply.yaml", "--mock", "--format", "json", "-i", "letter=Hello",
         "--overlay", "overlays/production.overlay.yaml",
@@ -55,7 +61,7 @@ def test_the_overlay_puts_a_hosted_model_in_front() -> None:
     assert json.loads(shown)["served_by"] == "openai/gpt-4o-mini"
 
 
-def test_a_missing_key_is_named_before_anything_is_sent() -> None:
+def test_a_missing_key_is_named_before_anything_is_sent(wizard: Wizard) -> None:
     shown = wizard(
         "run", "pipelines/reply.yaml", "-i", "letter=Hello", "--overlay", "overlays/production.overlay.yaml", code=3
     )
@@ -63,13 +69,13 @@ def test_a_missing_key_is_named_before_anything_is_sent() -> None:
     assert "production.overlay.yaml:" in shown
 
 
-def test_a_plug_in_policy_is_explained_drawn_and_in_the_schema() -> None:
+def test_a_plug_in_policy_is_explained_drawn_and_in_the_schema(wizard: Wizard) -> None:
     assert "Keeps e-mail addresses" in wizard("explain", "acme.redact")
     assert "acme.redact" in wizard("graph", "pipelines/reply.yaml", "--format", "ascii")
     assert "acme.redact" in wizard("schema")
 
 
-def test_a_mistake_in_its_settings_is_found_at_its_place(tmp_path: Path) -> None:
+def test_a_mistake_in_its_settings_is_found_at_its_place(wizard: Wizard, tmp_path: Path) -> None:
     path = tmp_path / "case.yaml"
     text = (FOLDER / "pipelines" / "reply.yaml").read_text().replace("../../../", "")
     path.write_text(
@@ -80,8 +86,9 @@ def test_a_mistake_in_its_settings_is_found_at_its_place(tmp_path: Path) -> None
     assert "unknown key 'word' in chains.default.policies" in wizard("validate", str(path), code=1)
 
 
-def test_without_plug_ins_the_kind_is_said_to_be_one() -> None:
-    shown = wizard("validate", "pipelines/reply.yaml", code=1, WIZARD_PLUGINS="")
+def test_without_plug_ins_the_kind_is_said_to_be_one(wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WIZARD_PLUGINS", "")
+    shown = wizard("validate", "pipelines/reply.yaml", code=1)
     assert "acme.redact" in shown
 
 
@@ -91,7 +98,7 @@ def test_the_policy_passes_its_own_tests() -> None:
         cwd=FOLDER / "acme-redact",
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
