@@ -47,3 +47,13 @@ def wizard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return Ran(int(ended.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture
+def own_project(wizard: Wizard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own with nothing in it, where the commands run."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "wizard.yaml").write_text("version: 1\n")
+    return folder

@@ -19,14 +19,9 @@ steps: {s: {prompt: {user: hi}}}
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wizard: Wizard) -> Path:
-    """A project of its own, where the commands run."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    (folder / "wizard.yaml").write_text("version: 1\n")
-    (folder / "a.yaml").write_text(FILE)
-    return folder
+def project(own_project: Path) -> Path:
+    (own_project / "a.yaml").write_text(FILE)
+    return own_project
 
 
 def test_before_anything_was_spent_nothing_is_booked(project: Path, wizard: Wizard) -> None:

@@ -21,13 +21,9 @@ steps: {answer: {prompt: {user: "{{ q }}"}}}
 
 
 @pytest.fixture
-def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wizard: Wizard) -> Wizard:
+def ran(own_project: Path, wizard: Wizard) -> Wizard:
     """A project in which one run was recorded, without content."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    (folder / "wizard.yaml").write_text("version: 1\n")
-    (folder / "a.yaml").write_text(FILE)
+    (own_project / "a.yaml").write_text(FILE)
     assert wizard("run", "a.yaml", "--mock", "-i", "q=hi").code == 0
     return wizard
 

@@ -25,14 +25,9 @@ steps: {answer: {prompt: {user: "{{ q }}"}}}
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wizard: Wizard) -> Path:
-    """A project of its own, where the commands run."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    (folder / "wizard.yaml").write_text("version: 1\n")
-    (folder / "a.yaml").write_text(FILE)
-    return folder
+def project(own_project: Path) -> Path:
+    (own_project / "a.yaml").write_text(FILE)
+    return own_project
 
 
 def test_before_anything_ran_nothing_is_recorded(project: Path, wizard: Wizard) -> None:

@@ -21,15 +21,11 @@ steps: {answer: {prompt: {user: "{{ q }}"}}}
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wizard: Wizard) -> Path:
-    """A project of its own, where the commands run."""
-    folder = tmp_path / "project"
-    (folder / "tests").mkdir(parents=True)
-    monkeypatch.chdir(folder)
+def project(own_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("M_KEY", "sk-aaaabbbbccccddddeeee")
-    (folder / "wizard.yaml").write_text("version: 1\n")
-    (folder / "a.yaml").write_text(FILE)
-    return folder
+    (own_project / "tests").mkdir()
+    (own_project / "a.yaml").write_text(FILE)
+    return own_project
 
 
 def test_a_run_becomes_a_test_that_passes(project: Path, wizard: Wizard) -> None:

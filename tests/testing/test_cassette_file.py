@@ -73,6 +73,13 @@ def test_damage_is_told_or_changes_nothing(path: Path, block: int) -> None:
             assert found.recording.exchanges == whole.exchanges
 
 
+@pytest.mark.parametrize("last", [b'"targ', b'"target"', b'"target":', b'"path":"/'])
+def test_a_line_that_is_cut_off_is_told_as_that_wherever_it_ends(path: Path, last: bytes) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(last) + len(last)])
+    assert [(each.line, each.message) for each in files.read(path).wrong] == [(2, "the line is cut off")]
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

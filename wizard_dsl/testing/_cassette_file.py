@@ -150,7 +150,8 @@ class _Reader:
         try:
             data = json.loads(line)
         except json.JSONDecodeError as error:
-            cut = error.pos >= len(line.rstrip())
+            within = error.msg.startswith("Unterminated string")  # told of where it begins
+            cut = within or error.pos >= len(line.rstrip())
             said = "the line is cut off" if cut and line.strip() else f"the line is no JSON: {error.msg.lower()}"
             self._tell(number, "E092" if number > 1 else "E090", said, "record it again", column=error.colno)
             return None

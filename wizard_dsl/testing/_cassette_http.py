@@ -83,9 +83,6 @@ class _Recorded:
             self._take.end()
         return data
 
-    async def read_all(self) -> bytes:
-        return await _all_of(self)
-
     def abort(self) -> None:
         self._take.cancel()
         self._response.abort()
@@ -146,18 +143,8 @@ class _Replayed:
         if not await self._waits.until(milliseconds):
             raise ConnectionLost("the answer was given up")
 
-    async def read_all(self) -> bytes:
-        return await _all_of(self)
-
     def abort(self) -> None:
         self._waits.give_up()
 
     def release(self) -> None:
         """There is no connection."""
-
-
-async def _all_of(response: HttpResponse) -> bytes:
-    parts = []
-    while data := await response.read_some():
-        parts.append(data)
-    return b"".join(parts)

@@ -12,8 +12,6 @@ import msgspec
 from msgspec import Meta
 
 VERSION: Final = 1
-#: What a broken exchange of a provider over HTTP is called; those of others have the kind of their error.
-BROKEN: Final = ("refused", "lost", "stale")
 
 Milliseconds = Annotated[int, Meta(ge=0, description="milliseconds since the request was sent")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$", extra_json_schema={"x-form": "sixteen hexadecimal digits"})]

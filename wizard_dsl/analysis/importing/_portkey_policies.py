@@ -14,8 +14,6 @@ from wizard_dsl.spec.diagnostics import DocPath
 if TYPE_CHECKING:
     from wizard_dsl.analysis.importing._portkey_targets import Leaf
 
-#: What is repeated where a config names no codes, as «Automatic retries» has it.
-RETRIED: Final = (429, 500, 502, 503, 504, 529)
 _MOST: Final = 5
 _COOLDOWN: Final = 30_000
 #: Status codes that are a kind of their own; all others from 500 are kind server.
