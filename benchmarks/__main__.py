@@ -23,6 +23,9 @@ QUESTIONS = (
     "startup",
     "simulate",
     "node_chain",
+    "scale",
+    "memory",
+    "soak",
     "soundness",
     "mutations",
 )

@@ -68,6 +68,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         """With what is to be reached, and what at least."""
         return msgspec.structs.replace(self, floor=floor, goal=goal, judged=of)
 
+    def noting(self, note: str) -> Row:
+        """With what a reader must know."""
+        return msgspec.structs.replace(self, note=note)
+
     @property
     def figure(self) -> float | None:
         """What floor and goal are about."""

@@ -3,7 +3,7 @@
     POST /v1/chat/completions             a whole answer, or, where the body asks for it, a stream of 20 chunks
     POST /chunks/N/v1/chat/completions    likewise, with N content chunks, each an HTTP chunk of its own
     POST /first/v1/chat/completions       likewise, with the first content at once and all else a moment later
-    POST /wait/N/v1/chat/completions      a whole answer after N milliseconds
+    POST /wait/N/v1/chat/completions      likewise, all but a first content after N milliseconds
     POST /fail/v1/chat/completions        a status of 500
 
 Run as a program, with the number of its core, it prints its port and serves until its standard input closes.
@@ -92,15 +92,15 @@ class Connection(asyncio.Protocol):
             self._transport.write(_NOT_FOUND)
         elif route[4]:
             self._transport.write(_FAILED)
-        elif route[3]:
-            asyncio.get_running_loop().call_later(int(route[3]) / 1000, self._transport.write, whole())
         elif b'"stream":true' in body:
             first, *rest = streamed(int(route[1] or _DEFAULT_CHUNKS))
             self._transport.write(first)
-            if route[2]:
-                asyncio.get_running_loop().call_later(_MOMENT, self._transport.writelines, rest)
+            if wait := _MOMENT if route[2] else int(route[3] or 0) / 1000:
+                asyncio.get_running_loop().call_later(wait, self._transport.writelines, rest)
             else:
                 self._transport.writelines(rest)
+        elif route[3]:
+            asyncio.get_running_loop().call_later(int(route[3]) / 1000, self._transport.write, whole())
         else:
             self._transport.write(whole())
 

@@ -14,7 +14,7 @@ from benchmarks.harness import HERE, Row, rounds, row
 
 ROUNDS = 11
 LINES = 200
-_WIZARD = str(Path(sys.executable).with_name("wizard"))
+WIZARD = str(Path(sys.executable).with_name("wizard"))
 _MEMORY = """
 import {module}
 {use}
@@ -85,9 +85,9 @@ async def measure(long: str) -> list[Row]:
     values = await rounds(
         {
             "pass": whole(sys.executable, "-c", "pass"),
-            "version": whole(_WIZARD, "--version"),
-            "validate": whole(_WIZARD, "validate", long),
-            "run": first_output(_WIZARD, "run", str(_SMALL), *asked),
+            "version": whole(WIZARD, "--version"),
+            "validate": whole(WIZARD, "validate", long),
+            "run": first_output(WIZARD, "run", str(_SMALL), *asked),
         },
         ROUNDS,
         apart=True,
