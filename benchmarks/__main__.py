@@ -27,6 +27,7 @@ QUESTIONS = (
     "memory",
     "soak",
     "soundness",
+    "weakened",
     "mutations",
 )
 

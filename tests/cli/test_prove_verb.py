@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from cli_kit import Wizard
+from interrupt_kit import interruptible
 
+from wizard_dsl.cli._progress import Progress
 from wizard_dsl.testing.trying import collect, try_case
 
 GOOD = """\
@@ -29,6 +32,24 @@ def file(wizard: Wizard) -> Path:
     path = Path("reply.yaml")
     path.write_text(GOOD)
     return path
+
+
+def test_an_interrupt_ends_the_search_and_tells_what_was_covered(
+    wizard: Wizard, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Progress, "at", lambda self, done: signal.raise_signal(signal.SIGINT))
+    with interruptible():
+        ran = wizard("prove", file, *QUICK)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert ran.code == 130 and ran.err == ""
+    assert "depth 1: 0 of " in ran.out and " sequences of depth 1, and longer ones" in ran.out
+    assert ran.out.endswith(" sequences, not exhausted; up to depth 0 all were played\n")
+
+
+def test_where_no_target_is_asked_nothing_is_said_to_hold(wizard: Wizard, file: Path) -> None:
+    file.write_text(GOOD.replace("{prompt:", "{when: question == 'never' and false, prompt:"))
+    ran = wizard("prove", file, *QUICK)
+    assert ran.out.splitlines()[-1].startswith("reply.yaml: nothing was shown: no target was asked in ")
 
 
 def test_what_holds_is_told_with_what_was_covered_and_what_was_not(wizard: Wizard, file: Path) -> None:

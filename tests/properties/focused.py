@@ -6,6 +6,7 @@ Nothing else is there that could save or hide anything: what is one delay or one
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final
 
 from random_cases import SCHEMA, Dice
@@ -84,10 +85,10 @@ def _crowded(kind: str, *keys: Any) -> _Focus:
 
 def _backs_off(dice: Dice, document: Document) -> None:
     document["policies"]["default"]["retry"] = {
-        "max_attempts": dice.one([2, 3]),
+        "max_attempts": dice.one([2, 3, 4]),
         "base": dice.one(["1s", "2s"]),
         "max_delay": dice.one(["3s", "30s"]),
-        "jitter": dice.one(["none", "full", "equal", "decorrelated", 1.0]),
+        "jitter": dice.one(["none", "full", "equal", "decorrelated", 0.5, 1.0, 1.0]),
         **dice.keys(0.4, backoff=[{"server": "linear"}, {"server": "exponential", "connect": "exponential"}]),
     }
 
@@ -114,9 +115,12 @@ def _continues(dice: Dice, document: Document) -> None:
 
 def _spends(dice: Dice, document: Document) -> None:
     """Each attempt may cost 0.074 cents, so that some limits are nearly used up."""
-    limit = {"limit": dice.one(["$0.0008", "$0.0015", "$0.0023", "$0.003"])}
+    limit = {"limit": dice.one(["$0.0008", "$0.0008", "$0.0015", "$0.0023"])}
     document["budgets"] = {dice.one(["run", "day", "month"]): limit}
-    document["steps"] = {name: {"prompt": {"user": "{{ q }}"}} for name in "stuvw"}
+    names = dice.one(["s", "stuvw"])
+    document["steps"] = {name: {"prompt": {"user": "{{ q }}"}} for name in names}
+    for before, name in pairwise(names) if dice.chance(0.7) else ():
+        document["steps"][name]["needs"] = [before]
     document["policies"]["default"]["retry"]["max_attempts"] = 1
 
 

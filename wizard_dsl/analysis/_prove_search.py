@@ -41,6 +41,8 @@ class Judged(msgspec.Struct, frozen=True):
 Judge = Callable[[Sequence[Order]], Sequence[Judged]]
 #: Told how many sequences have been played.
 Progress = Callable[[int], None]
+#: Asked now and then whether the search shall end.
+Halted = Callable[[], bool]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -74,7 +76,7 @@ class Found(msgspec.Struct, kw_only=True):
     levels: list[Level] = []
     firsts: dict[str, First] = {}
     asked: set[str] = set()
-    stopped: Literal["all", "depth", "runs", "time", "broken"] = "all"
+    stopped: Literal["all", "depth", "runs", "time", "interrupted", "broken"] = "all"
     more: int = 0
 
     @property
@@ -104,14 +106,24 @@ class Prepared:
         )
 
 
-def search(count: int, judge: Judge, limits: Limits, batch: int = BATCH, progress: Progress | None = None) -> Found:
+def search(
+    count: int,
+    judge: Judge,
+    limits: Limits,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+    halted: Halted | None = None,
+) -> Found:
     """Search from `count` start states. Where an invariant breaks, the depth is played to its end, and no further."""
-    return _Search(judge, limits, batch, progress).run([Order(number) for number in range(count)])
+    return _Search(judge, limits, batch, progress, halted).run([Order(number) for number in range(count)])
 
 
 class _Search:
-    def __init__(self, judge: Judge, limits: Limits, batch: int, progress: Progress | None) -> None:
+    def __init__(
+        self, judge: Judge, limits: Limits, batch: int, progress: Progress | None, halted: Halted | None
+    ) -> None:
         self._judge = judge
+        self._halted = halted
         self._limits = limits
         self._batch = batch
         self._progress = progress
@@ -162,6 +174,9 @@ class _Search:
                 break
             if self._until is not None and machine_time() >= self._until:
                 self._found.stopped = "time"
+                return
+            if self._halted is not None and self._halted():
+                self._found.stopped = "interrupted"
                 return
             yield orders[at : at + min(self._batch, room)]
         self._found.stopped = "runs"

@@ -41,7 +41,7 @@ def _lines(report: Report, verbose: bool) -> Iterator[str]:
 def _left(report: Report) -> Iterator[str]:
     if report.stopped == "depth":
         yield f"{report.more:,} sequences of depth {report.depth + 1}, and longer ones"
-    elif report.stopped in ("runs", "time"):
+    elif report.stopped in ("runs", "time", "interrupted"):
         last = report.levels[-1]
         yield f"{last.size - last.played:,} sequences of depth {last.depth}, and longer ones"
     elif report.stopped == "broken":

@@ -82,8 +82,8 @@ def _spread(pool: ProcessPoolExecutor, job: Job, processes: int) -> Judge:
 
 
 def _begin() -> None:
-    """In a new worker: an interrupt ends it without a word, for the one who asked says it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """In a new worker: an interrupt is for the one who asked, who ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @cache

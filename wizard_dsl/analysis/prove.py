@@ -19,7 +19,7 @@ import msgspec
 from wizard_dsl.analysis._prove_checks import BUILT_IN
 from wizard_dsl.analysis._prove_classes import Outcome, Spot
 from wizard_dsl.analysis._prove_play import Seen, Stage, Start
-from wizard_dsl.analysis._prove_search import First, Found, Level, Limits, Prepared, Progress, search
+from wizard_dsl.analysis._prove_search import First, Found, Halted, Level, Limits, Prepared, Progress, search
 from wizard_dsl.analysis._prove_test import Case, as_test
 from wizard_dsl.analysis._prove_workers import Job, judging, prepared
 from wizard_dsl.observe.transcript import render
@@ -92,6 +92,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             return (
                 f"{len(self.violations)} of {len(self.invariants)} invariants broken, the first at depth {first.depth}"
             )
+        if self.covered and not any(each.asked for each in self.covered):
+            return f"nothing was shown: no target was asked in {count}; name inputs with -i that lead to an attempt"
         if self.stopped == "all":
             return f"holds for all {count}: there are no others of these classes"
         if self.stopped == "depth":
@@ -121,12 +123,14 @@ def prove(
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
+    halted: Halted | None = None,
 ) -> Report:
     """Search a compiled file, which is what `job` compiles to. `env` are the variables that a test of it needs,
-    `folder` is where such a test would be written. Raises InputInvalid for inputs that the file does not take."""
+    `folder` is where such a test would be written; where `halted` says so, the search ends, and what was shown until
+    then is told. Raises InputInvalid for inputs that the file does not take."""
     ready = prepared(job, compiled, registry)
     with judging(job, ready, processes) as (judge, batch):
-        found = search(len(ready.starts.all), judge, limits, batch, progress)
+        found = search(len(ready.starts.all), judge, limits, batch, progress, halted)
     teller = _Teller(job, ready, registry, env or {}, folder or job.file.absolute().parent)
     return Report(
         file=str(job.file),

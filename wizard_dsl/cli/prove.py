@@ -13,6 +13,7 @@ from wizard_dsl.analysis._prove_text import render
 from wizard_dsl.analysis.prove import Job, Limits, Report, prove
 from wizard_dsl.analysis.workers import cores
 from wizard_dsl.cli._inputs import given
+from wizard_dsl.cli._interrupting import until_interrupted
 from wizard_dsl.cli._output import as_json, format_option, layer_options
 from wizard_dsl.cli._program import refused
 from wizard_dsl.cli._progress import Progress
@@ -23,6 +24,7 @@ from wizard_dsl.core.units import parse_duration
 from wizard_dsl.spec.diagnostics import render_text
 
 _FINDINGS = 1
+_INTERRUPTED = 130
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg]
@@ -68,21 +70,25 @@ def command(file: Path, form: str, verbose: bool, output: Path | None, **options
     job = msgspec.structs.replace(job, inputs=msgspec.json.encode(inputs))
     _check_output(output)
     progress = Progress(options["runs"], "sequences, at most")
-    try:
-        report = prove(
-            job,
-            compiled,
-            registry,
-            Limits(options["depth"], options["runs"], options["seconds"]),
-            processes=options["jobs"] or cores(),
-            env=referenced(compiled, os.environ),
-            folder=(file if output is None else output).absolute().parent,
-            progress=progress.at,
-        )
-    finally:
-        progress.clear()
+    with until_interrupted() as halted:
+        try:
+            report = prove(
+                job,
+                compiled,
+                registry,
+                Limits(options["depth"], options["runs"], options["seconds"]),
+                processes=options["jobs"] or cores(),
+                env=referenced(compiled, os.environ),
+                folder=(file if output is None else output).absolute().parent,
+                progress=progress.at,
+                halted=halted,
+            )
+        finally:
+            progress.clear()
     click.echo(render(report, verbose=verbose) if form == "text" else as_json(report.to_json()), nl=False)
     _write(report, output)
+    if report.stopped == "interrupted":
+        return _INTERRUPTED
     return 0 if report.holds else _FINDINGS
 
 
