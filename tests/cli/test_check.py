@@ -34,6 +34,29 @@ def test_a_sound_file_is_ok(wizard: Wizard) -> None:
     assert wizard("check", "one.yaml") == (0, "ok\n", "")
 
 
+def test_a_model_that_its_provider_gives_up_is_told_and_may_be_allowed(
+    wizard: Wizard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "k")
+    text = """\
+version: 1
+providers: {g: {type: gemini, api_key: "${env:GEMINI_API_KEY}"}}
+chains: {default: {targets: [g/gemini-2.0-flash, g/gemini-2.5-flash]}}
+steps: {answer: {prompt: {user: Hello}, params: {max_tokens: 9}}}
+"""
+    Path("old.yaml").write_text(text)
+    told = "old.yaml:3:30 warning[W187] 'gemini-2.0-flash' is deprecated: its provider will give it up"
+    code, out, _ = wizard("check", "old.yaml")
+    assert (code, [line.startswith(told) for line in out.splitlines() if "W187" in line]) == (0, [True])
+    assert "W187" not in wizard("validate", "old.yaml").out
+    allowed = text.replace("chains:", "# wizard: allow W187 because the switch is under way\nchains:")
+    Path("old.yaml").write_text(allowed)
+    assert "W187" not in wizard("check", "old.yaml").out
+    Path("old.yaml").write_text(allowed.replace("2.0-flash", "2.5-pro"))
+    assert "warning[W192] W187 is allowed here, and is not found" in wizard("check", "old.yaml").out
+    assert "W192" not in wizard("validate", "old.yaml").out
+
+
 def test_a_variable_that_is_not_set_is_a_finding(keyed: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAIN_KEY")
     code, out, _ = keyed("check", "keyed.yaml")

@@ -51,6 +51,31 @@ def test_a_warning_is_allowed_by_a_line_above() -> None:
     assert shown(text) == ["4 W120: it comes next week"]
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "    # wizard: allow W184 because of a trial\n    when: >-\n      lang\n      in ['en', 'de']\n",
+        "    when: |-  # wizard: allow W184 because of a trial\n      lang in ['en', 'de']\n",
+        "    # wizard: allow W184 because of a trial\n    when: \"lang\n      in ['en', 'de']\"\n",
+    ],
+)
+def test_a_warning_about_a_text_of_several_lines_is_allowed_where_it_begins(condition: str) -> None:
+    text = (
+        "version: 1\ninputs: {lang: {type: string, enum: [en, de]}}\nproviders: {local: {type: mock}}\n"
+        "chains: {default: {targets: [local]}}\nsteps:\n  answer:\n" + condition + "    prompt: {user: Hello}\n"
+    )
+    for each in (text, text.replace("\n", "\r\n"), text.rstrip("\n")):
+        (found,) = judged(each)
+        assert (found.code, found.allowed) == ("W184", "of a trial")
+
+
+def test_a_comment_in_the_text_of_a_prompt_is_part_of_it() -> None:
+    said = "|\n        # wizard: allow W120 because of nothing\n        Hello # wizard: allow W999\n"
+    text = BASE.replace('steps: {answer: {prompt: {user: "{{ question }}"}}}\n', "")
+    steps = f"steps:\n  answer:\n    prompt:\n      system: 'a # wizard: allow W999'\n      user: {said}"
+    assert shown(text + steps) == ["2 W123", "3 W120"]
+
+
 def test_one_comment_allows_several_codes() -> None:
     text = BASE.replace("{question: {type: string}}", "{question: {type: string}, more: {type: string}}")
     both = text.replace("version: 1\n", "version: 1\n# wizard: allow W120, W123 because of a trial\n")

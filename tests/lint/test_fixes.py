@@ -142,6 +142,14 @@ def test_line_ends_and_a_byte_order_mark_stay() -> None:
     assert mend(head) == head.replace("verison", "version")
 
 
+def test_a_word_behind_an_anchor_is_put_right_once() -> None:
+    chains = (
+        "{default: {targets: [local], policies: &p {retry: {max_attempt: 2}}}, other: {targets: [local], policies: *p}}"
+    )
+    text = BASE.replace("{default: {targets: [local]}}", chains).rstrip("\n")
+    assert mend(text) == text.replace("max_attempt:", "max_attempts:")
+
+
 def test_a_file_that_cannot_be_read_stays() -> None:
     Path("a.yaml").write_bytes(b"version: 1\nstepz: \xff\n")
     assert remedies([(Path("a.yaml"), "pipeline"), (Path("none.yaml"), "pipeline")], REGISTRY, frozenset()) == []
