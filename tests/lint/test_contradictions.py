@@ -283,6 +283,7 @@ NO_KIND = "retry_on: {connect: false, timeout: false, server: false, rate_limite
 LINEAR = "backoff: {connect: none, timeout: linear, server: linear, malformed_response: linear}"
 
 
+AT_ONCE = "policies: {circuit_breaker: {failure_threshold: 1},\nretry: {backoff: {%s}}}"
 WAIT = "on_rate_limit: {wait_up_to: 20s}"
 
 
@@ -317,6 +318,10 @@ def test_a_wait_in_place_that_no_repeat_follows(
         (file(ONE + ON % (2, "backoff: {server: linear}")), []),
         (file(ONE + ON % (2, "retry_on: {rate_limited: false}, backoff: {rate_limited: none}")), []),
         (file(ONE + ON % (2, NO_KIND)), [(6, "W148", [5])]),
+        (file(ONE + AT_ONCE % "server: linear"), [(6, "W148", [5])]),
+        (file(ONE + AT_ONCE % "rate_limited: none"), []),  # does not count
+        (file(ONE + AT_ONCE.replace("threshold: 1", "threshold: 2") % "server: linear"), []),
+        (file(ONE + AT_ONCE.replace("threshold: 1", "threshold: 1, trip_on: {server: false}") % "server: linear"), []),
         (file(ONE + ON % (3, "base: 3s,\n" + NO_DELAY)), [(6, "W148", [7])]),
         (file(ONE + ON % (3, "jitter: full,\n" + NO_DELAY)), [(6, "W148", [7])]),
         (file(ONE + ON % (3, "base: 3s, " + NO_DELAY.replace("rate_limited: none", "rate_limited: linear"))), []),
@@ -351,6 +356,7 @@ def test_back_offs_of_no_repeat_and_multipliers_of_no_growth_are_told(
         (file(ONE + "policies: {cache: {ttl: 1h,\nfallback_ttl: 30s}}"), [(6, "W136", [4])]),
         (file(TWO + "policies: {cache: {ttl: 1h,\nfallback_ttl: 30s}}"), []),
         (file(OFF + "policies: {cache: {ttl: 1h,\nfallback_ttl: 30s}}"), [(6, "W136", [4])]),
+        (file(TWO + "policies: {cache: {ttl: 1h,\nfallback_ttl: 30s}},\nstrategy: parallel"), [(6, "W136", [7])]),
         (file("targets: [local]}, more: {targets: [local, other]", more=MORE), []),
         (file("targets: [local]}, more: {targets: [other]", more=MORE), [(7, "W136", [4])]),
     ],

@@ -33,13 +33,13 @@ SLOW = "rate_limit: {rate: 5/minute, burst: 1}"
         ([SLOW, "circuit_breaker: {failure_threshold: 7}"], ["W140 5 → 4"]),
         ([SLOW, "circuit_breaker: {failure_threshold: 6}"], []),
         ([SLOW, "circuit_breaker: {failure_threshold: 7, window: 10m}"], []),
-        ([SLOW, "circuit_breaker: {failure_threshold: off, failure_ratio: 50%}"], ["W140 4"]),
+        ([SLOW, "circuit_breaker: {failure_threshold: off, failure_ratio: 50%}"], ["W140 4 → 5"]),
         ([SLOW, "circuit_breaker: {failure_threshold: off, failure_ratio: 50%, minimum_calls: 8}"], ["W140 5 → 4"]),
         ([SLOW, "circuit_breaker: {failure_ratio: 50%, minimum_calls: 80}"], ["W154 5 → 5"]),  # five failures open it
         ([SLOW, "circuit_breaker: {failure_threshold: off, slow_after: 5s, minimum_calls: 80}"], ["W140 5 → 4"]),
         (['rate_limit: {windows: ["2/minute"]}', "circuit_breaker: {failure_threshold: 5}"], ["W140 5 → 4"]),
         (['rate_limit: {windows: ["9000 tokens/minute"]}', "circuit_breaker: {failure_threshold: 50}"], []),
-        (["rate_limit: {rate: 1/minute, burst: 1}", "circuit_breaker: {}"], ["W140 4"]),
+        (["rate_limit: {rate: 1/minute, burst: 1}", "circuit_breaker: {}"], ["W140 4 → 5"]),
         (["rate_limit: {rate: 1/minute, burst: 1, per: chain}", "circuit_breaker: {failure_threshold: 50}"], []),
         (["circuit_breaker: {failure_threshold: 5000}"], []),
     ],
@@ -209,3 +209,8 @@ def test_what_a_set_says_is_said_once(tmp_path: Path) -> None:
     )
     made = compile_file(file, Registry(plugins=False), Sources(env={}))
     assert [f"{each.code} {each.line}" for each in lint(made)] == ["W142 3"]
+
+
+def test_two_breakers_before_one_target_are_no_limits(tmp_path: Path) -> None:
+    provider = "a: {type: mock, model: m, policies: {circuit_breaker: {failure_threshold: 1}}}"
+    assert found(tmp_path, "circuit_breaker: {reset_timeout: 1s}", providers=provider) == []

@@ -10,7 +10,7 @@ from wizard_dsl.compiler.program import ChainPlan, PolicyPlan
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.lint.clashes import repeated
 from wizard_dsl.lint.repeats import places
-from wizard_dsl.lint.shape import of_backoff, of_multiplier, of_no_delay
+from wizard_dsl.lint.shape import OF_THE_SHAPE
 from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 
@@ -24,7 +24,7 @@ _OF_REPEATS: Final = ("retry_on", "when")
 def w148_nothing_left_to_do(subject: Subject) -> Iterator[Diagnostic]:
     """W148: rules and a budget of repeats where nothing is repeated, a race for one place, a choice among priorities of
     one target each, a guard where all inputs are trusted. What a set says counts for all that use it."""
-    for find in (_of_one_attempt, _of_no_kind, _of_the_retry_budget, of_backoff, of_multiplier, of_no_delay):
+    for find in (_of_one_attempt, _of_no_kind, _of_the_retry_budget, *OF_THE_SHAPE):
         yield from (_told(subject, found) for found in idle_for_all(find(subject)))
     rules: tuple[Callable[[Subject, ChainPlan], Iterator[Found]], ...] = (_of_one_place, _of_priorities, _of_the_wait)
     for chain in subject.program.chains.values():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations
 from math import floor, inf
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,9 @@ from wizard_dsl.lint.subject import Subject
 from wizard_dsl.lint.time import deadline_of
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import ChainEntry
+
+#: Kinds that limit the attempts on a target.
+_LIMITS: Final = frozenset({"rate_limit", "concurrency"})
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -120,7 +123,7 @@ def _no_trip(place: Place, breaker: PolicyPlan, limit: PolicyPlan, needed: dict[
     span = place.of(breaker, "window")
     assert place.target is not None
     values, own = shown(place, limit), "" if span else " (built-in)"
-    related = [(other, "the limit")] if at else []
+    related = [(other, "the limit")] if at else [(breaker.origin, "the breaker")] if breaker.origin else []
     return place.subject.warn(
         "W140",
         f"the breaker of {place.target.name} can never open: {key} {needed[key]}{built_in}, and rate_limit ({values}) "
@@ -211,7 +214,9 @@ def _wider_than_outer(subject: Subject) -> Iterator[Diagnostic]:
     """A target's own limit that lets more through than the provider's, which every attempt meets as well."""
     for _, target in _targets(subject):
         for own, outer in combinations(target.ladder, 2):
-            if own.type.name != outer.type.name or _is_providers(own) == _is_providers(outer):
+            if own.type.name != outer.type.name or own.type.name not in _LIMITS:
+                continue
+            if _is_providers(own) == _is_providers(outer):
                 continue
             own, outer = (outer, own) if _is_providers(own) else (own, outer)
             if own.origin and _implied(own.config, outer.config):
@@ -310,7 +315,7 @@ def _limits(subject: Subject) -> Iterator[tuple[Place, PolicyPlan, Any, Callable
     """Every limit, its settings, and what tells where a key of it is written; None where that is built in."""
     for place, target in _targets(subject):
         for plan in target.ladder:
-            if plan.type.name in {"rate_limit", "concurrency"}:
+            if plan.type.name in _LIMITS:
                 yield place, plan, plan.config, partial(place.of, plan)
     for name, chain in subject.program.chains.items():
         place = Place(subject, chain, subject.document.chains[name])

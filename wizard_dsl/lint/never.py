@@ -37,7 +37,8 @@ _SWIFT: Final = frozenset({"retry", "circuit_breaker", "timeout"})
 
 
 def w136_lifetime_of_no_fallback(subject: Subject) -> Iterator[Diagnostic]:
-    """W136: how long an answer of a fallback target is kept, where every chain that has the cache has one target."""
+    """W136: how long an answer of a fallback target is kept, where every chain that has the cache has one target, or
+    asks all of them at once."""
     for at, message, related in idle_for_all(_lifetimes(subject)):
         yield subject.warn("W136", message, at, suggestion="add a target, or remove it", related=related)
 
@@ -47,9 +48,17 @@ def _lifetimes(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
         at = subject.setting(subject.document.chains[name], None, "cache", "fallback_ttl")
         if at is None or not any(each.type.name == "cache" for each in plan.outer):
             continue
-        message = f"fallback_ttl of cache never applies: chain '{name}' has one enabled target"
-        targets: DocPath = ("chains", name, "targets")
-        yield at, (at, message, [(targets, f"the targets of '{name}'")]) if len(plan.targets) == 1 else None
+        if len(plan.targets) == 1:
+            why, other = f"chain '{name}' has one enabled target", ("chains", name, "targets")
+        elif getattr(plan.strategy_config, "n", 0) >= len(plan.targets):
+            why, other = (
+                f"chain '{name}' asks all its targets at once, and none is a fallback",
+                ("chains", name, "strategy"),
+            )
+        else:
+            yield at, None
+            continue
+        yield at, (at, f"fallback_ttl of cache never applies: {why}", [(other, f"{other[-1]} of '{name}'")])
 
 
 def w139_nothing_to_move_on_from(subject: Subject) -> Iterator[Diagnostic]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.lint.clashes import repeated
@@ -27,6 +29,29 @@ def of_backoff(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
             elif repeated(kind, place.config.retry_on):
                 message = f"retry.backoff.{kind} has no effect: with max_attempts 1 nothing is repeated"
                 yield path, (path, message, [(limit, "the attempts")])
+
+
+def of_one_failure(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """The back-off of a kind that opens the breaker at once: what it refuses is not repeated."""
+    for place in places(subject, "retry"):
+        breakers = [own for own in _inside(place) if own.config.failure_threshold == 1]
+        for path, kind in _backoffs(place):
+            if kind not in TABLE:
+                continue
+            trips = [own for own in breakers if own.config.trip_on.get(kind, TABLE[kind].verdict == "failure")]
+            statuses = any(key.isdigit() for own in breakers for key in own.config.trip_on)
+            if not trips or statuses or place.config.max_attempts == 1:
+                yield path, None
+                continue
+            message = f"retry.backoff.{kind} never acts: failure_threshold 1 opens the breaker, and ends the repeats"
+            yield path, (path, message, [(trips[0].at("failure_threshold") or trips[0].plan.origin, "the threshold")])
+
+
+def _inside(place: Place) -> list[Place]:
+    """The breakers that stand inside a retry, and so see each of its attempts."""
+    ladder = place.target.ladder
+    inner = ladder[ladder.index(place.plan) :]
+    return [msgspec.structs.replace(place, plan=each) for each in inner if each.type.name == "circuit_breaker"]
 
 
 def _backoffs(place: Place) -> Iterator[tuple[DocPath, str]]:
@@ -89,3 +114,6 @@ def _why_nothing_grows(place: Place) -> tuple[str, str] | None:
     if any(modes.get(kind, "exponential") in _GROW for kind in asked):
         return None
     return "the delay of no kind that is repeated is exponential", "backoff"
+
+
+OF_THE_SHAPE: Final = (of_backoff, of_multiplier, of_no_delay, of_one_failure)
