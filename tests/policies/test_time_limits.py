@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from wizard_dsl.core.bound import Bound, BoundFacts, Figure
+from wizard_dsl.core.bound import Bound, BoundFacts, Figure, unbounded
 from wizard_dsl.core.errors import AttemptTimeout, DeadlineExceeded, StreamBroken, WizardError
 from wizard_dsl.policies.deadline import DEADLINE, DeadlineConfig
 from wizard_dsl.policies.retry import RETRY
@@ -132,8 +132,9 @@ def test_an_answer_on_the_very_instant_of_a_limit_wins(commit: Commit) -> None:
 
 
 def test_bounds_are_total_and_after() -> None:
-    facts = BoundFacts()
-    assert TIMEOUT.bound(TimeoutConfig(total="40s"), INNER, facts).latency.value == 40
+    facts, endless = BoundFacts(), INNER.with_latency(unbounded("nothing ends it"))
+    assert TIMEOUT.bound(TimeoutConfig(total="40s"), endless, facts).latency.value == 40
+    assert TIMEOUT.bound(TimeoutConfig(total="40s"), INNER, facts).latency.value == 100  # waits below it, too
     off = TIMEOUT.bound(TimeoutConfig(total="off"), INNER, facts).latency
     assert not off.bounded and "timeout.total" in off.reason
     assert DEADLINE.bound(DeadlineConfig(after="45s"), INNER, facts).latency.value == 45

@@ -88,7 +88,7 @@ def test_a_target_that_sets_max_tokens_reserves_its_own() -> None:
 
 def test_an_embedding_reserves_no_answer() -> None:
     async def main() -> None:
-        chain = build([SLOW], "1000 tokens/minute")
+        chain = build([{"delay": "5s"}], "1000 tokens/minute")
         call = asyncio.ensure_future(chain.answer(Request(kind="embed", texts=("x" * 40,))))
         await asyncio.sleep(1)
         assert taken(chain) == 10
