@@ -62,6 +62,7 @@ EXAMPLES: list[tuple[e.Event, str]] = [
     (e.FallbackTriggered(target="a", kind="server", to="b"), "a: server, falling back to b"),
     (e.LossAccepted(target="a", lost=("tools", "images")), "a: used without tools, images"),
     (e.RateLimitWaited(target="a", delay=2.5), "a: waiting 2.500 s until it is free"),
+    (e.RateLimitProlonged(target="a", delay=2.5), "a: waited 2.500 s more, it was blocked again"),
     (e.HedgeStarted(target="a", to="b", after=3.0), "a: late after 3.000 s, b is asked besides"),
     (
         e.HedgeWithheld(target="a", reason="retry_budget_exhausted"),

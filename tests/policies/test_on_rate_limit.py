@@ -15,7 +15,7 @@ from wizard_dsl.core.errors import (
     TargetBlocked,
     WizardError,
 )
-from wizard_dsl.core.events import RateLimitWaited, TargetSkipped
+from wizard_dsl.core.events import AttemptStarted, RateLimitProlonged, RateLimitWaited, TargetSkipped
 from wizard_dsl.core.events import TargetBlocked as Blocked
 from wizard_dsl.core.target import Facts, RateLimitRule
 from wizard_dsl.policies.circuit_breaker import CIRCUIT_BREAKER
@@ -438,17 +438,110 @@ def test_one_that_became_free_while_another_was_tried_is_called_without_a_wait()
     run(main())
 
 
-def test_in_a_storm_one_asks_for_all_and_each_waiter_is_woken_once_for_each_block() -> None:
+def storm(refusals: int, told: list[tuple[int, Any]], max_attempts: int = 4) -> ScriptedChain:
+    return build_chain(
+        {"a": [{**refused("5s"), "times": refusals}, {"reply": "x", "times": "forever"}]},
+        [(RETRY, {"max_attempts": max_attempts, "jitter": "none"})],
+        sinks=[lambda run, event: told.append((run.scope.number, event))],
+    )
+
+
+def test_in_a_storm_one_asks_for_all_and_the_others_are_not_woken() -> None:
     async def main() -> None:
-        told: list[Any] = []
-        chain = build_chain(
-            {"a": [{**refused("5s"), "times": 3}, {"reply": "x", "times": "forever"}]},
-            [(RETRY, {"max_attempts": 4})],
-            sinks=[lambda run, event: told.append(event)],
-        )
+        told: list[tuple[int, Any]] = []
+        chain = storm(3, told)
         await asyncio.gather(*(chain.answer() for _ in range(100)))
-        waits = [each for each in told if isinstance(each, RateLimitWaited)]
-        assert len(waits) == 3 * 100 and asyncio.get_running_loop().time() == 15
-        assert sum(isinstance(each, Blocked) for each in told) == 3
+        waits = [event for _, event in told if isinstance(event, RateLimitWaited)]
+        assert len(waits) == 100 + 2 and asyncio.get_running_loop().time() == 15
+        assert sum(isinstance(event, Blocked) for _, event in told) == 3
+
+    run(main())
+
+
+def test_who_waits_for_a_block_that_is_prolonged_says_so_once_with_its_seconds() -> None:
+    async def main() -> None:
+        told: list[tuple[int, Any]] = []
+        chain = storm(3, told)
+        await asyncio.gather(*(chain.answer() for _ in range(3)))
+        prolonged = [(number, event) for number, event in told if isinstance(event, RateLimitProlonged)]
+        path = "chains.chain"
+        assert prolonged == [
+            (2, RateLimitProlonged(path=path, target="a", delay=5.0)),
+            (3, RateLimitProlonged(path=path, target="a", delay=10.0)),
+            (1, RateLimitProlonged(path=path, target="a", delay=5.0)),
+        ], "the first asks at 5, the second at 10, the third at 15, and the first again, which waits since 5"
+
+    run(main())
+
+
+def test_waiters_ask_in_the_order_in_which_they_came_and_one_that_is_refused_waits_behind_them() -> None:
+    async def main() -> None:
+        told: list[tuple[int, Any]] = []
+        chain = storm(4, told)
+        await asyncio.gather(*(chain.answer() for _ in range(3)))
+        asked = [number for number, event in told if isinstance(event, AttemptStarted)]
+        assert asked == [1, 1, 2, 3, 1, 2, 3]
+
+    run(main())
+
+
+def test_who_cannot_wait_for_the_longer_block_leaves_when_the_known_one_ends(commit: Commit) -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [refused("5s"), refused("20s"), {"reply": "x", "times": "forever"}]}, CALM)
+        loop, ended = asyncio.get_running_loop(), []
+
+        async def call(deadline: float) -> None:
+            try:
+                ended.append((deadline, (await chain.answer(commit=commit, deadline=deadline)).text, loop.time()))
+            except WizardError as error:
+                ended.append((deadline, error.kind, loop.time()))
+
+        await asyncio.gather(*(call(deadline) for deadline in (60, 10, 30)))
+        assert ended == [(10, "rate_limited", 5), (30, "x", 25), (60, "x", 25)]
+
+    run(main())
+
+
+def test_a_block_that_is_prolonged_beyond_another_target_sends_the_waiters_there() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": ["never"], "b": ["hello"]}, CALM)
+        for name, until in (("a", 10.0), ("b", 20.0)):
+            chain.targets[name].state.block(until, "rate_limited")
+        call = asyncio.ensure_future(chain.answer())
+        await asyncio.sleep(5)
+        chain.targets["a"].state.block(30.0, "rate_limited")
+        assert (await call).text == "hello" and chain.clock.now() == 20
+
+    run(main())
+
+
+def test_quota_that_runs_out_during_the_wait_ends_it() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": ["never"]}, CALM)
+        chain.targets["a"].state.block(10.0, "rate_limited")
+        call = asyncio.ensure_future(failure(chain))
+        await asyncio.sleep(5)
+        chain.targets["a"].state.block(3600.0, "quota_exhausted")
+        assert (await call).kind == "rate_limited" and chain.clock.now() == 10
+
+    run(main())
+
+
+def test_a_waiter_that_is_cancelled_leaves_the_others_their_turn_and_nothing_behind() -> None:
+    async def main() -> None:
+        chain = build_chain({"a": [{"reply": "x", "times": "forever"}]}, CALM)
+        chain.targets["a"].state.block(10.0, "rate_limited")
+        calls = [asyncio.ensure_future(chain.answer()) for _ in range(3)]
+        await asyncio.sleep(5)
+        calls[0].cancel()
+        await asyncio.sleep(5)
+        calls[1].cancel()
+        assert (await calls[2]).text == "x" and chain.clock.now() == 10
+        chain.targets["a"].state.block(20.0, "rate_limited")
+        call = asyncio.ensure_future(chain.answer())
+        await asyncio.sleep(1)
+        call.cancel()
+        await asyncio.wait([call])
+        assert asyncio.get_running_loop().timers() == []  # type: ignore[attr-defined]
 
     run(main())

@@ -6,7 +6,8 @@
     ├─ AttemptStarted, AttemptEnded    one exchange with one target
     ├─ StreamCommitted, StreamEnded    the first content, the end of a stream
     ├─ RetryScheduled, RetriesEnded    back-off of a target; why it was given up
-    ├─ TargetSkipped, FallbackTriggered, LossAccepted, RateLimitWaited     the strategy's moves
+    ├─ TargetSkipped, FallbackTriggered, LossAccepted     the strategy's moves
+    ├─ RateLimitWaited, RateLimitProlonged     waits for a blocked target
     ├─ PrimaryRecovered                the first target of a chain answers again
     ├─ OutageProbed                    all breakers are open, and the first target is asked all the same
     ├─ HedgeStarted, HedgeWithheld, BranchCancelled     several targets under way at once
@@ -166,6 +167,14 @@ class RateLimitWaited(Event, frozen=True):
     """No untried target is left: the run waits `delay` seconds for the one free first."""
 
     name: ClassVar[str] = "rate_limit_waited"
+    target: str
+    delay: float
+
+
+class RateLimitProlonged(Event, frozen=True):
+    """The target that the run waited for was blocked again meanwhile, so that it waited `delay` seconds longer."""
+
+    name: ClassVar[str] = "rate_limit_prolonged"
     target: str
     delay: float
 
@@ -425,6 +434,7 @@ EVENTS: tuple[type[Event], ...] = (
     PrimaryRecovered,
     LossAccepted,
     RateLimitWaited,
+    RateLimitProlonged,
     HedgeStarted,
     HedgeWithheld,
     BranchCancelled,

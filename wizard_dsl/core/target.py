@@ -15,6 +15,7 @@ import msgspec
 
 from wizard_dsl.core.errors import CircuitOpen, TargetBlocked, WizardError
 from wizard_dsl.core.estimates import Estimate
+from wizard_dsl.core.waiters import Waiters
 
 if TYPE_CHECKING:
     from wizard_dsl.core.budget import Purse
@@ -94,16 +95,17 @@ class Blocked(msgspec.Struct, frozen=True):
 
 
 class TargetState:
-    """State of a target that all its users share: until when a provider's refusal blocks it, how it has been
-    answering lately, and whether somebody has switched it off."""
+    """State of a target that all its users share: until when a provider's refusal blocks it, who waits for the end of
+    that, how it has been answering lately, and whether somebody has switched it off."""
 
-    __slots__ = ("blocked", "disabled", "estimate", "key")
+    __slots__ = ("blocked", "disabled", "estimate", "key", "waiters")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.blocked: Blocked | None = None
         self.disabled = False
         self.estimate = Estimate()
+        self.waiters = Waiters(self)
 
     def block(self, until: float, kind: str) -> None:
         """Remember a refusal; a longer block that is known already stays."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from wizard_dsl.observe.story_scene import Scene
 
 #: The events that say that something was waited for.
-WAITS: Final = (e.RetryScheduled, e.RateLimitWaited, e.LimitWaited)
-Wait = e.RetryScheduled | e.RateLimitWaited | e.LimitWaited
+WAITS: Final = (e.RetryScheduled, e.RateLimitWaited, e.RateLimitProlonged, e.LimitWaited)
+Wait = e.RetryScheduled | e.RateLimitWaited | e.RateLimitProlonged | e.LimitWaited
 
 _GIVEN_UP: Final = {
     "attempts": "no attempts are left",
@@ -130,6 +130,8 @@ def wait(scene: Scene, position: int, event: Wait) -> str:
         case e.RateLimitWaited():
             cut = _cut_short(scene, position, event.target, event.delay)
             return f"{cut}, because no other target is left and {event.target} is free then."
+        case e.RateLimitProlonged():
+            return f"Waited {show_time(event.delay)} more, because {event.target} was blocked again meanwhile."
         case e.LimitWaited():
             return f"Waited {show_time(event.seconds)}, because the limit {event.limit} had no room before."
 

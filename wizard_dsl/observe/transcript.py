@@ -150,6 +150,7 @@ SENTENCES: Final[dict[type[e.Event], Callable[[Any], str]]] = {
     e.FallbackTriggered: lambda it: f"{it.target}: {it.kind}, falling back to {it.to}",
     e.LossAccepted: lambda it: f"{it.target}: used without {', '.join(it.lost)}",
     e.RateLimitWaited: lambda it: f"{it.target}: waiting {it.delay:.3f} s until it is free",
+    e.RateLimitProlonged: lambda it: f"{it.target}: waited {it.delay:.3f} s more, it was blocked again",
     e.HedgeStarted: lambda it: f"{it.target}: late after {it.after:.3f} s, {it.to} is asked besides",
     e.HedgeWithheld: lambda it: f"{it.target}: late, nobody is asked besides: {_WITHHELD.get(it.reason, it.reason)}",
     e.BranchCancelled: lambda it: f"{it.target}: cancelled, {it.by} {it.reason}",

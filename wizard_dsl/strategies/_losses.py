@@ -11,6 +11,7 @@ from wizard_dsl.core.errors import Unsupported, WindowTooSmall, WizardError
 from wizard_dsl.core.messages import Image, Message, Request, Text, estimate_tokens
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Facts, Target
+from wizard_dsl.strategies._visit import Visit
 
 #: Parameters that mean nothing without tools.
 _TOOL_PARAMS: Final = ("tool_choice", "parallel_tool_calls")
@@ -99,3 +100,14 @@ def _without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
             rest[index] = msgspec.structs.replace(each, parts=(Text(f"{text}\n\n"), *each.parts))
             return tuple(rest)
     return (Message("user", (Text(text),)), *rest)
+
+
+def incapable(target: Target, visit: Visit, lost: tuple[str, ...], allowed: frozenset[str]) -> WizardError | None:
+    """Why `target` cannot answer what is visited, of which it would lose `lost`; None where it can."""
+    forbidden = tuple(each for each in lost if each not in allowed)
+    if forbidden:
+        return refused(target.name, forbidden)
+    if visit.has_outgrown(target):
+        window = target.facts.context
+        return WindowTooSmall(f"the window of {target.name} ({window}) is not larger", where=target.name)
+    return too_small(target.facts, visit.request, target.name, target.params)

@@ -26,7 +26,7 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Branch as Cell
 from wizard_dsl.core.run import Call, Run
 from wizard_dsl.core.target import Branch, Target
-from wizard_dsl.strategies._losses import fitted, losses
+from wizard_dsl.strategies._losses import fitted, incapable, losses
 from wizard_dsl.strategies._visit import Visit
 from wizard_dsl.strategies._walk import DUST, Walk
 
@@ -278,7 +278,7 @@ class Race(Walk):
         """Whether it could be called now. One that could not is not given up: its turn may still come."""
         if target.closed_for(now) is not None:
             return False
-        return self._incapable(target, visit, losses(target.facts, visit.request, visit.run)) is None
+        return incapable(target, visit, losses(target.facts, visit.request, visit.run), self._chain.allow_loss) is None
 
 
 def in_flight(total: Bound, branches: Sequence[Bound], most: int) -> Bound:

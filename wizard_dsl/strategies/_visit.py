@@ -44,6 +44,11 @@ class Visit:
         """Whether anything was called that failed."""
         return any(each.called for each in self.failures)
 
+    def has_outgrown(self, target: Target) -> bool:
+        """Whether the prompt did not fit a window that was at least as large as the target's."""
+        window = target.facts.context
+        return self.window is not None and window is not None and window <= self.window
+
     def fail(self, target: Target, error: WizardError, called: bool) -> None:
         """Book the end of a target; a second one takes the first one's place, at the end."""
         self.failures = [each for each in self.failures if each.position != target.position]

@@ -30,6 +30,7 @@ from wizard_dsl.core.events import (
     LossAccepted,
     OutageProbed,
     PrimaryRecovered,
+    RateLimitProlonged,
     RateLimitWaited,
     TargetSkipped,
 )
@@ -39,13 +40,22 @@ from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.target import Branch, Target
 from wizard_dsl.strategies._leaving import leaving
-from wizard_dsl.strategies._losses import fitted, is_open_minded, losses, refused, too_small
+from wizard_dsl.strategies._losses import fitted, incapable, is_open_minded, losses
 from wizard_dsl.strategies._moving import moves_on
 from wizard_dsl.strategies._outage import note, to_probe
 from wizard_dsl.strategies._visit import Visit, Waiting, reason
 
 #: What every walk may emit, and how it may fail.
-EMITS = (TargetSkipped, FallbackTriggered, PrimaryRecovered, OutageProbed, LossAccepted, RateLimitWaited, DeadlineCut)
+EMITS = (
+    TargetSkipped,
+    FallbackTriggered,
+    PrimaryRecovered,
+    OutageProbed,
+    LossAccepted,
+    RateLimitWaited,
+    RateLimitProlonged,
+    DeadlineCut,
+)
 RAISES = (AllFallbacksFailed, TargetBlocked, CircuitOpen, Unsupported, WindowTooSmall, DeadlineExceeded)
 
 #: A wait that ends at the deadline fits it, whatever rounding makes of the sum.
@@ -122,7 +132,7 @@ class Walk:
         lost: tuple[str, ...] = ()
         if not self._open_minded[target.position] or visit.window is not None:
             lost = losses(target.facts, request, run)
-            error = self._incapable(target, visit, lost)
+            error = incapable(target, visit, lost, self._chain.allow_loss)
             if error is not None:
                 self._skip(target, visit, error)
                 return None
@@ -137,15 +147,6 @@ class Walk:
         if lost or visit.failures:
             self._announce(target, visit, lost)
         return lost
-
-    def _incapable(self, target: Target, visit: Visit, lost: tuple[str, ...]) -> WizardError | None:
-        forbidden = tuple(each for each in lost if each not in self._chain.allow_loss)
-        if forbidden:
-            return refused(target.name, forbidden)
-        if _is_too_narrow(target, visit):
-            window = target.facts.context
-            return WindowTooSmall(f"the window of {target.name} ({window}) is not larger", where=target.name)
-        return too_small(target.facts, visit.request, target.name, target.params)
 
     def _skip(self, target: Target, visit: Visit, error: WizardError) -> None:
         self._emit(visit.run, TargetSkipped(path=self._path, target=target.name, reason=reason(target, error)))
@@ -266,7 +267,7 @@ class Walk:
         while (branch := await self._free_first(visit, only)) is not None:
             target, waiting = branch.target, visit.waiting[branch.target.position]
             try:
-                free = await self._is_free(target, visit, waiting)
+                free = await self._is_free(target, visit, waiting, self._limit(target, visit, only))
                 response = await self._again(branch, visit, waiting) if free else None
             finally:
                 target.drop_held(visit.run)
@@ -279,9 +280,9 @@ class Walk:
             return response
         raise self._left(visit)
 
-    async def _is_free(self, target: Target, visit: Visit, waiting: Waiting) -> bool:
+    async def _is_free(self, target: Target, visit: Visit, waiting: Waiting, limit: float) -> bool:
         """Sleep until it should be; False where something closed it again meanwhile."""
-        await self._sleep_until(waiting.free_at, target, visit)
+        await self._sleep_until(waiting.free_at, target, visit, limit)
         now = max(self._clock.now(), waiting.free_at)
         blocked, closed = target.blocked_for(now), target.closed_for(now)
         if blocked is not None:
@@ -316,16 +317,15 @@ class Walk:
         """The branch to wait for; ties by declaration. None, with a mark, where none may be waited for: what other
         calls learn meanwhile makes no wait for an attempt longer than the rule allows."""
         now = self._clock.now()
-        since = visit.idle = now if visit.idle is None else visit.idle
-        rule = self._chain.rate_limit
-        longest = rule.max_retry_after if only is None else min(rule.wait_up_to, rule.max_retry_after)
+        visit.idle = now if visit.idle is None else visit.idle
+        latest = self._latest(visit.idle, only)
         candidates = [
             (waiting.free_at, position)
             for position, waiting in visit.waiting.items()
             if only in {None, position}
             and waiting.used < self._branches[position].target.max_attempts
-            and waiting.free_at - since <= longest + DUST
-            and not _is_too_narrow(self._branches[position].target, visit)
+            and waiting.free_at <= latest
+            and not visit.has_outgrown(self._branches[position].target)
         ]
         if not candidates:
             return None
@@ -359,19 +359,35 @@ class Walk:
         visit.fail(target, called or unpaid, called=called is not None)
         return False
 
-    async def _sleep_until(self, at: float, target: Target, visit: Visit) -> None:
-        began = self._clock.now()
+    def _latest(self, since: float, only: int | None) -> float:
+        """The loop time up to which a call that only waits `since` then may wait."""
+        rule = self._chain.rate_limit
+        return since + DUST + (rule.max_retry_after if only is None else min(rule.wait_up_to, rule.max_retry_after))
+
+    def _limit(self, target: Target, visit: Visit, only: int | None) -> float:
+        """The loop time up to which its block may be prolonged while it is waited for: until the rule, the deadline or
+        another target that is free before says otherwise."""
+        assert visit.idle is not None, "it is set where the target is chosen"
+        run = visit.run
+        others = [each.free_at for position, each in visit.waiting.items() if position != target.position]
+        return min(self._latest(visit.idle, only), run.deadline + DUST - run.min_attempt, *others)
+
+    async def _sleep_until(self, at: float, target: Target, visit: Visit, limit: float) -> None:
+        """Until loop time `at`, or until a block that ends then, and is prolonged up to `limit` at most, has ended."""
+        began, state = self._clock.now(), target.state
         if at <= began:
             return
-        self._emit(visit.run, RateLimitWaited(path=self._path, target=target.name, delay=at - began))
-        await self._clock.sleep(at - began)
+        blocked = state.blocked
+        shared = blocked is not None and blocked.kind == "rate_limited" and at - DUST <= blocked.until <= limit
+        end = blocked.until if blocked is not None and shared else at
+        self._emit(visit.run, RateLimitWaited(path=self._path, target=target.name, delay=end - began))
+        if shared:
+            ended = await state.waiters.wait(self._clock, limit)
+            if ended > end:
+                self._emit(visit.run, RateLimitProlonged(path=self._path, target=target.name, delay=ended - end))
+        else:
+            await self._clock.sleep(at - began)
         visit.run.call.waited += self._clock.now() - began
-
-
-def _is_too_narrow(target: Target, visit: Visit) -> bool:
-    """Whether the prompt did not fit a window that was at least as large."""
-    window = target.facts.context
-    return visit.window is not None and window is not None and window <= visit.window
 
 
 def bound_walk(branches: Sequence[Bound], facts: BoundFacts) -> Bound:
