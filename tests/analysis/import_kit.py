@@ -4,7 +4,7 @@ another parser."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ class Text(SingleFileSnapshotExtension):
 
     file_extension = "txt"
     _write_mode = WriteMode.TEXT
+
+
+def reader(imported: Callable[[str, str], Imported]) -> Callable[[Path], Imported]:
+    """What imports a file: `imported` imports a text of that name."""
+    return lambda path: imported(path.read_text(encoding="utf-8"), path.name)
 
 
 def artefact(made: Imported) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, settings, written
+from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, reader, settings, written
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
@@ -29,8 +29,7 @@ def imported(text: str, name: str = "config.yaml") -> Imported:
     return import_litellm(read_foreign_text(text, name))
 
 
-def of_file(path: Path) -> Imported:
-    return imported(path.read_text(encoding="utf-8"), path.name)
+of_file = reader(imported)
 
 
 def with_router(lines: str) -> Imported:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, settings, written
+from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, reader, settings, written
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
@@ -26,8 +26,7 @@ def imported(config: dict[str, Any] | str, name: str = "config.json") -> Importe
     return import_portkey(read_foreign_text(text, name))
 
 
-def of_file(path: Path) -> Imported:
-    return imported(path.read_text(encoding="utf-8"), path.name)
+of_file = reader(imported)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

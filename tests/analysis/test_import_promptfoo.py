@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from import_kit import IMPORTS, REGISTRY, Text, artefact, asked, compiled, finding, settings, written
+from import_kit import IMPORTS, REGISTRY, Text, artefact, asked, compiled, finding, reader, settings, written
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
@@ -29,8 +29,7 @@ def imported(text: str, name: str = "config.yaml") -> Imported:
     return import_promptfoo(read_foreign_text(text, name), FOLDER, "imported")
 
 
-def of_file(path: Path) -> Imported:
-    return imported(path.read_text(encoding="utf-8"), path.name)
+of_file = reader(imported)
 
 
 def with_assert(*assertions: dict[str, Any]) -> Imported:

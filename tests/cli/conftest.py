@@ -50,6 +50,13 @@ def wizard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.fixture
+def ask(wizard: Wizard, request: pytest.FixtureRequest) -> None:
+    """The pipeline and the tests of the module, as `ask.yaml` and `ask.test.yaml`."""
+    Path("ask.yaml").write_text(request.module.PIPELINE)
+    Path("ask.test.yaml").write_text(request.module.TESTS)
+
+
+@pytest.fixture
 def own_project(wizard: Wizard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own with nothing in it, where the commands run."""
     folder = tmp_path / "project"

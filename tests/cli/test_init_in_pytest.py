@@ -7,7 +7,8 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-WIZARD = Path(sys.executable).with_name("wizard")
+from cli_kit import Wizard
+
 #: Where this package is not installed with its entry point, the plug-in is named.
 NAMED = [] if entry_points(group="pytest11", name="wizard") else ["-p", "wizard_dsl.testing.plugin"]
 #: Plug-ins of pytest that such a project would not have.
@@ -19,18 +20,17 @@ OTHERS = [
 ENV = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
 
 
-def test_a_begun_project_lives_with_pytest(tmp_path: Path) -> None:
-    def ran(*command: str | Path) -> tuple[int, str]:
-        done = subprocess.run(command, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False)
+def test_a_begun_project_lives_with_pytest(wizard: Wizard, own_project: Path) -> None:
+    def tried(*more: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "pytest", "-q", *NAMED, *OTHERS, *more]
+        done = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    def tried(*more: str) -> tuple[int, str]:
-        return ran(sys.executable, "-m", "pytest", "-q", *NAMED, *OTHERS, *more)
-
-    assert ran(WIZARD, "init")[0] == 0
+    (own_project / "wizard.yaml").unlink()
+    assert wizard("init").code == 0
     code, told = tried()
     assert code == 0 and "2 passed" in told and "1 snapshot passed" in told, told
-    prompt = tmp_path / "prompts" / "hello.md"
+    prompt = own_project / "prompts" / "hello.md"
     prompt.write_text(prompt.read_text().replace("in one sentence", "in verse"))
     code, told = tried()
     assert code == 1 and "1 failed, 1 passed" in told, told
@@ -41,4 +41,4 @@ def test_a_begun_project_lives_with_pytest(tmp_path: Path) -> None:
     assert tried("--snapshot-update")[0] == 0
     code, told = tried()
     assert code == 0 and "2 passed" in told, told
-    assert ran(WIZARD, "test")[0] == 0, "the approved file is the command's, too"
+    assert wizard("test").code == 0, "the approved file is the command's, too"

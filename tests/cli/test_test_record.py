@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from cli_kit import Wizard
 
+pytestmark = pytest.mark.usefixtures("ask")
+
 PIPELINE = """version: 1
 inputs: {question: {type: string}}
 providers: {local: {type: mock, reply: So it is., latency: 10ms}}
@@ -31,13 +33,6 @@ tests:
     expect: {text: So it is., served_by: local/two, elapsed: {at_least: 60ms}}
 """
 PASSED = "ask.test.yaml: 3 passed\n3 tests in 1 file: 3 passed\n"
-
-
-@pytest.fixture(autouse=True)
-def project(wizard: Wizard) -> Path:
-    Path("ask.yaml").write_text(PIPELINE)
-    Path("ask.test.yaml").write_text(TESTS)
-    return Path()
 
 
 def lines() -> list[dict[str, Any]]:

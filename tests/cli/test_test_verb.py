@@ -15,6 +15,13 @@ import pytest
 from cli_kit import Wizard
 from interrupt_kit import started
 
+from wizard_dsl.cli._test_watch import behind
+from wizard_dsl.registry import Registry
+from wizard_dsl.testing.cases import Programs
+from wizard_dsl.testing.trying import collect
+
+pytestmark = pytest.mark.usefixtures("ask")
+
 PIPELINE = """version: 1
 inputs: {question: {type: string}}
 providers: {local: {type: mock}}
@@ -29,13 +36,6 @@ tests:
   another answer: {targets: {local: [So.]}, expect: {text: Because., attempts: 2}}
   a snapshot: {targets: {local: [Because.]}, snapshot: true}
 """
-
-
-@pytest.fixture(autouse=True)
-def project(wizard: Wizard) -> Path:
-    Path("ask.yaml").write_text(PIPELINE)
-    Path("ask.test.yaml").write_text(TESTS)
-    return Path()
 
 
 def many(number: int, wrong: int | None = None) -> str:
@@ -207,10 +207,9 @@ def test_junit_is_written_to_a_file(wizard: Wizard) -> None:
 
 def test_the_same_bytes_come_of_one_process_and_of_four(wizard: Wizard) -> None:
     Path("ask.test.yaml").write_text(many(90, wrong=77))
-    runs = [wizard("test", "--format", form, "-j", jobs) for form in ("text", "json") for jobs in ("1", "4")]
-    assert runs[0] == runs[1]
-    assert runs[2] == runs[3]
-    assert "89 passed, 1 failed" in runs[0].out
+    one, four = (wizard("test", "--format", "json", "-j", jobs) for jobs in ("1", "4"))
+    assert one == four
+    assert wizard("test").out.endswith("89 passed, 1 failed\n")
     assert wizard("test", "-x", "-j", "4").out == wizard("test", "-x").out
 
 
@@ -245,6 +244,24 @@ def _children(parent: int) -> list[int]:
         if int(fields[1]) == parent:
             found.append(int(each.parent.name))
     return found
+
+
+def test_what_lies_behind_tests_is_watched_also_below_files_that_steps_run(wizard: Wizard) -> None:
+    runs = PIPELINE.partition("steps:")[0] + "steps: {a: {type: pipeline, file: FILE, inputs: {question: x}}}\n"
+    Path("wizard.yaml").write_text("version: 1\n")
+    Path("ask.yaml").write_text(runs.replace("FILE", "two.yaml"))
+    Path("two.yaml").write_text(runs.replace("FILE", "three.yaml"))
+    Path("three.yaml").write_text(PIPELINE.replace('{user: "{{ question }}"}', "{file: three.md}"))
+    Path("three.md").write_text("{{ question }}")
+    Path("ask.test.yaml").write_text(
+        "version: 1\npipeline: ask.yaml\ntests: {a: {cassette: a.jsonl, overlay: o.yaml}}\n"
+    )
+    Path("o.yaml").write_text("policies: {retry: 2}\n")
+    every = {"ask.yaml", "two.yaml", "three.yaml", "three.md", "ask.test.yaml", "a.jsonl", "o.yaml", "wizard.yaml"}
+    for text in ("{{ question }}", "{{ qestion }}"):
+        Path("three.md").write_text(text)
+        found = behind(collect(Path("ask.test.yaml"), Programs(Registry(plugins=False))))
+        assert {each.name for each in found} == every
 
 
 def test_watch_runs_again_after_a_change_until_ctrl_c(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import repro_kit
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from repro_kit import REGISTRY
 
 import wizard_dsl as wizard
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
@@ -18,23 +20,11 @@ from wizard_dsl.core import events as e
 from wizard_dsl.core.run import Transcript
 from wizard_dsl.observe.story import story, tell
 from wizard_dsl.observe.story_lines import WAITS
-from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import running
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing.scripted import Script, Scripted
 
-REGISTRY = Registry(plugins=False)
-PRICES = "{max_output: 50, prices: {input: $1, output: $100}}"
-FILE = f"""
-version: 1
-inputs: {{q: {{type: string}}}}
-providers:
-  a: {{type: mock, model: ma, models: {{ma: {PRICES}}}}}
-  b: {{type: mock, model: mb, models: {{mb: {PRICES}}}}}
-  c: {{type: vllm, model: mc}}
-chains: {{default: {{targets: [a, b, c]}}}}
-steps: {{answer: {{prompt: {{user: "{{{{ q }}}}"}}}}}}
-"""
+FILE = repro_kit.FILE.replace("n: {type: integer, minimum: 3}, ", "")
 
 
 def compiled(folder: Path, *sets: str, text: str = FILE) -> Compiled:

@@ -192,6 +192,8 @@ policies:
 
 def test_a_misspelt_key_that_is_required_is_one_finding() -> None:
     (found,) = check("chain: {targetz: [a]}")
+    assert (found.code, found.path, found.suggestion) == ("E021", ("chain", "targetz"), "did you mean 'targets'?")
+    (found,) = check("chain: {strategy: a}")
     assert (found.code, found.suggestion) == ("E023", "add 'targets: …', a list with at least 1 entry")
     (found,) = check("chain: {targets: [{provder: a}]}")
     assert (found.code, found.path, found.suggestion) == (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.testing import _cassette_file as files
 from wizard_dsl.testing._cassette_lines import Asked, Exchange, Failed, Header
 
@@ -78,6 +79,24 @@ def test_a_line_that_is_cut_off_is_told_as_that_wherever_it_ends(path: Path, las
     content = path.read_bytes()
     path.write_bytes(content[: content.index(last) + len(last)])
     assert [(each.line, each.message) for each in files.read(path).wrong] == [(2, "the line is cut off")]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        (
+            '"status":503',
+            '"statuss":503',
+            ":4:44 error[E092] unknown key 'statuss' in the line; did you mean 'status'?",
+        ),
+        ('"body":{"q":1}', '"boby":{"q":1}', ":3:28 error[E092] unknown key 'boby' in request; did you mean 'body'?"),
+        ('"kind":"server",', "", ":3:44 error[E092] 'kind' is missing in failed; record it again"),
+        ('"kind":"server"', '"kind":5', ":3:61 error[E092] expected `str`, got `int` at failed.kind"),
+    ],
+)
+def test_a_wrong_key_or_value_is_told_at_its_place_in_words(path: Path, right: str, wrong: str, told: str) -> None:
+    path.write_text(path.read_text().replace(right, wrong))
+    assert render_text(files.read(path).wrong) == f"{path}{told}\n"
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(

@@ -32,6 +32,7 @@ steps:
 """
 TOPIC = "{schema: {type: object, required: [topic], properties: {topic: {enum: [x, y]}}}}"
 SCHEMA = 'steps: {v: {prompt: {user: "{{ q }}"}, output: ' + TOPIC + '}}\noutput: {t: "{{ steps.v.json.topic }}"}\n'
+TEXT = 'steps: {v: {prompt: {user: "{{ q }}"}, output: {schema: {type: string}}}}\n'
 IMAGE = 'steps: {v: {prompt: {messages: [{role: user, content: [{text: what}, {image: "{{ q }}"}]}]}}}\n'
 INNER = 'steps: {v: {type: pipeline, file: inner.yaml, inputs: {q: "{{ q }}"}}, w: {needs: [v], prompt: {user: x}}}\n'
 TOGETHER = """
@@ -64,6 +65,9 @@ CASES: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
     "too few vectors": (FILE + EMBED, [{"reply": [[1, 0]]}, {}], {}),
     "an image": (FILE + IMAGE, ["a cat"], {"inputs": {"q": PIXEL}}),
     "a schema": (FILE + SCHEMA, ["no json", {"reply": {"topic": "x"}, "delay": "1s"}], {}),
+    "a schema of a text": (FILE + TEXT, ["no json", {"reply": '"x"', "delay": "1s"}], {}),
+    "a schema of words": (FILE + TEXT.replace("type: string", "enum: [x, y]"), ['"x"'], {}),
+    "a schema of a text in a stream": (FILE + TEXT, [{"reply": '"x y"', **SLOW}], {"stream": True}),
     "a schema in a stream": (FILE + SCHEMA, [{"reply": '{"topic": "x"}', **SLOW}], {"stream": True}),
     "a loop": (
         LIST + "steps: {v: {for_each: qs, concurrency: 2, prompt: {user: '{{ item }}'}}}\n",

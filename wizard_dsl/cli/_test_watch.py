@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
-from wizard_dsl.compiler.names import subprograms
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.spec.layers import Layer
+from wizard_dsl.spec.load import Loaded
 from wizard_dsl.testing.cases import Suite
 from wizard_dsl.testing.snapshots import folder_of
 
@@ -44,18 +44,22 @@ async def _changed(watched: Sequence[Path], files: Callable[[], Sequence[Path]],
 
 
 def behind(suite: Suite) -> set[Path]:
-    """The files that the outcomes of a suite depend on: the pipeline, what lies over and below it, its prompts, and
-    the snapshots."""
+    """The files that the outcomes of a suite depend on: the pipeline, what lies over and below it, the prompts of all
+    these, cassettes and snapshots."""
     found = {suite.file, *folder_of(suite.file).glob("*.txt")}
     for case in suite.cases:
         found |= {case.pipeline, *map(Path, case.options.overlays)}
+        found |= set() if case.cassette is None else {case.cassette}
         compiled = suite.compiled(case)
-        layers = [each for each in compiled.loaded.places.parts if isinstance(each, Layer)]
-        found |= {Path(each.source.file) for each in layers if each.source is not None}
-        found |= {Path(name) for name, _ in compiled.loaded.files.values()}
-        if compiled.program is not None:
-            found |= {Path(each.file) for each in subprograms(compiled.program)}
+        found |= {path for each in (compiled.loaded, *compiled.inner) for path in _read_by(each)}
     return found
+
+
+def _read_by(loaded: Loaded) -> Iterator[Path]:
+    """The files that a pipeline was made of."""
+    layers = [each for each in loaded.places.parts if isinstance(each, Layer)]
+    yield from (Path(each.source.file) for each in layers if each.source is not None)
+    yield from (Path(name) for name, _ in loaded.files.values())
 
 
 def stamps(paths: Iterable[Path]) -> Stamps:

@@ -53,13 +53,14 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
 class Compiled(msgspec.Struct, frozen=True):
     """`program` is None where there are errors. `loaded` knows places and origins, `sources` what lies over
-    the file."""
+    the file, `inner` the files that its steps run, and theirs."""
 
     program: Program | None
     diagnostics: tuple[Diagnostic, ...]
     loaded: Loaded
     used: Usage = Usage()
     sources: Sources = Sources()
+    inner: tuple[Loaded, ...] = ()
 
 
 def compile_file(path: str | Path, registry: Registry, sources: Sources) -> Compiled:
@@ -111,6 +112,7 @@ class _Compiler:
         self._agreed = agreed
         self._budgets = budgets
         self._report = Report(loaded.places)
+        self._inner: list[Loaded] = []
 
     def compile(self, file: str) -> Compiled:
         document = self._document
@@ -141,10 +143,9 @@ class _Compiler:
             prompts=frozenset(planner.used_prompts),
             chains=frozenset(step.chain for step in steps if step.chain is not None),
         )
-        if has_errors(found) or not steps:
-            return Compiled(None, tuple(found), self._loaded, used, self._sources)
-        program = self._program(file, name, chains, steps, output)
-        return Compiled(program, tuple(found), self._loaded, used, self._sources)
+        right = steps and not has_errors(found)
+        program = self._program(file, name, chains, steps, output) if right else None
+        return Compiled(program, tuple(found), self._loaded, used, self._sources, tuple(self._inner))
 
     def _program(
         self, file: str, name: str, chains: dict[str, ChainPlan], steps: tuple[StepPlan, ...], output: Any
@@ -196,6 +197,7 @@ class _Compiler:
         sources = msgspec.structs.replace(self._sources, overlays=(), sets=(), text=None, chain=None)
         other = _compile(target, self._registry, sources, self._stack, self._agreed, self._budgets)
         self._report.found.extend(other.diagnostics)
+        self._inner += other.loaded, *other.inner
         return other.program
 
 

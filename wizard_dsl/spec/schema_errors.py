@@ -276,7 +276,7 @@ class _Explainer:
                 if key in error.instance and not all(name in error.instance for name in names)
             )
         for name in wanted:
-            if name not in error.instance:
+            if name not in error.instance and not self._misspelt(path, name, error):
                 schema = resolved(error.schema, self.root).get("properties", {}).get(name, {})
                 hint = wants(schema, self.root)
                 message = f"'{name}' is missing in {show_path(path)}{beside}"
@@ -286,6 +286,16 @@ class _Explainer:
                     hint = f"add '{name}: …', {hint}" if hint else f"add '{name}: …'"
                 each = finding("E023", message, self.places.value_at(path), path=path, suggestion=hint)
                 self.missing.setdefault((*path, name), each)
+
+    def _misspelt(self, path: DocPath, name: str, error: Any) -> bool:
+        """Whether a key that no branch knows was meant to be the missing one; it is told. It may be that only the
+        missing key says which keys there are."""
+        known, patterns = self._known(error.schema, error.instance)
+        strange = (key for key in error.instance if key not in known and not _matches(key, patterns))
+        near = next((key for key in islice(strange, _MOST) if name in known and did_you_mean(key, [name])), None)
+        if near is not None:
+            self._unknown_key((*path, near), error.schema, [name])
+        return near is not None
 
 
 _NAMES: Final = "names begin with a small letter and have small letters, digits and underscores"

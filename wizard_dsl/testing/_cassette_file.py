@@ -19,13 +19,15 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.core.errors import SpecError
-from wizard_dsl.spec.diagnostics import Diagnostic, Place, capped, finding
+from wizard_dsl.spec.diagnostics import Diagnostic, Place, capped, finding, meant
 from wizard_dsl.spec.source import read_bytes
-from wizard_dsl.testing._cassette_lines import VERSION, Exchange, ExchangeLine, Header
+from wizard_dsl.testing._cassette_lines import VERSION, Asked, Exchange, ExchangeLine, Failed, Header, Vectors
 
 MAX_BYTES: Final = 256 * 2**20
 _SUM: Final = re.compile(r',\s*"(?:sum|checksum)"\s*:\s*"([0-9a-f]{16})"\s*\}\s*$')
 _STEP: Final = re.compile(r"\.([A-Za-z_]+)")
+#: The mappings in a line that have keys of their own.
+_PARTS: Final[dict[str, type[msgspec.Struct]]] = {"request": Asked, "failed": Failed, "vectors": Vectors}
 UNSIGNED: Final = "0" * 16
 _MARKERS: Final = ("<<<<<<<", "=======", ">>>>>>>")
 _ACCEPT: Final = "record it again (--record all), or take the edit over: wizard cassette accept {file}"
@@ -168,12 +170,16 @@ class _Reader:
             return msgspec.convert(data, kind)
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(" - at ")
-            unknown = re.search(r"unknown field `([^`]+)`", message)
-            names = [unknown[1]] if unknown else _STEP.findall(path)
-            column = _column(line, names)
             shown = path.strip("`").removeprefix("$").lstrip(".")
-            at = f" at {shown}" if shown else ""
-            self._tell(number, "E092", f"{message[:1].lower()}{message[1:]}{at}", column=column)
+            if unknown := re.search(r"unknown field `([^`]+)`", message):
+                known = set(_PARTS.get(shown, kind).__struct_fields__) - data.keys()
+                said, hint = f"unknown key '{unknown[1]}' in {shown or 'the line'}", meant(unknown[1], known)
+            elif missing := re.search(r"required field `([^`]+)`", message):
+                said, hint = f"'{missing[1]}' is missing in {shown or 'the line'}", "record it again"
+            else:
+                said, hint = f"{message[:1].lower()}{message[1:]} at {shown}", None
+            column = _column(line, [unknown[1]] if unknown else _STEP.findall(path))
+            self._tell(number, "E092", said, hint, column=column)
             return None
 
     def _edited(self) -> list[Diagnostic]:

@@ -81,7 +81,7 @@ def stand_in(stored: Stored, program: Program, step: str, row: AttemptRow | None
     if output is None or output.schema is None:
         return asking, _STREAMED if streamed else _REPLY
     reply = instance(_sized(output.schema, _lengths(stored, program), f"steps.{step}.json"), plan.name)
-    return asking, json.dumps(reply, ensure_ascii=False) if streamed else reply
+    return asking, json.dumps(reply, ensure_ascii=False) if streamed or isinstance(reply, str) else reply
 
 
 def _ended(stored: Stored, row: AttemptRow) -> str | None:
