@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -48,6 +49,33 @@ def test_on_a_narrow_terminal_they_stand_below_each_other(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "50")
     assert compared(wizard).out == approved
+
+
+def test_columns_are_as_wide_as_their_letters_and_an_empty_answer_is_called_that(
+    wizard: Wizard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "62")
+    wide = "空は青い。" * 4
+    Path("chains.yaml").write_text(
+        FILE.replace("A short answer.", f"Cafe\u0301 {wide}").replace("{}]", '{reply: " "}]')
+    )
+    out = compared(wizard, "--html", "out.html").out
+    assert out.splitlines()[-8:-4] == [
+        "near · 300 ms · $0              far · 2.0 s · $0",
+        "Cafe\u0301 空は青い。空は青い。空は   (an empty answer)",
+        "青い。空は青い。",
+        "",
+    ]
+    assert "<i>an empty answer</i>" in Path("out.html").read_text()
+
+
+def test_what_has_no_price_has_an_unknown_cost(wizard: Wizard) -> None:
+    Path("chains.yaml").write_text(
+        FILE.replace("{type: mock, model: tiny, latency: 300ms, ", "{type: vllm, model: tiny}  # ")
+    )
+    out = compared(wizard, "--html", "out.html").out
+    assert re.search(r"^small +3/3 .* unknown +", out, re.MULTILINE)
+    assert "<td>unknown</td>" in Path("out.html").read_text()
 
 
 def test_as_json_each_result_is_whole_and_the_totals_add_up(wizard: Wizard) -> None:

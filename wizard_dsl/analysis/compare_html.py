@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 
 _STYLE: Final = """
 main { max-width: 90rem; }
+td { white-space: nowrap; }
+tbody th, h3, p { overflow-wrap: anywhere; }
+tbody th { min-width: 7rem; }
+section section { margin-top: 1.5rem; }
 .answers { display: grid; gap: 1rem; }
 .answers article { border: 1px solid var(--rule); border-radius: 6px; padding: .6rem .8rem; min-width: 0; }
-.answers pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: .4rem 0 0; color: var(--ink); }
+.answers pre { white-space: pre-wrap; overflow-wrap: anywhere; color: var(--ink); }
+.answers pre, .answers i { display: block; font: inherit; margin: .4rem 0 0; }
+.answers i { color: var(--soft); }
 .answers .failed { border: 2px solid var(--bad); }
 mark { background: var(--shade); color: inherit; text-decoration: underline; }
 @media (max-width: 40rem) { .answers { grid-template-columns: 1fr !important; } }
 """
 _WORD: Final = re.compile(r"\s+|\w+|[^\w\s]")
+#: What stands for an answer without a letter.
+EMPTY: Final = "an empty answer"
 #: Comparing words takes time that grows with their square.
 _MOST_WORDS: Final = 4000
 
@@ -59,8 +67,9 @@ def _totals(totals: Sequence[Total]) -> str:
 
 def _figures(total: Total) -> list[str]:
     times = ["–" if each is None else show_time(each) for each in (total.p50, total.p95)]
+    spent = money(total.cost).removeprefix("cost ")
     usage = [f"{total.usage.input_tokens:,}", f"{total.usage.output_tokens:,}"]
-    return [f"{total.ok} of {total.runs}", *times, money(total.cost), *usage, str(total.attempts)]
+    return [f"{total.ok} of {total.runs}", *times, spent, *usage, str(total.attempts)]
 
 
 def _row(row: Row, columns: int) -> str:
@@ -72,7 +81,7 @@ def _row(row: Row, columns: int) -> str:
     cells = "".join(_cell(chain, result, first) for chain, result in row.results.items())
     same = " (the same)" if row.agrees else ""
     return (
-        f"<section><h3>Row {row.number}{same}</h3><p>{escape(inputs)}</p>"
+        f'<section><h3>Row {row.number}{same}</h3><p dir="auto">{escape(inputs)}</p>'
         f'<div class="answers" style="grid-template-columns: repeat({columns}, 1fr)">{cells}</div></section>'
     )
 
@@ -80,11 +89,18 @@ def _row(row: Row, columns: int) -> str:
 def _cell(chain: str, result: Result, first: Result) -> str:
     attempts = f" · {len(result.attempts)} attempts" if len(result.attempts) > 1 else ""
     facts = f"{result.served_by or 'nobody'} · {show_time(result.elapsed)} · {money(result.cost)}{attempts}"
+    kind = "" if result.error is None else ' class="failed"'
+    return f"<article{kind}><h3>{escape(chain)}</h3><p>{escape(facts)}</p>{_said(result, first)}</article>"
+
+
+def _said(result: Result, first: Result) -> str:
+    """The answer, or why there is none; text of any script runs its own way."""
     if result.error is not None:
-        said, kind = escape(f"failed: {result.error.kind}: {result.error.message}"), ' class="failed"'
-    else:
-        said, kind = _marked(result.text, first.text if first.error is None else result.text), ""
-    return f"<article{kind}><h3>{escape(chain)}</h3><p>{escape(facts)}</p><pre>{said}</pre></article>"
+        return f"<pre>{escape(f'failed: {result.error.kind}: {result.error.message}')}</pre>"
+    if not result.text.strip():
+        return f"<i>{EMPTY}</i>"
+    other = first.text if first.error is None else result.text
+    return f'<pre dir="auto">{_marked(result.text, other)}</pre>'
 
 
 def _marked(text: str, other: str) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from wizard_dsl.analysis.compare_html import money
-from wizard_dsl.cli._output import columns
+from wizard_dsl.analysis.compare_html import EMPTY, money
+from wizard_dsl.cli._output import columns, columns_of, padded
 from wizard_dsl.observe.summary import show_time
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NARROWEST: Final = 30
 _GAP: Final = "  "
 _INPUT: Final = 100
+#: The second column of a wide character, while lines are broken; it stands in no text.
+_SECOND: Final = "\ufdd0"
 
 
 def as_text(comparison: Comparison, width: int | None = None) -> str:
@@ -34,8 +36,11 @@ def as_text(comparison: Comparison, width: int | None = None) -> str:
 
 
 def _beside(row: Row, width: int) -> str:
-    cells = [[chain, _facts(result), *_wrapped(result, width)] for chain, result in row.results.items()]
-    lines = (_GAP.join(part.ljust(width) for part in line).rstrip() for line in zip_longest(*cells, fillvalue=""))
+    cells = [
+        [*_lines(chain, width), *_lines(_facts(result), width), *_wrapped(result, width)]
+        for chain, result in row.results.items()
+    ]
+    lines = (_GAP.join(padded(part, width) for part in line).rstrip() for line in zip_longest(*cells, fillvalue=""))
     return _head(row) + "".join(f"{line}\n" for line in lines)
 
 
@@ -58,7 +63,15 @@ def _head(row: Row) -> str:
 def _wrapped(result: Result, width: int) -> list[str]:
     """The answer, or why there is none."""
     said = result.text if result.error is None else f"{result.error.kind}: {result.error.message}"
-    return [part for line in said.splitlines() for part in textwrap.wrap(line, max(width, 1)) or [""]]
+    if result.error is None and not said.strip():
+        return [f"({EMPTY})"]
+    return [part for line in said.splitlines() for part in _lines(line, max(width, 2))]
+
+
+def _lines(line: str, width: int) -> list[str]:
+    """A line as those it comes to at that many columns of the terminal: what takes two columns counts as two."""
+    spread = "".join(char + _SECOND * (columns_of(char) - 1) for char in line)
+    return [each.replace(_SECOND, "") for each in textwrap.wrap(spread, width)] or [""]
 
 
 def _facts(result: Result) -> str:
@@ -74,7 +87,7 @@ def _total(total: Total) -> tuple[str, ...]:
         f"{total.ok}/{total.runs}",
         "–" if total.p50 is None else show_time(total.p50),
         "–" if total.p95 is None else show_time(total.p95),
-        money(total.cost),
+        money(total.cost).removeprefix("cost "),
         f"{total.usage.input_tokens} + {total.usage.output_tokens}",
         str(total.attempts),
     )

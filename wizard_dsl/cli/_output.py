@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,9 +51,25 @@ def as_json(data: Any) -> str:
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
     """Rows of texts as aligned columns, two spaces apart; the last column is as long as it likes."""
     count = max((len(row) for row in rows), default=0)
-    widths = [max((len(row[at]) for row in rows if at < len(row) - 1), default=0) for at in range(count)]
+    widths = [max((columns_of(row[at]) for row in rows if at < len(row) - 1), default=0) for at in range(count)]
     lines = []
     for row in rows:
-        padded = [text.ljust(widths[at]) if at < len(row) - 1 else text for at, text in enumerate(row)]
-        lines.append(f"{indent}{'  '.join(padded)}".rstrip())
+        cells = [padded(text, widths[at]) if at < len(row) - 1 else text for at, text in enumerate(row)]
+        lines.append(f"{indent}{'  '.join(cells)}".rstrip())
     return "".join(f"{line}\n" for line in lines)
+
+
+def padded(text: str, width: int) -> str:
+    """A text with spaces behind it, so that it fills that many columns of a terminal."""
+    return text + " " * (width - columns_of(text))
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese letters take two, accents of their own none."""
+    return len(text) if text.isascii() else sum(map(_columns_of_one, text))
+
+
+def _columns_of_one(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
