@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -205,6 +206,15 @@ def test_junit_is_written_to_a_file(wizard: Wizard) -> None:
     assert "run of ask begins" in str(bad[0].text)
 
 
+def test_a_file_that_is_not_valid_is_an_error_in_junit(wizard: Wizard) -> None:
+    Path("bad.test.yaml").write_text(TESTS.replace("Because.}}", "Because.}, tagets: {}}"))
+    assert wizard("test", "ask.test.yaml", "bad.test.yaml", "--junit", "out.xml").code == 3
+    suites = ET.parse("out.xml").getroot()
+    assert [suites.get(each) for each in ("tests", "failures", "errors")] == ["4", "2", "1"]
+    assert {each.get("name"): each.get("errors") for each in suites} == {"ask.test.yaml": "0", "bad.test.yaml": "1"}
+    assert "bad.test.yaml:5:71 error[E021] unknown key 'tagets'" in str(suites[1][0][0].text)
+
+
 def test_the_same_bytes_come_of_one_process_and_of_four(wizard: Wizard) -> None:
     Path("ask.test.yaml").write_text(many(90, wrong=77))
     one, four = (wizard("test", "--format", "json", "-j", jobs) for jobs in ("1", "4"))
@@ -214,9 +224,9 @@ def test_the_same_bytes_come_of_one_process_and_of_four(wizard: Wizard) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+def test_ctrl_c_tells_what_was_run_and_leaves_no_process(tmp_path: Path) -> None:
     Path("ask.test.yaml").write_text(many(3000))
-    command = [sys.executable, "-m", "wizard_dsl.cli", "test", "-j", "2"]
+    command = [sys.executable, "-m", "wizard_dsl.cli", "test", "-j", "2", "--junit", "out.xml"]
     process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     try:
         children = _children(process.pid)
@@ -227,7 +237,11 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
         assert len(children) == 2
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        assert (process.returncode, out, err) == (130, b"", b"\n")
+        assert (process.returncode, err) == (130, b"")
+        told = re.search(rb"\n(\d+) tests? in 1 file: \1 passed; interrupted before the other (\d+)\n", out)
+        assert told is not None and int(told[1]) + int(told[2]) == 3000
+        suites = ET.parse("out.xml").getroot()
+        assert (suites.get("tests"), suites.get("skipped")) == (told[1].decode(), told[2].decode())
         assert not [each for each in children if Path(f"/proc/{each}").exists()]
     finally:
         process.kill()

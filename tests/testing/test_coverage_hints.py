@@ -92,3 +92,10 @@ def test_every_hint_is_tried(tmp_path: Path) -> None:
         for each in hinted(tmp_path / name, name):
             tried |= {f"{each.component}.{each.name}", f"{'strategy' if each.strategy else each.component}.{each.name}"}
     assert {f"{component}.{name}" for component, own in _HINTS.items() for name in own} <= tried
+
+
+def test_what_stands_twice_in_a_hint_is_written_twice() -> None:
+    item = {"status": 503, "times": "forever"}
+    assert as_lines({"targets": {"a": [item], "b": [item]}}) == [
+        "targets: {a: [{status: 503, times: forever}], b: [{status: 503, times: forever}]}"
+    ]

@@ -17,7 +17,7 @@ from wizard_dsl.compiler.names import targets_of
 from wizard_dsl.core.errors import InputInvalid
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import Diagnostic, has_errors, meant, ordered, sentence, show_value
-from wizard_dsl.spec.project import find_project
+from wizard_dsl.spec.project import find_project, leaves
 from wizard_dsl.testing.documents import Read, read
 
 if TYPE_CHECKING:
@@ -95,12 +95,13 @@ def _compiled(
     name, report = found.value.pipeline, found.report
     target, root = (path.parent / name).resolve(), find_project(path).root.resolve()
     if not target.is_relative_to(root):
-        report.add("E033", f"'{name}' leaves the project {root.name}", ("pipeline",))
+        message, hint = leaves(name, path)
+        report.add("E033", message, ("pipeline",), suggestion=hint)
         return None
     if not target.is_file():
         others = [each.name for each in target.parent.glob("*.y*ml")] if target.parent.is_dir() else []
-        hint = meant(target.name, [each for each in others if not each.endswith(SCENARIO.endings)])
-        report.add("E035", f"there is no file '{name}'", ("pipeline",), suggestion=hint)
+        near = meant(target.name, [each for each in others if not each.endswith(SCENARIO.endings)])
+        report.add("E035", f"there is no file '{name}'", ("pipeline",), suggestion=near)
         return None
     compiled = compiled_for(found.value, path.parent / name, registry, overlays, sets)
     if compiled.program is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+import click
 import msgspec
 
 from wizard_dsl.spec.project import PROJECT_FILE, SCENARIO_ENDINGS, TEST_ENDINGS
@@ -90,3 +91,23 @@ def _by_content(path: Path) -> Kind | None:
         return "pipeline"  # unreadable: the loader says why
     sections = set(_SECTION.findall(head))
     return "pipeline" if len(sections) + bool(_VERSION.search(head)) >= 2 and sections else None
+
+
+def test_files(paths: Sequence[Path]) -> list[Path]:
+    """The test files, each once, in order. Raises UsageError where a path is none, or where there are none."""
+    found = list(dict.fromkeys(each for path in paths for each in _tests_in(path)))
+    if not found:
+        shown = ", ".join(map(str, paths))
+        raise click.UsageError(f"there is no test file (*.test.yaml) in {shown}")
+    return found
+
+
+def _tests_in(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (each for each in below(path) if each.name.endswith(TEST_ENDINGS))
+    elif not path.exists():
+        raise click.UsageError(f"there is no file or folder '{path}'")
+    elif not path.name.endswith(TEST_ENDINGS):
+        raise click.UsageError(f"'{path}' is no test file: their names end in {' or '.join(TEST_ENDINGS)}")
+    else:
+        yield path

@@ -33,7 +33,10 @@ def refuse_unwritable(path: Path | None, option: str) -> None:
     if path is None:
         return
     try:
+        is_new = not path.exists()
         path.open("a").close()
+        if is_new:
+            path.unlink()
     except OSError as error:
         raise click.UsageError(f"{option} cannot write {path}: {error.strerror}") from None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from wizard_dsl.cli._output import as_json
-from wizard_dsl.spec.diagnostics import Diagnostic, finding, has_errors, render_github, render_json
+from wizard_dsl.spec.diagnostics import Diagnostic, finding, has_errors, render_github, render_json, render_text
 from wizard_dsl.testing.trying import Failure, Outcome
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uff
 
 class Tested(msgspec.Struct, frozen=True):
     """One round of tests: what came of the cases, snapshots that no test has any more, what is wrong with the files,
-    and what is covered, where that was measured."""
+    what is covered, where that was measured, and how many cases an interrupt left out."""
 
     outcomes: Sequence[Outcome]
     obsolete: Sequence[Path] = ()
     diagnostics: Sequence[Diagnostic] = ()
     covered: Sequence[FileCoverage] | None = None
+    left_out: int = 0
 
 
 def as_text(tested: Tested) -> str:
@@ -47,7 +48,8 @@ def as_text(tested: Tested) -> str:
         for each in own:
             lines += [] if each.passed else _failed(each)
     lines += [f"{path}: no test has this snapshot any more; --update removes it" for path in tested.obsolete]
-    lines.append(summary(tested.outcomes))
+    left = f"; interrupted before the other {tested.left_out}" if tested.left_out else ""
+    lines.append(summary(tested.outcomes) + left)
     if tested.covered is None:
         return "\n".join(lines) + "\n"
     from wizard_dsl.testing.coverage_report import as_text as coverage
@@ -104,6 +106,7 @@ def as_object(tested: Tested) -> str:
         "tests": len(tested.outcomes),
         "passed": good,
         "failed": len(tested.outcomes) - good,
+        "left_out": tested.left_out,
         "cases": [_plain(each) for each in tested.outcomes],
         "obsolete_snapshots": [str(each) for each in tested.obsolete],
         "diagnostics": json.loads(render_json(tested.diagnostics)),
@@ -157,22 +160,35 @@ def _annotation(outcome: Outcome, failure: Failure) -> str:
     return render_github([found])
 
 
-def as_junit(outcomes: Sequence[Outcome]) -> str:
-    """JUnit's XML: a suite a file, a case a test. Nothing in it is a time: virtual ones would say nothing here, and
-    real ones would make every report differ from the last."""
-    good = sum(each.passed for each in outcomes)
+def as_junit(tested: Tested) -> str:
+    """JUnit's XML: a suite a file, a case a test, an error a file that is not valid. Nothing in it is a time: virtual
+    ones would say nothing here, and real ones would make every report differ from the last."""
+    wrong = [each for each in tested.diagnostics if each.severity == "error"]
+    cases = [each.file for each in tested.outcomes]
+    invalid = list(dict.fromkeys(each.file for each in wrong))
+    failed = [each.file for each in tested.outcomes if not each.passed]
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
-        f'<testsuites name="wizard" tests="{len(outcomes)}" failures="{len(outcomes) - good}" errors="0">',
+        f'<testsuites name="wizard" tests="{len(cases) + len(invalid)}" failures="{len(failed)}" '
+        f'errors="{len(invalid)}" skipped="{tested.left_out}">',
     ]
-    for file in dict.fromkeys(each.file for each in outcomes):
-        own = [each for each in outcomes if each.file == file]
-        failed = sum(not each.passed for each in own)
-        lines.append(f'  <testsuite name={_quoted(file)} tests="{len(own)}" failures="{failed}" errors="0">')
-        for each in own:
-            lines += _case(each)
+    for file in dict.fromkeys((*cases, *invalid)):
+        bad = int(file in invalid)
+        lines.append(
+            f'  <testsuite name={_quoted(file)} tests="{cases.count(file) + bad}" failures="{failed.count(file)}" '
+            f'errors="{bad}">'
+        )
+        lines += [line for each in tested.outcomes if each.file == file for line in _case(each)]
+        lines += _error(file, [each for each in wrong if each.file == file]) if bad else []
         lines.append("  </testsuite>")
     return "\n".join([*lines, "</testsuites>"]) + "\n"
+
+
+def _error(file: str, wrong: Sequence[Diagnostic]) -> Iterator[str]:
+    """What stands for the tests of a file that is not valid."""
+    yield f'    <testcase classname={_quoted(file)} name="the file is valid" line="{wrong[0].line}">'
+    yield f"      <error message={_quoted(wrong[0].message)}>{_escaped(render_text(wrong))}</error>"
+    yield "    </testcase>"
 
 
 def _case(outcome: Outcome) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 import click
 
+from wizard_dsl.cli.main import INTERRUPTED
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.spec.layers import Layer
 from wizard_dsl.spec.load import Loaded
@@ -27,7 +28,9 @@ Once = Callable[[], tuple[int, list[Suite]]]
 def watch(once: Once, files: Callable[[], Sequence[Path]]) -> NoReturn:
     """Run once, and again after each change, until Ctrl-C. `files` finds the test files anew."""
     while True:
-        _, suites = once()
+        code, suites = once()
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         watched = [*files(), *(path for suite in suites for path in behind(suite))]
         before = stamps(watched)
         click.echo(f"watching {len(before)} files; Ctrl-C ends", err=True)

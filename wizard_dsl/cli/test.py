@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from wizard_dsl.cli._coverage import Wanted, coverage_options
-from wizard_dsl.cli._files import below
+from wizard_dsl.cli._files import test_files
+from wizard_dsl.cli._interrupting import until_interrupted
 from wizard_dsl.cli._output import format_option, refuse_unwritable
 from wizard_dsl.cli._record import record_cassettes
 from wizard_dsl.cli._registry import has_plugins, registry_of
 from wizard_dsl.cli._test_report import REPORTS, Tested, as_junit
 from wizard_dsl.cli._test_watch import watch
+from wizard_dsl.cli.main import INTERRUPTED
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.spec.diagnostics import has_errors, ordered, render_text
 from wizard_dsl.testing.cases import Programs, Suite
@@ -24,7 +26,6 @@ from wizard_dsl.testing.cassettes import Record
 from wizard_dsl.testing.selecting import BadSelection, Picks, selection
 from wizard_dsl.testing.snapshots import obsolete, remove
 from wizard_dsl.testing.suites import How, Picked, run
-from wizard_dsl.testing.testfile import TEST_FILE
 from wizard_dsl.testing.trying import Outcome, collect
 
 FINDINGS: Final = 1
@@ -54,19 +55,20 @@ _MOST_JOBS: Final = 4
 def command(paths: tuple[Path, ...], again: bool, how: Record, **options: Any) -> int:
     """Run the test files among PATHS and below them (default: the working directory).
 
-    Exits with 1 where a test fails, with 3 where a test file is not valid: the tests of the others are run.
+    Exits with 1 where a test fails, with 3 where a test file is not valid: the tests of the others are run. Ctrl-C
+    ends it after the tests that are under way, and tells what came of those that were run.
     """
     picks = _picks(options["words"])
     refuse_unwritable(options["junit"], "--junit")
     where = paths or (Path(),)
-    found = files(where)
+    found = test_files(where)
     if how != "none":
         if again:
             raise click.UsageError("--record asks the providers once; leave out --watch")
         record_cassettes(found, picks, how)
     if again:
-        watch(lambda: _once(files(where), picks, options), lambda: files(where))
-    return _once(files(where), picks, options)[0]
+        watch(lambda: _once(test_files(where), picks, options), lambda: test_files(where))
+    return _once(test_files(where), picks, options)[0]
 
 
 def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -> tuple[int, list[Suite]]:
@@ -83,15 +85,19 @@ def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -
         raise click.UsageError(f"-k: no test has '{options['words']}' in its name")
     wanted: Wanted = options["wanted"]
     how = How("update" if options["update"] else "compare", wanted.observer, has_plugins())
-    outcomes = list(_told(picked, how, options))
+    with until_interrupted() as halted:
+        outcomes = list(_told(picked, how, options, halted))
+        left_out = len(picked) - len(outcomes) if halted() else 0
     left = obsolete(suites)
     if options["update"]:
         _remove(left)
-    covered = wanted.measure(outcomes)
-    tested = Tested(outcomes, [] if options["update"] else left, wrong, covered)
+    covered = None if left_out else wanted.measure(outcomes)
+    tested = Tested(outcomes, [] if options["update"] else left, wrong, covered, left_out)
     click.echo(REPORTS[options["form"]](tested), nl=False)
     if options["junit"] is not None:
-        options["junit"].write_text(as_junit(outcomes), encoding="utf-8")
+        options["junit"].write_text(as_junit(tested), encoding="utf-8")
+    if left_out:
+        return INTERRUPTED, suites
     failed = not wanted.is_enough(covered) or any(not each.passed for each in outcomes)
     return INVALID if has_errors(wrong) else FINDINGS if failed else 0, suites
 
@@ -104,8 +110,9 @@ def _remove(paths: Sequence[Path]) -> None:
         raise click.UsageError(f"--update cannot remove {error.filename}: {error.strerror}") from None
 
 
-def _told(picked: Sequence[Picked], how: How, options: dict[str, Any]) -> Iterator[Outcome]:
-    """The outcomes as they come, with how far it is on a terminal; to the first failure where that is asked for."""
+def _told(picked: Sequence[Picked], how: How, options: dict[str, Any], halted: Callable[[], bool]) -> Iterator[Outcome]:
+    """The outcomes as they come, with how far it is on a terminal; to the first failure where that is asked for, and
+    until it is halted."""
     progress = sys.stderr.isatty()
     jobs = options["jobs"] or (min(_MOST_JOBS, os.cpu_count() or 1) if len(picked) > _MANY else 1)
     coming = run(picked, how, jobs=jobs)
@@ -114,7 +121,7 @@ def _told(picked: Sequence[Picked], how: How, options: dict[str, Any]) -> Iterat
             if progress:
                 click.echo(f"\r{number}/{len(picked)}", nl=False, err=True)
             yield outcome
-            if options["exitfirst"] and not outcome.passed:
+            if halted() or (options["exitfirst"] and not outcome.passed):
                 return
     finally:
         coming.close()
@@ -128,23 +135,3 @@ def _picks(words: str | None) -> Picks | None:
         return None if words is None else selection(words)
     except BadSelection as error:
         raise click.UsageError(f"-k: {error}") from None
-
-
-def files(paths: Sequence[Path]) -> list[Path]:
-    """The test files, each once, in order. Raises UsageError where a path is none, or where there are none."""
-    found = list(dict.fromkeys(each for path in paths for each in _in(path)))
-    if not found:
-        shown = ", ".join(map(str, paths))
-        raise click.UsageError(f"there is no test file (*.test.yaml) in {shown}")
-    return found
-
-
-def _in(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (each for each in below(path) if TEST_FILE.owns(each))
-    elif not path.exists():
-        raise click.UsageError(f"there is no file or folder '{path}'")
-    elif not TEST_FILE.owns(path):
-        raise click.UsageError(f"'{path}' is no test file: their names end in {' or '.join(TEST_FILE.endings)}")
-    else:
-        yield path

@@ -22,6 +22,7 @@ from wizard_dsl.core.http import PoolConfig
 from wizard_dsl.policies.budget import Limit
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, has_errors, ordered, show_path
 from wizard_dsl.spec.load import Loaded, load
+from wizard_dsl.spec.project import leaves
 
 if TYPE_CHECKING:
     from wizard_dsl.registry import Registry
@@ -189,7 +190,8 @@ class _Compiler:
             self._report.add("E046", f"pipelines contain each other: {names}", path)
             return None
         if not target.is_relative_to(self._loaded.root):
-            self._report.add("E033", f"'{file}' leaves the project {self._loaded.root.name}", path)
+            message, hint = leaves(file, Path(self._stack[-1]))
+            self._report.add("E033", message, path, suggestion=hint)
             return None
         if not target.is_file():
             self._report.add("E035", f"there is no file '{file}'", path)

@@ -40,6 +40,13 @@ def find_project(path: Path) -> Project:
     return Project(Path(root), None)
 
 
+def leaves(name: str, path: Path) -> tuple[str, str]:
+    """That a file which `path` names is not in its project, and what to do about it."""
+    project = find_project(path)
+    hint = "move it into the project" if project.file else "move it, or put a wizard.yaml into a folder above both"
+    return f"'{name}' leaves the project {project.root.resolve().name}", hint
+
+
 def _upwards(folder: str) -> Iterator[str]:
     """A folder, and those above it."""
     while True:

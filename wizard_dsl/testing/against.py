@@ -22,6 +22,7 @@ from wizard_dsl.runtime.breakers import breaker_names
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import DocPath, has_errors, meant, ordered, sentence, show_value
 from wizard_dsl.spec.docpath import value_in
+from wizard_dsl.spec.project import leaves
 from wizard_dsl.testing.against_cassettes import Cassettes
 from wizard_dsl.testing.against_checks import playable, readable
 from wizard_dsl.testing.cases import Assertion, Case, Options, PlannedRun, Suite, root_of
@@ -50,11 +51,12 @@ def _is_there(suite: Suite) -> bool:
     name, report = suite.found.value.pipeline, suite.found.report
     path = (suite.file.parent / name).resolve()
     if not path.is_relative_to(root_of(suite.file)):
-        report.add("E033", f"'{name}' leaves the project {root_of(suite.file).name}", ("pipeline",))
+        message, hint = leaves(name, suite.file)
+        report.add("E033", message, ("pipeline",), suggestion=hint)
     elif not path.is_file():
         others = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = meant(path.name, [each for each in others if not each.endswith((".test.yaml", ".test.yml"))])
-        report.add("E035", f"there is no file '{name}'", ("pipeline",), suggestion=hint)
+        near = meant(path.name, [each for each in others if not each.endswith((".test.yaml", ".test.yml"))])
+        report.add("E035", f"there is no file '{name}'", ("pipeline",), suggestion=near)
     else:
         return True
     return False
@@ -117,7 +119,8 @@ class _Against:
             if Path(each).resolve().is_relative_to(root):
                 self._tell("E035", f"there is no file '{written}'", at)
             else:
-                self._tell("E033", f"'{written}' leaves the project {root.name}", at)
+                message, hint = leaves(written, case.file)
+                self._tell("E033", message, at, suggestion=hint)
         return not wrong
 
     def _failed(self, compiled: Compiled, case: Case, options: Options) -> None:

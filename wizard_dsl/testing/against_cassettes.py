@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wizard_dsl.spec.diagnostics import DocPath, meant
+from wizard_dsl.spec.project import leaves
 from wizard_dsl.testing import _cassette_file as files
 from wizard_dsl.testing.cases import Programs, root_of
 from wizard_dsl.testing.cassettes import changed_prompts, too_old
@@ -41,7 +42,8 @@ class Cassettes:
     def _found(self, path: Path, at: DocPath) -> files.Read | None:
         """What is in it, read once; None where it is not looked at."""
         if not path.resolve().is_relative_to(root_of(self._file)):
-            self._report.add("E033", f"'{path}' leaves the project {root_of(self._file).name}", at)
+            message, hint = leaves(str(path), self._file)
+            self._report.add("E033", message, at, suggestion=hint)
             return None
         if self._programs.record:
             return None

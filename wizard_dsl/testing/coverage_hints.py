@@ -121,6 +121,14 @@ def as_lines(keys: Mapping[str, Any]) -> list[str]:
     return [f"{key}: {_flow(value)}" for key, value in keys.items()]
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes the same value twice where it stands twice, without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _flow(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=1_000_000, sort_keys=False, allow_unicode=True)
+    options: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "allow_unicode": True}
+    text: str = yaml.dump(value, Dumper=_Plain, width=1_000_000, **options)
     return text.removesuffix("...\n").strip()
