@@ -142,7 +142,15 @@ def test_a_providers_own_breaker_is_looked_at(project: Path) -> None:
         ("retry_on: {auth: true}, when: error.status == 503", None),
         ("when: error.status == 503", None),
         ("when: error.status >= 500", None),
-        ("when: attempt < 2", None),
+        ("when: attempt < 2", None),  # the number of attempts is not the file's
+        ("max_attempts: 5, when: attempt < 2", "max_attempts 5 is never reached: retry.when repeats nothing after"),
+        ("max_attempts: 5, when: attempt != 3 or error.kind == 'auth'", "repeats nothing after attempt 3"),
+        ("max_attempts: 5, when: attempt < 2 or error.kind == 'server'", None),
+        ("max_attempts: 2, when: attempt < 2", "always true"),
+        ("max_attempts: 3, when: attempt >= 5", "never true"),
+        ("max_attempts: 3, when: attempt >= 2", "never true for attempt 1"),
+        ("max_attempts: 5, when: attempt < 2 and error.status == 503", None),
+        ("retry_on: {'404': true}, when: error.kind == 'not_found'", None),
         ("when: \"'later' in error.message\"", None),
         ("when: error.kind.no.such == 1", None),
     ],
@@ -156,6 +164,41 @@ def test_a_predicate_that_decides_nothing_is_pointed_out(project: Path, retry: s
 def test_the_line_of_retry_on_is_named(project: Path) -> None:
     (each,) = found("retry:\n      retry_on: {auth: true}\n      when: error.kind == 'server'")
     assert each.line == 12 and [other.line for other in each.related] == [11]
+
+
+@pytest.mark.parametrize(
+    ("when", "lines"), [("attempt < 2", [10, 12]), ("attempt >= 5", [12, 10]), ("attempt < 9", [12, 10])]
+)
+def test_predicate_and_max_attempts_are_both_named(project: Path, when: str, lines: list[int]) -> None:
+    (each,) = found(f"retry: {{max_attempts: 3,\n      base: 1s,\n      when: {when}}}")
+    assert [each.line, *(other.line for other in each.related)] == lines
+
+
+@pytest.mark.parametrize(
+    ("second", "warnings"),
+    [
+        ("{use: many, retry: {when: attempt < 2}}", [8]),
+        ("{use: many}", []),
+        ("{}", [8]),
+    ],
+)
+def test_max_attempts_of_a_set_is_reached_where_one_chain_has_no_such_predicate(
+    project: Path, second: str, warnings: list[int]
+) -> None:
+    Path("a.yaml").write_text(
+        "version: 1\nproviders: {m: {type: mock}}\nsteps: {a: {prompt: {user: hi}}}\nchains:\n"
+        "  default: {targets: [m/a], policies: {use: many, retry: {when: attempt < 2}}}\n"
+        f"  other: {{targets: [m/b], policies: {second}}}\n"
+        "policies:\n  many: {retry: {max_attempts: 5}}\n"
+    )
+    made = compile_file("a.yaml", Registry(plugins=False), Sources(env={}))
+    assert [each.line for each in lint(made) if each.code == "W155"] == warnings
+
+
+def test_a_predicate_may_admit_broken_streams_where_they_are_resumed(project: Path) -> None:
+    resumed = "on_mid_stream_error: restart"
+    assert codes("retry: {when: error.kind == 'mid_stream'}", resumed) == []
+    assert codes("retry: {when: error.kind == 'mid_stream'}") == ["10 W155"]
 
 
 @pytest.mark.parametrize(

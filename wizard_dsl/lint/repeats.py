@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,15 +10,11 @@ import msgspec
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.component import seconds
-from wizard_dsl.core.errors import TABLE, StepFailed
 from wizard_dsl.lint.limits import starving
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.lint.time import Limit, deadline_of
 from wizard_dsl.policies._backoff import MODES, plain
 from wizard_dsl.policies.retry import backoff
-from wizard_dsl.prompts.analysis import Use
-from wizard_dsl.prompts.expression import compile_expression
-from wizard_dsl.prompts.template import bind
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import ChainEntry
 
@@ -117,77 +113,6 @@ def _never_slow(subject: Subject, at: DocPath, key: str, place: Place) -> Diagno
         other = (strategy if subject.written(strategy) else chain, "the chain that it serves is not hedged")
     hint = "set slow_after" if key == "slow_ratio" else "set failure_ratio, or slow_after"
     return subject.warn("W154", message, at, suggestion=hint, related=[other])
-
-
-# -- retry.when -------------------------------------------------------------------------------------
-
-
-def w155_predicate_of_retry(subject: Subject) -> Iterator[Diagnostic]:
-    """W155: `retry.when` is always true or never, or excludes what `retry_on` asks to repeat."""
-    seen: set[DocPath] = set()
-    for place in places(subject, "retry"):
-        at = place.at("when")
-        if at is None or at in seen or place.config.when is None:
-            continue
-        seen.add(at)
-        try:
-            yield from _judged(subject, place, at)
-        except StepFailed:
-            continue  # fails with some values: that is told at run time
-
-
-def _judged(subject: Subject, place: Place, at: DocPath) -> Iterator[Diagnostic]:
-    made = compile_expression(place.config.when)
-    if isinstance(made, list):
-        return
-    looks_at = {_field(use) for use in made.uses}
-    asked = {key for key, yes in place.config.retry_on.items() if yes}
-    kinds = sorted(
-        {kind for kind, row in TABLE.items() if row.retry == "yes"} | {"rate_limited"} | asked & TABLE.keys()
-    )
-
-    def says(kind: str, status: int | None) -> set[bool]:
-        error = {"kind": kind, "status": status, "message": "", "retry_after": None}
-        numbers = range(1, max(2, place.config.max_attempts))
-        return {bool(made.evaluate(bind({"error": error, "attempt": number}))) for number in numbers}
-
-    if looks_at <= {"kind", "attempt"}:
-        answers = set().union(*(says(kind, None) for kind in kinds))
-        if len(answers) == 1:
-            hint = "leave it out" if True in answers else "write `retry: off`, or max_attempts: 1"
-            which = "always true" if True in answers else "never true: nothing is repeated"
-            yield subject.warn("W155", f"retry.when is {which}", at, suggestion=hint)
-            return
-    for key in _excluded(asked, looks_at, kinds, says):
-        on = place.at("retry_on")
-        yield subject.warn(
-            "W155",
-            f"retry.when is never true for {key}, which retry_on asks to repeat",
-            at,
-            suggestion=f"drop {key} from retry_on, or let `when` admit it",
-            related=[((*on, key), "asked for here")] if on is not None else [],
-        )
-
-
-def _field(use: Use) -> str:
-    """What a use looks at: `attempt`, or a field of `error`."""
-    if use.name == "error":
-        return str(use.path[0]) if use.path else "all"
-    return use.name
-
-
-def _excluded(
-    asked: set[str], looks_at: set[str], kinds: Sequence[str], says: Callable[[str, int | None], set[bool]]
-) -> Iterator[str]:
-    for key in sorted(asked):
-        if key.isdigit() and looks_at <= {"kind", "status", "attempt"}:
-            answers = set().union(*(says(kind, int(key)) for kind in kinds))
-        elif not key.isdigit() and looks_at <= {"kind", "attempt"}:
-            answers = says(key, None)
-        else:
-            continue
-        if True not in answers:
-            yield key
 
 
 # -- the deadline -----------------------------------------------------------------------------------

@@ -94,9 +94,10 @@ WARNING_CODES: Final = (
         'inputs: {question: {type: string}}\nsteps: {a: {prompt: {user: "{{ question }}"}}}',
     ),
     Code(
-        "W124", "a policy set is not used",
+        "W124", "a policy set is not used, or a setting in it",
         "No chain uses the set. The set called default applies where a chain names none; any other one needs "
-        "`policies: {use: NAME}`.",
+        "`policies: {use: NAME}`. Or every chain that uses the set writes something else over one of its settings, or "
+        "turns the policy off.",
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local]}}",
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local], policies: {use: careful}}}",
     ),
@@ -293,8 +294,9 @@ WARNING_CODES: Final = (
     Code(
         "W155", "a predicate that decides nothing",
         "`retry.when` is the same for every error and every attempt, or never true for what `retry_on` asks to repeat. "
-        "It picks among what may be repeated; it does not add to it. A `block_when` that looks at neither `text` nor "
-        "`json` refuses every answer, or none.",
+        "It picks among what may be repeated; it does not add to it. Or it ends the repeats before `max_attempts`, "
+        "which then is never reached. A `block_when` that looks at neither `text` nor `json` refuses every answer, or "
+        "none.",
         "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind == 'server'}}}",
         "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind != 'connect'}}}",
     ),

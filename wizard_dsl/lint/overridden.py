@@ -1,0 +1,86 @@
+"""Settings of a policy set over which every chain that uses the set writes something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from wizard_dsl.lint.subject import Subject
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+from wizard_dsl.spec.document import ChainEntry
+
+#: What stands over a setting: the place, and what it does.
+_Over = tuple[DocPath, str]
+
+
+def w124_overridden_setting(subject: Subject) -> Iterator[Diagnostic]:
+    """W124: a policy of a set, or a key of one, over which all chains that use the set write another value, or turn the
+    policy off. Only where the pipeline file itself writes both: other files are not there for every run."""
+    for name, policies in subject.document.policies.items():
+        users = [chain for chain in subject.document.chains.values() if (chain.use or "default") == name]
+        for kind, own in policies.items() if users else ():
+            yield from _told(subject, users, ("policies", name, kind), own)
+
+
+def _told(subject: Subject, users: list[ChainEntry], path: DocPath, own: Any) -> Iterator[Diagnostic]:
+    """The finding at `path`, or else those below it."""
+    over = _over_all(subject, users, path, own)
+    if over and subject.own(path):
+        name, words = path[1], ".".join(map(str, path[2:]))
+        value = "" if isinstance(own, dict | list) else f" {str(own).lower() if isinstance(own, bool) else own}"
+        how = " or ".join(sorted({each for _, each in over}))
+        message = f"{words}{value} of the policy set '{name}' never applies: each chain that uses the set {how}"
+        yield subject.warn("W124", message, path, key=True, suggestion="remove one of them", related=over)
+    elif isinstance(own, dict):
+        for key, value in own.items():
+            yield from _told(subject, users, (*path, key), value)
+
+
+def _over_all(subject: Subject, users: list[ChainEntry], path: DocPath, own: Any) -> list[_Over]:
+    """What stands over a setting in each place that takes it from the set; nothing where one of them takes it."""
+    found: dict[DocPath, str] = {}
+    for leaf, value in _leaves(path, own):
+        for chain in users:
+            over = _over(subject, chain, leaf, value)
+            if over is None:
+                return []
+            found.update(over)
+    return list(found.items())
+
+
+def _leaves(path: DocPath, own: Any) -> Iterator[tuple[DocPath, Any]]:
+    if not isinstance(own, dict) or not own:
+        yield path, own
+        return
+    for key, value in own.items():
+        yield from _leaves((*path, key), value)
+
+
+def _over(subject: Subject, chain: ChainEntry, leaf: DocPath, value: Any) -> dict[DocPath, str] | None:
+    """What the chain writes over one value, or else all its targets do, those that are switched off, too."""
+    base: DocPath = ("chains", chain.name)
+    whole = _written_over(subject, (*base, "policies"), chain.policies, leaf, value)
+    if whole is not None:
+        return dict([whole])
+    found: dict[DocPath, str] = {}
+    for index, policies in enumerate(chain.target_policies):
+        at: DocPath = (*base, "targets", index, "policies")
+        one = _written_over(subject, at, policies, leaf, value)
+        if one is None:
+            return None
+        found.update([one])
+    return found
+
+
+def _written_over(subject: Subject, at: DocPath, policies: Any, leaf: DocPath, value: Any) -> _Over | None:
+    """Where a place writes another value over that at `leaf`; a map over a map is merged with it."""
+    here = policies
+    for key in leaf[2:]:
+        if not isinstance(here, dict):
+            break
+        if key not in here:
+            return None
+        here, at = here[key], (*at, key)
+    if here == value or (isinstance(here, dict) and isinstance(value, dict)) or not subject.own(at):
+        return None
+    return at, "turns it off" if here == "off" else "writes something else"
