@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from proving_kit import TWO_TARGETS, proved, written
+from proving_kit import TWO_TARGETS, names, proved, written
 
 from wizard_dsl.analysis.prove import Job, Limits, prove
 from wizard_dsl.compiler.compile import Sources, compile_file
@@ -173,3 +173,13 @@ def test_a_turn_that_comes_with_the_deadline_is_no_sleep_past_it(tmp_path: Path)
     text = text.replace("answer: {", "answer: {for_each: question, concurrency: 1, ") + "deadline: 2s\n"
     text = text.replace("[one, two]", "[one, two], policies: {admission: {global: {rate: 1/s, burst: 1}}}")
     assert proved(written(tmp_path, text), depth=0, states=False).holds
+
+
+@pytest.mark.parametrize(
+    ("schema", "invariant"),
+    [("{type: string}", "error != none"), ("{enum: [x, y]}", "error != none or steps.a.json != 'y'")],
+)
+def test_an_answer_that_has_to_be_a_text_is_as_declared(tmp_path: Path, schema: str, invariant: str) -> None:
+    steps = f"steps: {{a: {{prompt: {{user: x}}, output: {{schema: {schema}, repairs: 0}}}}}}\n"
+    text = f'{TWO_TARGETS.partition("steps:")[0]}{steps}invariants: {{never: "{invariant}"}}\n'
+    assert names(proved(written(tmp_path, text))) == ["never"]

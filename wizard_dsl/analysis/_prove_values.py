@@ -28,24 +28,31 @@ _MISSING: Final = object()
 
 def answers(step: StepPlan, known: Named) -> list[Any]:
     """What the step can be answered with as far as conditions, loops and invariants can tell, the plain one first."""
-    schema, plain = _schema(step), plain_answer(step)
+    schema = _schema(step)
     own = [path[2:] for path in known.looked_at if path[:2] == ("steps", step.name)]
     said = [(path[2:], value) for path, value in known.compared if path[:2] == ("steps", step.name)]
     if schema is None:
         words = [value for path, value in said if path[:1] == ("text",) and isinstance(value, str) and value.strip()]
-        return _distinct([plain, *words])
+        return _distinct([ANSWER, *words])
+    plain = instance(schema, step.name)
     places = [(path[1:], value) for path, value in said if path[:1] == ("json",)]
     places += [
         (path[1:], value) for path in own if path[:1] == ("json",) for value in _possible(_below(schema, path[1:]))
     ]
     tried = [_with(plain, path, value) for path, value in places]
-    return _distinct([plain, *(each for each in tried if each is not _MISSING and _fits(schema, each))])
+    fit = [plain, *(each for each in tried if each is not _MISSING and _fits(schema, each))]
+    return [_as_json(each) for each in _distinct(fit)]
 
 
 def plain_answer(step: StepPlan) -> Any:
     """What the step is answered with where nothing asks for anything else."""
     schema = _schema(step)
-    return ANSWER if schema is None else instance(schema, step.name)
+    return ANSWER if schema is None else _as_json(instance(schema, step.name))
+
+
+def _as_json(value: Any) -> Any:
+    """A value as a script says it so that JSON comes: a text has to be in quotes, everything else is written anyway."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else value
 
 
 def _schema(step: StepPlan) -> Any:
