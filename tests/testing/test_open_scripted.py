@@ -8,6 +8,7 @@ import pytest
 
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing.pipelines import NoScript, open_scripted
+from wizard_dsl.testing.scripted import Script
 
 FILE = """
 version: 1
@@ -22,7 +23,7 @@ def test_each_target_plays_a_script_of_its_own(tmp_path: Path) -> None:
     path.write_text(FILE)
 
     async def main() -> None:
-        async with open_scripted(path, {"a/*": [404], "b/*": ["never"]}, env={"KEY": "test"}) as (pipeline, played):
+        async with open_scripted(path, {"a/*": [404], "b/*": ["never"]}) as (pipeline, played):
             async with pipeline.start() as stream:
                 with pytest.raises(Exception, match="404"):
                     await stream.finish()
@@ -38,7 +39,26 @@ def test_a_target_without_a_script_is_named(tmp_path: Path) -> None:
 
     async def main() -> None:
         with pytest.raises(NoScript, match="no script for target b/three; there are scripts for a/\\*"):
-            async with open_scripted(path, {"a/*": ["x"]}, env={"KEY": "test"}):
+            async with open_scripted(path, {"a/*": ["x"]}):
                 pass
 
     virtual.run(main())
+
+
+def test_nothing_outlives_it(tmp_path: Path) -> None:
+    path = tmp_path / "case.yaml"
+    kept = "state: .wizard/state.db\npolicies: {default: {cache: {ttl: 1h, store: disk}}}\nbudgets: {day: $1}\n"
+    path.write_text(FILE + kept)
+
+    async def main() -> int:
+        async with open_scripted(path, {"*": ["x"]}) as (pipeline, played):
+            await pipeline.run()
+            return len(played["a/one"].calls)
+
+    assert [virtual.run(main()), virtual.run(main())] == [1, 1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_misspelt_key_of_an_item_is_told_with_what_was_meant() -> None:
+    with pytest.raises(ValueError, match=r"is no script item: unknown key 'stats'; did you mean 'status'\?"):
+        Script("a", [{"stats": 503}])

@@ -33,8 +33,9 @@ async def open_scripted(
 
     `scripts` holds items by target name or pattern (`openai/*`), the first that matches; every target gets a script of
     its own, made of the items. A Script in their place is played by all targets that its pattern matches. `env` are the
-    variables that the file sees, none by default. Run it in virtual time (`virtual.run`). Raises SpecError for a file
-    with errors, NoScript for a target that nothing matches.
+    variables that the file sees, none by default; keys of providers are not missed. No cache, state or account of
+    budgets outlives it. Run it in virtual time (`virtual.run`). Raises SpecError for a file with errors, NoScript for a
+    target that nothing matches.
     """
     items = {pattern: each if isinstance(each, Script) else list(each) for pattern, each in scripts.items()}
     made: dict[str, Script] = {}
@@ -48,5 +49,5 @@ async def open_scripted(
             made[plan.name] = own if isinstance(own, Script) else Script(plan.name, own)
         return Scripted(made[plan.name], context.clock)
 
-    async with open_file(path, env=env or {}, seed=seed, provide=provide) as pipeline:
+    async with open_file(path, env=env or {}, seed=seed, mock=True, provide=provide) as pipeline:
         yield pipeline, made

@@ -23,6 +23,7 @@ from wizard_dsl.core.run import Run
 from wizard_dsl.core.units import parse_duration
 from wizard_dsl.providers._errors import inside, refused
 from wizard_dsl.providers.mock import embedding
+from wizard_dsl.spec.diagnostics import meant
 from wizard_dsl.testing.words import Words, calls_of, pieces_of
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ def read_item(raw: Any) -> Item:
     try:
         return msgspec.convert(raw, Item)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{dict(raw)!r} is no script item: {error}") from None
+        unknown = next((key for key in raw if key not in Item.__struct_fields__), None)
+        hint = None if unknown is None else meant(str(unknown), Item.__struct_fields__)
+        said = error if unknown is None else f"unknown key {unknown!r}" + (f"; {hint}" if hint else "")
+        raise ValueError(f"{dict(raw)!r} is no script item: {said}") from None
 
 
 class Script:
