@@ -68,6 +68,11 @@ def test_more_runs_than_can_be_played_are_told_before_they_are_begun(tmp_path) -
     assert "3:1 error[E096] these are 1,800,000 runs; a seed plays 1,000,000 of them at most" in said
 
 
+def test_no_share_is_above_everything(tmp_path) -> None:
+    said = told(tmp_path, WHOLE + "expect: {availability: {at_least: 150%}}\n")
+    assert "4:35 error[E096] a share is at most 100%" in said
+
+
 def test_a_load_that_lasts_no_time_is_told(tmp_path) -> None:
     assert "3:30 error[E095] a load lasts longer than 0s" in told(tmp_path, WHOLE.replace("60s", "0s"))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from wizard_dsl.analysis._arrivals import end_of, start_of, stretches
-from wizard_dsl.analysis.scenario import Spread, TokenSpread
+from wizard_dsl.analysis.scenario import RatioBound, Spread, TokenSpread
 from wizard_dsl.core.units import parse_duration, parse_money, parse_rate, parse_ratio, show_duration
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ class _Checker:
         for name in expect.__struct_fields__ if expect is not None else ():
             bounds = getattr(expect, name)
             least, most = getattr(bounds, "at_least", None), getattr(bounds, "at_most", None)
+            if isinstance(bounds, RatioBound) and least is not None:
+                self._share(least, ("expect", name, "at_least"))
             if least is not None and most is not None and _number(least) > _number(most):
                 message = f"nothing is at least {least} and at most {most}"
                 self._report.add("E085", message, ("expect", name, "at_least"))

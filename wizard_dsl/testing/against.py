@@ -24,7 +24,7 @@ from wizard_dsl.spec.diagnostics import DocPath, has_errors, meant, ordered, sen
 from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.project import leaves
 from wizard_dsl.testing.against_cassettes import Cassettes
-from wizard_dsl.testing.against_checks import playable, readable
+from wizard_dsl.testing.against_checks import playable, readable, share
 from wizard_dsl.testing.cases import Assertion, Case, Options, PlannedRun, Suite, root_of
 from wizard_dsl.testing.expecting import expression_of
 
@@ -40,6 +40,8 @@ def hold_against(suite: Suite) -> None:
     """Report all that does not fit the pipeline, in `suite.found.report`."""
     if suite.found.value is None or not _is_there(suite):
         return
+    for name, test in suite.found.value.tests.items():
+        share(test.pass_rate, ("tests", name, "pass_rate"), suite.found.report)
     work = _Against(suite)
     for case in suite.cases:
         work.case(case)

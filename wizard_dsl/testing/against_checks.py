@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET
 
-from wizard_dsl.core.units import parse_duration, parse_money
+from wizard_dsl.core.units import parse_duration, parse_money, parse_ratio
 from wizard_dsl.spec.checks import schema_problems
 from wizard_dsl.spec.diagnostics import DocPath, show_value
 from wizard_dsl.testing.checking import is_path
 from wizard_dsl.testing.scripted import Item
-from wizard_dsl.testing.testfile import Check, Number, Sum, Time
+from wizard_dsl.testing.testfile import Check, Number, Similar, Sum, Time
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.report import Report
@@ -28,6 +28,8 @@ def readable(wanted: Any, path: DocPath, report: Report) -> None:
         _check(wanted, path, report)
     if isinstance(wanted, Number | Time | Sum | Check):
         _range(wanted, path, report)
+    if isinstance(wanted, Similar):
+        share(wanted.at_least, (*path, "at_least"), report)
     if isinstance(wanted, msgspec.Struct):
         for field, name in zip(wanted.__struct_fields__, wanted.__struct_encode_fields__, strict=True):
             inner = getattr(wanted, field)
@@ -62,6 +64,12 @@ def _range(asked: Number | Time | Sum | Check, path: DocPath, report: Report) ->
     if parse(asked.at_least) > parse(asked.at_most):
         message = f"nothing is at least {asked.at_least} and at most {asked.at_most}"
         report.add("E085", message, (*path, "at_least"), suggestion="exchange the two")
+
+
+def share(asked: str, path: DocPath, report: Report) -> None:
+    """Report a share that is more than all there is."""
+    if parse_ratio(asked) > 1:
+        report.add("E096", "a share is at most 100%", path, value=asked)
 
 
 def playable(items: Sequence[Any], path: DocPath, report: Report) -> None:
