@@ -16,9 +16,11 @@ import pytest
 from cli_kit import Wizard
 from interrupt_kit import started
 
-from wizard_dsl.cli._test_watch import behind
+from wizard_dsl.cli._files import find_tests
+from wizard_dsl.cli._test_watch import behind, changed, stamps, watch
 from wizard_dsl.registry import Registry
-from wizard_dsl.testing.cases import Programs
+from wizard_dsl.testing import virtual
+from wizard_dsl.testing.cases import Programs, Suite
 from wizard_dsl.testing.trying import collect
 
 pytestmark = pytest.mark.usefixtures("ask")
@@ -276,6 +278,38 @@ def test_what_lies_behind_tests_is_watched_also_below_files_that_steps_run(wizar
         Path("three.md").write_text(text)
         found = behind(collect(Path("ask.test.yaml"), Programs(Registry(plugins=False))))
         assert {each.name for each in found} == every
+
+
+def test_a_file_that_an_editor_takes_away_to_write_it_is_waited_for(wizard: Wizard) -> None:
+    path, looks = Path("ask.test.yaml"), 0
+    before = stamps([path])
+    text = path.read_text()
+    path.unlink()
+
+    def files() -> list[Path]:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            path.write_text(f"{text}\n")
+        return find_tests((path,))
+
+    virtual.run(changed([path], files, before))
+    assert looks == 3
+
+
+def test_what_changes_while_tests_run_is_run_again(wizard: Wizard) -> None:
+    path, runs = Path("ask.test.yaml"), 0
+
+    def once() -> tuple[int, list[Suite]]:
+        nonlocal runs
+        runs += 1
+        suite = collect(path, Programs(Registry(plugins=False)))
+        path.write_text(f"{path.read_text()}\n")
+        return (0 if runs < 3 else 130), [suite]
+
+    with pytest.raises(KeyboardInterrupt):
+        watch(once, lambda: [path])
+    assert runs == 3
 
 
 def test_watch_runs_again_after_a_change_until_ctrl_c(tmp_path: Path) -> None:

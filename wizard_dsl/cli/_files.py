@@ -93,7 +93,7 @@ def _by_content(path: Path) -> Kind | None:
     return "pipeline" if len(sections) + bool(_VERSION.search(head)) >= 2 and sections else None
 
 
-def test_files(paths: Sequence[Path]) -> list[Path]:
+def find_tests(paths: Sequence[Path]) -> list[Path]:
     """The test files, each once, in order. Raises UsageError where a path is none, or where there are none."""
     found = list(dict.fromkeys(each for path in paths for each in _tests_in(path)))
     if not found:

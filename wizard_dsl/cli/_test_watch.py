@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,23 +27,32 @@ Once = Callable[[], tuple[int, list[Suite]]]
 
 
 def watch(once: Once, files: Callable[[], Sequence[Path]]) -> NoReturn:
-    """Run once, and again after each change, until Ctrl-C. `files` finds the test files anew."""
+    """Run once, and again after each change, until Ctrl-C. `files` finds the test files anew; UsageError is that there
+    are none."""
+    seen: Stamps = {}
     while True:
+        seen = stamps({*seen, *files()})
         code, suites = once()
         if code == INTERRUPTED:
             raise KeyboardInterrupt
-        watched = [*files(), *(path for suite in suites for path in behind(suite))]
-        before = stamps(watched)
-        click.echo(f"watching {len(before)} files; Ctrl-C ends", err=True)
-        asyncio.run(_changed(watched, files, before))
+        watched = {path for suite in suites for path in behind(suite)}
+        snapshots = {folder_of(suite.file) for suite in suites}  # --update writes them while the tests run
+        early = {path: seen[path] for path in watched & seen.keys() if path.parent not in snapshots}
+        seen = {**stamps(watched), **early}
+        click.echo(f"watching {len(seen)} file{'' if len(seen) == 1 else 's'}; Ctrl-C ends", err=True)
+        asyncio.run(changed(watched, files, seen))
         if sys.stderr.isatty():
             click.echo(_CLEAR, nl=False, err=True)
 
 
-async def _changed(watched: Sequence[Path], files: Callable[[], Sequence[Path]], before: Stamps) -> None:
-    """Wait until one of the files, or which test files there are, is not as before."""
+async def changed(watched: Iterable[Path], files: Callable[[], Sequence[Path]], before: Stamps) -> None:
+    """Wait until one of the files, or which test files there are, is not as before. That there is none is waited out:
+    some editors take a file away to write it."""
     clock = LoopClock()
-    while stamps([*watched, *files()]) == before:
+    while True:
+        with suppress(click.UsageError):
+            if stamps([*watched, *files()]) != before:
+                return
         await clock.sleep(_EVERY)
 
 

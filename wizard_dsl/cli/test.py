@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from wizard_dsl.cli._coverage import Wanted, coverage_options
-from wizard_dsl.cli._files import test_files
+from wizard_dsl.cli._files import find_tests
 from wizard_dsl.cli._interrupting import until_interrupted
 from wizard_dsl.cli._output import format_option, refuse_unwritable
 from wizard_dsl.cli._record import record_cassettes
@@ -61,14 +61,14 @@ def command(paths: tuple[Path, ...], again: bool, how: Record, **options: Any) -
     picks = _picks(options["words"])
     refuse_unwritable(options["junit"], "--junit")
     where = paths or (Path(),)
-    found = test_files(where)
+    found = find_tests(where)
     if how != "none":
         if again:
             raise click.UsageError("--record asks the providers once; leave out --watch")
         record_cassettes(found, picks, how)
     if again:
-        watch(lambda: _once(test_files(where), picks, options), lambda: test_files(where))
-    return _once(test_files(where), picks, options)[0]
+        watch(lambda: _once(find_tests(where), picks, options), lambda: find_tests(where))
+    return _once(find_tests(where), picks, options)[0]
 
 
 def _once(found: Sequence[Path], picks: Picks | None, options: dict[str, Any]) -> tuple[int, list[Suite]]:
