@@ -28,6 +28,7 @@ QUESTIONS = (
     "soak",
     "soundness",
     "weakened",
+    "tightness",
     "mutations",
 )
 

@@ -62,7 +62,16 @@ def test_a_bound_that_no_run_reaches_is_not_said_to_be(tmp_path: Path) -> None:
     """What the deadline leaves no time for is still within the plan."""
     shown = found(tmp_path, TWO_TARGETS + "deadline: 500ms\n")
     assert shown is not None and not shown.reached and shown.made < shown.most
-    assert shown.told()[0][1] == "the most that was found"
+    assert shown.told()[:2] == [("1 of 6 attempts", "the most that was found"), ("held back by", "deadline")]
+
+
+def test_a_bound_is_reached_where_the_faults_must_take_their_time(tmp_path: Path) -> None:
+    """Two calls of four attempts, each with 9 s: the second has no time for a token if the first was quick."""
+    text = TWO_TARGETS.replace("steps: {", "steps: {first: {prompt: {user: Hello}}, ")
+    limits = "rate_limit: {rate: 1/s, burst: 1}, deadline: 9s, retry_budget: off, circuit_breaker: off"
+    rule = "on_rate_limit: {wait_up_to: 0s, max_retry_after: 0s}"
+    shown = found(tmp_path, text.replace("[one, two]", f"[one], {rule}, policies: {{retry: 4, {limits}}}"))
+    assert shown is not None and (shown.made, shown.reached, shown.held_back) == (8, True, ())
 
 
 def test_without_a_bound_there_is_no_witness(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ that they are as bad as they can be.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,7 +47,6 @@ DUST = 1e-6
 FIGURES = ("attempts", "latency", "cost", "tokens", "in_flight")
 #: Callers who hold a stream back: how long their runs take is theirs to say.
 SLOW = ("slow callback", "slow stream")
-_NO_FACTS = Facts()
 _IS_SLOW: ContextVar[bool] = ContextVar("slow")
 
 
@@ -92,7 +93,7 @@ class HonestMood(Mood):
     def __init__(self, plan: TargetPlan, dice: Dice, spite: Spite | None) -> None:
         super().__init__(plan.name, dice)
         self._plan = plan
-        self._facts = known_facts(plan, lambda prices, model: _NO_FACTS)
+        self._facts = known_facts(plan, no_facts)
         self._spite = spite
         self._greedy = 1.0 if spite else dice.one([0.0, 0.5, 1.0])
         self._at_its_worst = dice.one([0.0, 0.3, 0.9])
@@ -255,8 +256,15 @@ def _caller(dice: Dice) -> dict[str, Any]:
 # -- a case -----------------------------------------------------------------------------------------------
 
 
-def hold(number: int, folder: Path) -> Played | None:
-    """Play case `number`; None where its file contradicts itself."""
+def no_facts(prices: str, model: str) -> Facts:
+    """A library that knows no model: the files say it all."""
+    return Facts()
+
+
+@contextmanager
+def written(number: int, folder: Path) -> Iterator[tuple[Compiled, dict[str, Any], str]]:
+    """The file of case `number`, compiled, as data and as text; it has no program where it contradicts itself. Beside
+    it stands the one that it may run, as long as this is entered."""
     dice = Dice(f"plan/{number}")
     document = plan_document(dice)
     with TemporaryDirectory(dir=folder) as own:
@@ -264,10 +272,16 @@ def hold(number: int, folder: Path) -> Played | None:
         text = shown(document)
         path.write_text(text, encoding="utf-8")
         (Path(own) / INNER).write_text(shown(plan_inner(dice, document)), encoding="utf-8")
-        case = compile_file(path, REGISTRY, Sources(env={}))
+        yield compile_file(path, REGISTRY, Sources(env={})), document, text
+
+
+def hold(number: int, folder: Path) -> Played | None:
+    """Play case `number`; None where its file contradicts itself."""
+    with written(number, folder) as (case, document, text):
         if case.program is None:
             return None
-        plan = plan_of(case.program, library=lambda prices, model: _NO_FACTS)
+        dice = Dice(f"plan/{number}")
+        plan = plan_of(case.program, library=no_facts)
         callers = plan_callers(dice, document)
         return Played(virtual.run(_play(case, plan, dice, callers), max_steps=MOST_STEPS), text)
 

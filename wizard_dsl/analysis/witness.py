@@ -6,15 +6,16 @@
 
 The executor runs against an adversary who spends: every attempt that may be repeated fails in a way that is repeated,
 the last one on a target in a way that moves on, an answer is not as declared as long as that is repaired, and the last
-attempt that a step has answers, so that the next step runs. Some ways to do that are tried, and the one that costs most
-attempts is the witness. It says that a bound is no smaller, never that it holds.
+attempt that a step has answers, so that the next step runs. Some ways to do that are tried; then the best of them is
+changed, a few attempts at a time, as long as the bound is not reached. The run that makes most attempts is the witness.
+It says that a bound is no smaller, never that it holds.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -22,6 +23,16 @@ from wizard_dsl.analysis._prove_classes import NOT_AS_DECLARED, Outcome, Spot, a
 from wizard_dsl.analysis._prove_play import Seen, Stage, Start
 from wizard_dsl.analysis._prove_values import ANSWER, input_sets, plain_answer
 from wizard_dsl.analysis.plan import Plan, plan_of
+from wizard_dsl.core.events import (
+    CacheHit,
+    CacheShared,
+    DeadlineCut,
+    Event,
+    HedgeWithheld,
+    LimitRefused,
+    RetriesEnded,
+    TargetSkipped,
+)
 from wizard_dsl.core.rng import uniform
 from wizard_dsl.core.units import show_duration
 
@@ -32,6 +43,8 @@ if TYPE_CHECKING:
     from wizard_dsl.core.target import RateLimitRule
     from wizard_dsl.registry import Registry
 
+_T = TypeVar("_T")
+
 #: Faults that are repeated in place, and such as move on to the next target, the likeliest to reach a bound first.
 _REPEATED: Final = (
     Outcome("429 with retry-after 1ms", {"status": 429, "retry_after": "1ms"}),
@@ -41,22 +54,26 @@ _REPEATED: Final = (
 _LEFT: Final = (*_REPEATED, Outcome("402", {"status": 402, "body": '{"error": {"code": "insufficient_quota"}}'}))
 #: Seconds that each fault takes: what a retry budget refuses now it may allow later.
 _PAUSES: Final = (0.0, 5.0, 60.0)
-#: What is drawn from where no single way reaches the bound, most often what no breaker counts; and how often.
+#: What a changed attempt may come to, most often what no breaker counts; how long it may take; how often something is
+#: changed, and how many attempts at once (all of them: 0).
 _SILENT: Final = Outcome("no answer", {"reply": "an answer that never comes", "stall_after": 0})
 _DRAWN: Final = (*_REPEATED[:1] * 4, *_REPEATED, _SILENT)
 _DRAWN_PAUSES: Final = (0.0, 0.0, 0.3, 2.0, 7.0, 70.0)
-_DRAWS: Final = 60
+_CHANGES: Final = 160
+_AT_ONCE: Final = (1, 2, 4, 0)
 #: A chain whose last target has failed cannot be made to answer: so often is the last attempt looked for.
 _ROUNDS: Final = 4
 _REFUSED: Final = Outcome("an answer not as declared", NOT_AS_DECLARED)
 
 
 class Witness(msgspec.Struct, frozen=True):
-    """A run that makes `made` attempts, of `most` that the plan allows; `outcomes` as `target: outcome`."""
+    """A run that makes `made` attempts, of `most` that the plan allows; `outcomes` as `target: outcome`. `held_back` is
+    what kept it from more, where it did not reach the bound, as its events name it: `deadline`, `rate_limit`, …"""
 
     made: int
     most: float
     outcomes: tuple[str, ...]
+    held_back: tuple[str, ...] = ()
 
     @property
     def reached(self) -> bool:
@@ -71,8 +88,9 @@ class Witness(msgspec.Struct, frozen=True):
         """Rows for people: what was made of what the plan allows, then the outcomes, equal ones in a row as one."""
         most = f"{self.made} of {self.most:g} attempts"
         rows = [(most, "the bound is reached" if self.reached else "the most that was found")]
+        held = [("held back by", ", ".join(self.held_back))] if self.held_back else []
         groups = [(outcome, len(list(each))) for outcome, each in itertools.groupby(self.outcomes)]
-        return [*rows, *((outcome, f"×{count}" if count > 1 else "") for outcome, count in groups)]
+        return [*rows, *held, *((outcome, f"×{count}" if count > 1 else "") for outcome, count in groups)]
 
 
 def witness(compiled: Compiled, registry: Registry, plan: Plan) -> Witness | None:
@@ -81,64 +99,116 @@ def witness(compiled: Compiled, registry: Registry, plan: Plan) -> Witness | Non
     most = plan.worst.attempts
     if not most.bounded or most.value == 0:
         return None
-    stage = Stage(compiled, registry)
-    best: Seen | None = None
-    for way in _ways():
-        for inputs in input_sets(stage.program, stage.classes.named, {}, longest=True):
-            seen = _spent(stage, plan, Start("closed", inputs), way)
-            if best is None or len(seen.taken) > len(best.taken):
-                best = seen
-            if len(best.taken) >= most.value:
-                return _told(best, most.value)
-    assert best is not None
-    return _told(best, most.value)
+    search = _Search(Stage(compiled, registry), plan)
+    for _ in search.tries():
+        if len(search.best.taken) >= most.value:
+            break
+    return _told(search.best, most.value)
 
 
 def _told(seen: Seen, most: float) -> Witness:
     outcomes = tuple(f"{each.target}: {each.outcome.name}" for each in seen.taken)
-    return Witness(len(seen.taken), most, outcomes)
+    events = [] if seen.transcript is None else [event for _, _, event in seen.transcript.events]
+    held = dict.fromkeys(filter(None, map(_held_back, events))) if len(seen.taken) < most else {}
+    return Witness(len(seen.taken), most, outcomes, tuple(held))
+
+
+def _held_back(event: Event) -> str:
+    """What an event says of an attempt that was not made; nothing of most events."""
+    if isinstance(event, TargetSkipped | HedgeWithheld):
+        return event.reason
+    if isinstance(event, RetriesEnded):
+        return "" if event.reason == "attempts" else event.reason
+    if isinstance(event, LimitRefused):
+        return event.limit
+    if isinstance(event, CacheHit | CacheShared):
+        return "cache"
+    return "deadline" if isinstance(event, DeadlineCut) else ""
 
 
 class _Way(msgspec.Struct, frozen=True):
-    """How to spend: what is repeated, what moves on, and how long each takes; with `draws`, each of them is drawn."""
+    """How to spend: what is repeated, what moves on, and how long each takes. `changed` are attempts of the run, by
+    their number, that come to something else and take another time: both drawn, from 0 to 1."""
 
     repeated: Outcome
     left: Outcome
     pause: float
-    draws: str = ""
+    changed: Mapping[int, tuple[float, float]] = {}
 
     def outcome(self, number: int, rule: RateLimitRule, *, last: bool) -> Outcome:
         """What attempt `number` of the run comes to; `last`: nothing is repeated in place after it."""
-        if not self.draws:
+        if number not in self.changed:
             return _slowly(self.left if last else self.repeated, self.pause)
-        drawn = [uniform(f"{self.draws}/{number}/{what}") for what in ("kind", "pause")]
-        pause = _DRAWN_PAUSES[int(drawn[1] * len(_DRAWN_PAUSES))]
         kinds = _LEFT if last else (*_DRAWN, *_asking(rule))
-        return _slowly(kinds[int(drawn[0] * len(kinds))], pause)
+        return self.slowly(_drawn(kinds, self.changed[number][0]), number)
+
+    def slowly(self, outcome: Outcome, number: int) -> Outcome:
+        """As late as attempt `number` is said to be."""
+        if number not in self.changed:
+            return outcome
+        return _slowly(outcome, _drawn(_DRAWN_PAUSES, self.changed[number][1]))
+
+    def change(self, key: str, attempts: int) -> _Way:
+        """Another way, in which some of the first `attempts` are drawn anew."""
+
+        def draw(what: object) -> float:
+            return uniform(f"witness/{key}/{what}")
+
+        count = _drawn(_AT_ONCE, draw("count"))
+        numbers = [1 + int(draw(each) * attempts) for each in range(count)] if count else range(1, attempts + 1)
+        return msgspec.structs.replace(
+            self, changed={**self.changed, **{each: (draw(f"{each}/kind"), draw(f"{each}/pause")) for each in numbers}}
+        )
 
 
-def _ways() -> Iterator[_Way]:
-    for pause, repeated, left in itertools.product(_PAUSES, _REPEATED, _LEFT):
-        yield _Way(repeated, left, pause)
-    for number in range(_DRAWS):
-        yield _Way(_REPEATED[0], _LEFT[0], 0.0, f"witness/{number}")
+def _drawn(values: Sequence[_T], share: float) -> _T:
+    return values[int(share * len(values))]
 
 
-def _spent(stage: Stage, plan: Plan, start: Start, way: _Way) -> Seen:
-    """The run with the most attempts: where a step ended before its bound, its last attempt is made to answer."""
-    most = dict(_most(stage.program, plan))
-    best: Seen | None = None
-    for _ in range(_ROUNDS):
-        spender = _Spender(way, most)
-        seen = stage.play(start, (), spender.decide)
-        if best is None or len(seen.taken) > len(best.taken):
-            best = seen
-        short = {place: made for place, made in spender.made.items() if made < most.get(_step(place), 0)}
-        if not short or seen.result is None or seen.result.ok:
-            break
-        most.update({_step(place): made for place, made in short.items()})
-    assert best is not None
-    return best
+class _Search:
+    """Looks for the run with the most attempts; `best` is the one that was found so far, in the way `_way`."""
+
+    def __init__(self, stage: Stage, plan: Plan) -> None:
+        self._stage = stage
+        self._most = dict(_most(stage.program, plan))
+        self._way = _Way(_REPEATED[0], _LEFT[0], 0.0)
+        self._start = Start("closed", {})
+        self.best = Seen()
+
+    def tries(self) -> Iterator[None]:
+        """All that is tried, one run after the other."""
+        stage = self._stage
+        starts = [Start("closed", each) for each in input_sets(stage.program, stage.classes.named, {}, longest=True)]
+        for pause, repeated, left in itertools.product(_PAUSES, _REPEATED, _LEFT):
+            for start in starts:
+                self._try(start, _Way(repeated, left, pause))
+                yield
+        for number in range(_CHANGES):
+            self._try(self._start, self._way.change(str(number), len(self.best.taken) + 1))
+            yield
+
+    def _try(self, start: Start, way: _Way) -> None:
+        """A way that is as good as the best takes its place: from there others are within reach."""
+        seen = self._spent(start, way)
+        if seen.transcript is None or len(seen.taken) < len(self.best.taken):
+            return
+        self._way, self._start = way, start
+        if self.best.transcript is None or len(seen.taken) > len(self.best.taken):
+            self.best = seen
+
+    def _spent(self, start: Start, way: _Way) -> Seen:
+        """The run with the most attempts: where a step ended before its bound, its last attempt is made to answer."""
+        most = dict(self._most)
+        best = Seen()
+        for _ in range(_ROUNDS):
+            spender = _Spender(way, most)
+            seen = self._stage.play(start, (), spender.decide)
+            best = seen if best.transcript is None or len(seen.taken) > len(best.taken) else best
+            short = {place: made for place, made in spender.made.items() if made < most.get(_step(place), 0)}
+            if not short or seen.result is None or seen.result.ok:
+                break
+            most.update({_step(place): made for place, made in short.items()})
+        return best
 
 
 def _most(program: Program, plan: Plan, prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -168,12 +238,13 @@ class _Spender:
         """What this attempt comes to."""
         place = run.scope.step, run.scope.item
         self.made[place] = number = self.made.get(place, 0) + 1
+        total = sum(self.made.values())
         if number >= self._most.get(_step(place), 1):
-            return _answer(spot)
+            return self._way.slowly(_answer(spot), total)
         last = run.used + 1 >= _attempts(spot)
         if last and _declares(spot):
-            return _REFUSED
-        return self._way.outcome(sum(self.made.values()), spot.chain.rate_limit, last=last)
+            return self._way.slowly(_REFUSED, total)
+        return self._way.outcome(total, spot.chain.rate_limit, last=last)
 
 
 def _answer(spot: Spot) -> Outcome:
