@@ -34,6 +34,7 @@ def test_before_anything_ran_nothing_is_recorded(project: Path, wizard: Wizard) 
     ran = wizard("history", "list")
     assert (ran.code, ran.out) == (0, "")
     assert "nothing is recorded in" in ran.err
+    assert "nothing is recorded in" in wizard("explain", "last").err
     assert json.loads(wizard("history", "list", "--format", "json").out) == []
     assert not (project / ".wizard").exists()
 

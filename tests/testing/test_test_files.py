@@ -381,3 +381,10 @@ def test_calls_of_a_step_are_expected_with_their_arguments_read(tmp_path: Path) 
         ("steps.ask.tool_calls[0].arguments.x", "2", "1"),
         ("steps.ask.tool_calls[1]", "3", "nothing"),
     ]
+
+
+def test_a_test_is_named_by_one_line_of_text(project: Path) -> None:
+    Path("t.test.yaml").write_text('version: 1\npipeline: triage.yaml\ntests:\n  "": {}\n  " ": {}\n  "a\\nb": {}\n')
+    assert [(each.line, each.code) for each in collect("t.test.yaml", PROGRAMS).found.diagnostics] == [
+        (4, "E040"), (5, "E040"), (6, "E040"),
+    ]  # fmt: skip

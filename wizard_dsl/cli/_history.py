@@ -52,6 +52,8 @@ def recorded(ref: str, place: Path) -> Stored:
         return found
     if found:
         raise click.UsageError(f"'{ref}' may mean {', '.join(sorted(found))}; write more of the id")
+    if ref == "last":
+        raise click.UsageError(f"nothing is recorded in {file.path} yet; `wizard run` does that")
     hint = "`wizard history list` shows those that are"
     raise click.UsageError(f"no run '{ref[:60]}' is recorded in {file.path}; {hint}")
 

@@ -282,6 +282,16 @@ class TestSpec(_Given, frozen=True, kw_only=True):
     pass_rate: Annotated[Ratio, Meta(description="the share of samples that have to pass")] = "100%"
 
 
+#: What reports and annotations show in one line.
+TestName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?![\s\S]*[\n\r])[\s\S]*\S",
+        extra_json_schema={"x-code": "E040", "x-says": "a test is named by one line of text"},
+    ),
+]
+
+
 class TestFile(_Keys, frozen=True, kw_only=True):
     """A test file."""
 
@@ -289,7 +299,7 @@ class TestFile(_Keys, frozen=True, kw_only=True):
 
     version: Annotated[Literal[1], Meta(description="the version of this grammar", extra_json_schema={"const": 1})]
     pipeline: Annotated[str, Meta(min_length=1, description="the pipeline file, relative to this one")]
-    tests: Annotated[dict[str, TestSpec], Meta(min_length=1, description="tests by name")]
+    tests: Annotated[dict[TestName, TestSpec], Meta(min_length=1, description="tests by name")]
     defaults: Annotated[Defaults, Meta(description="what all tests have")] = Defaults()
 
 
