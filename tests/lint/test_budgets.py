@@ -54,12 +54,27 @@ def test_an_answer_that_nothing_bounds_and_one_that_its_window_bounds_are_told(t
     assert [place for place, _ in found(tmp_path, "{day: $20}", targets="[o/gpt-4o]")] == ["4 W144"]
 
 
+@pytest.mark.parametrize("name", ["run", "day", "month", "session"])
+def test_a_target_that_no_budget_lets_be_asked_is_told(tmp_path: Path, name: str) -> None:
+    facts = PRICED + ", y: {prices: {input: $1, output: $1}}"
+    dear, params = f"{{{name}: $0.01}}", "{max_tokens: 4000}"
+    ((place, message),) = found(tmp_path, dear, facts=facts, targets="[m/x, m/y]", params=params)
+    assert place == "4 W145"
+    assert f"m/x is never asked: an attempt costs at least $0.0406, and the {name} budget is $0.01" in message
+    ((place, message),) = found(tmp_path, f"{{{name}: $0.001}}", facts=facts, targets="[m/x, m/y]", params=params)
+    assert place == "2 W145" and f"the {name} budget of $0.0010 is below one attempt" in message
+    degrades = f"{{{name}: {{limit: $0.01, then: degrade}}}}"
+    assert found(tmp_path, degrades, facts=facts, targets="[m/x, m/y]", params=params) == []
+    assert found(tmp_path, f"{{{name}: $0.05}}", facts=facts, targets="[m/x, m/y]", params=params) == []
+
+
 def test_a_run_budget_that_no_attempt_fits_is_told_with_the_step(tmp_path: Path) -> None:
     ((place, message),) = found(tmp_path, "{run: $0.01}", params="{max_tokens: 4000}")
     assert place == "2 W145"
     assert "below one attempt of step 'answer': at least $0.0406, on m" in message
     assert found(tmp_path, "{run: {limit: $0.01, then: degrade}}", params="{max_tokens: 4000}") == []
-    assert found(tmp_path, "{run: $0.01}", targets="[m, o/gpt-4o-mini]", params="{max_tokens: 4000}") == []
+    ((place, message),) = found(tmp_path, "{run: $0.01}", targets="[m, o/gpt-4o-mini]", params="{max_tokens: 4000}")
+    assert (place, message.startswith("m is never asked")) == ("4 W145", True)
 
 
 def test_a_month_below_its_day_is_told(tmp_path: Path) -> None:

@@ -211,6 +211,42 @@ def test_what_a_set_says_is_said_once(tmp_path: Path) -> None:
     assert [f"{each.code} {each.line}" for each in lint(made)] == ["W142 3"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "warnings"),
+    [
+        ("rate_limit: 5/s", "rate_limit: {burst: 5}", ["W142 5 → 3", "W142 6 → 3"]),
+        ("rate_limit: {per: endpoint}", "rate_limit: off", []),
+        ("rate_limit: {windows: []}", "rate_limit: {rate: 5/s, windows: []}", []),
+    ],
+)
+def test_a_rate_over_the_windows_of_a_set_says_nothing(
+    first: str, second: str, warnings: list[str], tmp_path: Path
+) -> None:
+    providers = "a: {type: mock, model: m}, b: {type: mock, model: n}"
+    targets = f"[{{provider: a, policies: {{{first}}}}},\n{{provider: b, policies: {{{second}}}}}]"
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        f"version: 1\nproviders: {{{providers}}}\npolicies: {{default: {{rate_limit: {{windows: [60/minute]}}}}}}\n"
+        f"chains: {{default: {{targets:\n{targets}}}}}\nsteps: {{one: {{prompt: {{user: Hi}}}}}}\n"
+    )
+    made = compile_file(file, Registry(plugins=False), Sources(env={}))
+    assert made.program is not None, made.diagnostics
+    told = [f"{each.code} {each.line} → {each.related[0].line}" for each in lint(made) if each.code == "W142"]
+    assert told == warnings
+
+
+def test_a_rate_of_a_set_acts_where_one_chain_has_no_windows(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "version: 1\nproviders: {a: {type: mock, model: m}}\npolicies: {slow: {rate_limit: 1/s}}\n"
+        "chains: {default: {targets: [a], policies: {use: slow, rate_limit: {windows: [60/minute], per: chain}}},\n"
+        " other: {targets: [a], policies: {use: slow, rate_limit: {per: chain}}}}\n"
+        "steps: {one: {prompt: {user: Hi}}, two: {prompt: {user: Hi}, chain: other}}\n"
+    )
+    made = compile_file(file, Registry(plugins=False), Sources(env={}))
+    assert lint(made) == []
+
+
 def test_two_breakers_before_one_target_are_no_limits(tmp_path: Path) -> None:
     provider = "a: {type: mock, model: m, policies: {circuit_breaker: {failure_threshold: 1}}}"
     assert found(tmp_path, "circuit_breaker: {reset_timeout: 1s}", providers=provider) == []

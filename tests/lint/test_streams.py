@@ -53,6 +53,7 @@ TWO = "a: {prompt: {user: x}}\n  b: {prompt: {user: '{{ steps.a.text }}'}, chain
         (file(RESTART, more="output: 'so: {{ steps.answer.text }}'\n"), [(3, "W135", [6])]),
         (file(WATCHED, SCHEMA), [(3, "W135", [5])]),
         (file(WATCHED), []),
+        (file(WATCHED.replace("targets", "on_mid_stream_error: buffer, targets")), [(3, "W135", [3])]),
         (file(WATCHED.replace("idle: 9s", "idle: off"), SCHEMA), []),
         (file(WATCHED.replace("idle", "first_chunk"), SCHEMA), [(3, "W135", [5])]),
         (file(WATCHED, more="output: 'so: {{ steps.answer.text }}'\n"), [(3, "W135", [6])]),

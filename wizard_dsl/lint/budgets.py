@@ -53,35 +53,56 @@ def _what_is_missing(target: TargetPlan, requests: list[Request]) -> tuple[str, 
 
 
 def w145_budget_below_one_attempt(subject: Subject) -> Iterator[Diagnostic]:
-    """W145: a limit of the run that no attempt of some step fits, however short its prompt."""
-    limit = subject.document.file.budgets.run
-    if limit is None:
-        return
-    text, stops = (limit, True) if isinstance(limit, str) else (limit.limit, limit.then == "stop")
-    for step in subject.program.steps if stops else ():
-        least = _least(subject, step)
-        if least is not None and least[0] > units.parse_money(text):
-            cost, target = units.show_money(least[0]), least[1]
+    """W145: a limit that no attempt of some step fits, however short its prompt; or none on one of its targets."""
+    budgets = subject.document.file.budgets
+    for name in budgets.__struct_fields__:
+        limit = getattr(budgets, name)
+        if limit is None or getattr(limit, "then", "stop") != "stop":
+            continue
+        for step in subject.program.steps:
+            costs = _costs(subject, step)
+            dear = [each for each in costs if each[0] > _dollars(limit)]
+            if dear and len(dear) == len(costs):
+                yield _below_all(subject, name, step, min(dear))
+        yield from _below_one(subject, name, _dollars(limit))
+
+
+def _below_all(subject: Subject, name: str, step: StepPlan, least: tuple[float, str]) -> Diagnostic:
+    limit = units.show_money(_dollars(getattr(subject.document.file.budgets, name)))
+    message = (
+        f"the {name} budget of {limit} is below one attempt of step '{step.name}': at least "
+        f"{units.show_money(least[0])}, on {least[1]}"
+    )
+    hint = f"raise budgets.{name}, or lower max_tokens"
+    related: list[tuple[DocPath, str]] = [(("steps", step.name), "the step")]
+    return subject.warn("W145", message, (*_SECTION, name), suggestion=hint, related=related)
+
+
+def _below_one(subject: Subject, name: str, limit: float) -> Iterator[Diagnostic]:
+    """Targets that the budget leaves out for every step that asks them, while others fit."""
+    for path, target, steps in _asked(subject):
+        costs = {step.name: dict((who, cost) for cost, who in _costs(subject, step)) for step in steps}
+        own = [each.get(target.name) for each in costs.values()]
+        least = min((cost for cost in own if cost is not None), default=0.0)
+        fits = any(cost <= limit for each in costs.values() for cost in each.values())
+        if None not in own and least > limit and fits:
             message = (
-                f"the run budget of {text} is below one attempt of step '{step.name}': at least {cost}, on {target}"
+                f"{target.name} is never asked: an attempt costs at least {units.show_money(least)}, and the {name} "
+                f"budget is {units.show_money(limit)}"
             )
-            hint = "raise budgets.run, or lower max_tokens"
-            yield subject.warn(
-                "W145", message, (*_SECTION, "run"), suggestion=hint, related=[(("steps", step.name), "the step")]
-            )
+            hint = f"raise budgets.{name}, lower max_tokens, or remove the target"
+            related: list[tuple[DocPath, str]] = [((*_SECTION, name), f"the {name} budget")]
+            yield subject.warn("W145", message, path, suggestion=hint, related=related)
 
 
-def _least(subject: Subject, step: StepPlan) -> tuple[float, str] | None:
-    """The worst case of the cheapest attempt of a step in US dollars, and its target; None where it is not known."""
-    if step.chain is None:
-        return None
-    known = []
-    for target in subject.program.chains[step.chain].targets:
+def _costs(subject: Subject, step: StepPlan) -> list[tuple[float, str]]:
+    """The least that each target of a step reserves for an attempt, in US dollars; nothing of those that are not
+    known, which may be less."""
+    found: list[tuple[float, str]] = []
+    for target in () if step.chain is None else subject.program.chains[step.chain].targets:
         worst = worst_case(_request(step), target.params, known_facts(target, library))
-        if worst.amount is None:
-            return None
-        known.append((usd(worst.amount), target.name))
-    return min(known)
+        found.append((0.0 if worst.amount is None else usd(worst.amount), target.name))
+    return found
 
 
 def w146_budget_above_a_wider_one(subject: Subject) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ import msgspec
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, StepPlan, TargetPlan
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.units import parse_rate, show_duration
-from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.lint.time import deadline_of
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import ChainEntry
@@ -280,19 +280,18 @@ def _waits(subject: Subject) -> Iterator[Diagnostic]:
 
 
 def _no_bucket(subject: Subject) -> Iterator[Diagnostic]:
-    """Windows replace the bucket: a rate or a burst beside them says nothing."""
+    """Windows replace the bucket: a rate or a burst beside them, or written over them for one target, says nothing."""
+    for at, message, related in idle_for_all(_buckets(subject)):
+        hint = "write it as a window, or remove it"
+        yield subject.warn("W142", message, at, suggestion=hint, related=related)
+
+
+def _buckets(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
     for _, _, own, written in _limits(subject):
         windows = written("windows") if getattr(own, "windows", ()) else None
-        for key in ("rate", "burst"):
-            at = written(key)
-            if windows is not None and at is not None and at[:-1] == windows[:-1]:
-                yield subject.warn(
-                    "W142",
-                    f"{_name(at)} has no effect: windows replace the bucket",
-                    at,
-                    suggestion="write it as a window, or remove it",
-                    related=[(windows, "the windows")],
-                )
+        for at in filter(None, map(written, ("rate", "burst"))):
+            message = f"{_name(at)} has no effect: windows replace the bucket"
+            yield at, None if windows is None else (at, message, [(windows, "the windows")])
 
 
 def _name(at: DocPath) -> str:

@@ -59,7 +59,7 @@ def _of_the_timeouts(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]
     """The limits of a stream's phases, where every answer comes in one piece."""
     plans = [subject.program.chains[name] for name in subject.compiled.used.chains if name in subject.program.chains]
     for plan, key in product(plans, ("first_chunk", "idle")):
-        hidden = unseen(subject, plan)
+        hidden = _whole(plan) or unseen(subject, plan)
         for target in plan.targets:
             limits = {getattr(each.config, key) for each in target.ladder if each.type.name == "timeout"} - {"off"}
             at = subject.setting(subject.document.chains[plan.name], target.index, "timeout", key)
@@ -143,9 +143,12 @@ def _held(subject: Subject) -> _Other | None:
     plan = program.chains.get(program.step(program.streamed).chain or "")
     if plan is None:
         return None
-    if plan.mid_stream == "buffer":
-        return _mode(plan), "on_mid_stream_error: buffer gives the answer in one piece"
-    return _holder(subject, plan)
+    return _whole(plan) or _holder(subject, plan)
+
+
+def _whole(plan: ChainPlan) -> _Other | None:
+    whole = "on_mid_stream_error: buffer gives the answer in one piece"
+    return (_mode(plan), whole) if plan.mid_stream == "buffer" else None
 
 
 def _mode(plan: ChainPlan) -> DocPath:

@@ -224,9 +224,10 @@ WARNING_CODES: Final = (
         "chains: {default: {targets: [vllm/our-model]}}",
     ),
     Code(
-        "W145", "a run budget below one attempt",
-        "The cheapest attempt of a step may cost more than a whole run is allowed to, so the step fails each time with "
-        "kind budget, before anything is sent. Raise the budget, or lower max_tokens.",
+        "W145", "a budget below one attempt",
+        "The cheapest attempt of a step may cost more than a whole run, session, day or month is allowed to, so the "
+        "step fails each time with kind budget, before anything is sent. Or each attempt on one target may, so that it "
+        "is never asked. Raise the budget, or lower max_tokens.",
         "budgets: {run: $0.001}\n"
         "steps: {answer: {prompt: {user: Hello}, params: {max_tokens: 4000}}}   # at $10 a million tokens: $0.04",
         "budgets: {run: $0.05}\nsteps: {answer: {prompt: {user: Hello}, params: {max_tokens: 4000}}}",
