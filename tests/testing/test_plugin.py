@@ -103,6 +103,14 @@ def test_files_of_others_are_left_alone(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes()
 
 
+def test_a_misspelt_pipeline_hides_no_file_whose_editor_is_told_the_grammar(project: pytest.Pytester) -> None:
+    schema = "# yaml-language-server: $schema=../schemas/test.schema.json\n"
+    project.makefile(".test.yaml", bad=schema + "version: 1\npipelin: ask.yaml\ntests: {a: {}}\n")
+    result = run(project, "bad.test.yaml")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*bad.test.yaml:3:1 error?E021? unknown key 'pipelin' *did you mean 'pipeline'?"])
+
+
 def test_a_test_in_python_gets_a_pipeline_in_virtual_time(project: pytest.Pytester) -> None:
     project.makepyfile(
         """

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from wizard_dsl.testing.trying import Outcome
 
 _ENDINGS: Final = (".test.yaml", ".test.yml")
-#: What tells one of our files from those of others that end alike.
-_OURS: Final = re.compile(rb"^pipeline\s*:", re.MULTILINE)
+#: What tells one of our files from those of others that end alike: the key that each has, or the grammar that its
+#: editor is told of, so that a misspelt key hides no tests.
+_OURS: Final = re.compile(rb"^pipeline\s*:|^#.*\$schema=\S*\btest\.schema\.json", re.MULTILINE)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
