@@ -18,6 +18,7 @@ MAY_IMPORT_ASYNCIO = {
     "wizard_dsl.core.guard": "cancels the current task",
     "wizard_dsl.core.attempt": "arms a guard around the provider",
     "wizard_dsl.providers._aiohttp": "the transport itself",
+    "wizard_dsl.providers._direct": "speaks with the connections of aiohttp, which does",
 }
 
 VALID = """\

@@ -20,8 +20,15 @@ def request(url, **fields):
     return HttpRequest(**({"method": "POST", "url": url, "headers": {"x-a": "1"}, "body": b"{}", "pool": "p"} | fields))
 
 
+@pytest.fixture(params=["direct", "session"])
+def way(request, monkeypatch):
+    """Both ways on which a request goes out; the session's is that of proxies and of releases that were not tried."""
+    monkeypatch.setattr("wizard_dsl.providers._aiohttp.is_tried", lambda: request.param == "direct")
+    return request.param
+
+
 @pytest.fixture
-async def transport():
+async def transport(way):
     made = AiohttpTransport()
     yield made
     await made.close()

@@ -22,6 +22,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from wizard_dsl.core.http import ConnectFailed, ConnectionLost, HttpRequest, HttpResponse, PoolConfig, PoolFigures
+from wizard_dsl.providers._direct import Exchange, Road, is_tried
 
 _READ_BUFFER = 64 * 2**10  # bytes held for a reader that does not read
 _LONGEST_HEADER = 64 * 2**10  # bytes; aiohttp's own limit of 8 KiB refuses what gateways send
@@ -130,6 +131,7 @@ class _Pool:
         )
         self._proxies = getproxies_environment()
         self._urls: dict[str, tuple[URL, URL | None]] = {}
+        self._roads: dict[str, Road] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
         self._requests = 0
 
@@ -137,6 +139,9 @@ class _Pool:
         url, proxy = self._urls.get(request.url) or self._resolve(request.url)
         self._requests += 1
         try:
+            if proxy is None and request.method == "POST" and len(request.body) <= _LARGE and is_tried():
+                road = self._roads.get(request.url) or self._road(request.url, url)
+                return _Response(await road.send(request.headers, request.body, self._timeout(request.connect)))
             response = await self.session.request(
                 request.method,
                 url,
@@ -153,6 +158,13 @@ class _Pool:
             self._connector.reused.pop(asyncio.current_task(), None)
         return _Response(response)
 
+    def _road(self, text: str, url: URL) -> Road:
+        limits = {"read_bufsize": _READ_BUFFER, "max_field_size": _LONGEST_HEADER}
+        road = Road(url, self._connector, read_until_eof=True, **limits)
+        if len(self._roads) < _KNOWN_URLS:
+            self._roads[text] = road
+        return road
+
     def _translated(self, error: Exception, request: HttpRequest) -> Exception:
         """What an error before the headers means. A reused connection that broke had probably died idle."""
         if isinstance(error, _NO_CONNECTION):
@@ -163,7 +175,7 @@ class _Pool:
             return ConnectFailed(told, phase="connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "")
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             return ConnectFailed(f"the request cannot be sent: {error}")
-        reused = self._connector.reused.get(asyncio.current_task(), False)
+        reused = self._connector.reused.get(asyncio.current_task(), True)
         stale = reused and isinstance(error, (aiohttp.ServerDisconnectedError, OSError))
         return ConnectionLost(_broken(error), stale=stale)
 
@@ -257,7 +269,7 @@ class _Response:
 
     __slots__ = ("_response", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse | Exchange) -> None:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
