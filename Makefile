@@ -8,7 +8,7 @@ DEV_STAMP := $(VENV)/.dev-ready
 SOAK ?= 10000
 QUESTION ?= Why is the sky blue?
 
-.PHONY: run test soak test-fast install install-run check fmt gen bench slo audit docs clean
+.PHONY: run test soak test-fast install install-run check fmt gen bench bench-peers slo audit docs clean
 
 run: $(RUN_STAMP)
 	$(BIN)/wizard run pipelines/answer.yaml --stream -i question="$(QUESTION)"
@@ -57,6 +57,9 @@ gen: install
 
 bench: install
 	PROFILE=$(PROFILE) ROUNDS=$(ROUNDS) $(BIN)/python -m benchmarks $(NAME) $(if $(COMPARE),--compare $(COMPARE))
+
+bench-peers: install
+	SCALE=$(SCALE) ROUNDS=$(ROUNDS) $(BIN)/python -m benchmarks.peers $(NAME) --peers "$(PEERS)" $(if $(COMPARE),--compare $(COMPARE))
 
 slo: install
 	$(BIN)/python -m benchmarks.slo

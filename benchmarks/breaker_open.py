@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.failover import added
 from benchmarks.harness import Row, figure, rounds
-from benchmarks.subject import opened, question
+from benchmarks.measures import added, question
+from benchmarks.subject import opened
 
 TARGET = "first/a"
+
+CALLS = 300
 
 
 async def measure() -> list[Row]:
@@ -23,7 +25,7 @@ async def measure() -> list[Row]:
         result = await both.run(question=question())
         assert [each.target for each in result.attempts if each.kind == "ok"] == ["second/b"], result.attempts
         values = await rounds(
-            {"open": lambda: added(lambda: one.run(question=question()), lambda: both.run(question=question()))}
+            {"open": lambda: added(lambda: one.run(question=question()), lambda: both.run(question=question()), CALLS)}
         )
     more = [late for _, late in values["open"]]
     return [

@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.baseline import raw
-from benchmarks.harness import HERE, Row, mock_server, p50, rounds, row
-from benchmarks.subject import opened, question, subject
+from benchmarks.harness import HERE, Row, mock_server, rounds, row
+from benchmarks.measures import p50, question
+from benchmarks.subject import opened, subject
 
 CALLS = 400
 HITS = 4000

@@ -7,34 +7,19 @@ first target's 500 is not repeated (`retry_on: {server: false}`): what is measur
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from statistics import median
-from time import perf_counter
-from typing import Any
 
 import aiohttp
 
 from benchmarks.baseline import Raw, raw
 from benchmarks.harness import Row, mock_server, rounds, row
-from benchmarks.subject import opened, question, subject
+from benchmarks.measures import added, question
+from benchmarks.subject import opened, subject
 
 CALLS = 300
 
 
-async def added(plain: Callable[[], Awaitable[Any]], failing: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
-    """The median time of a plain call, and how much longer a failing one takes, in seconds."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(CALLS):
-        for call, kept in zip((plain, failing), times, strict=True):
-            began = perf_counter()
-            await call()
-            kept.append(perf_counter() - began)
-    return median(times[0]), median(times[1]) - median(times[0])
-
-
-async def either(first: Raw, second: Raw) -> str:
+async def either(first: Raw, second: Raw, asked: str) -> str:
     """What anybody would write by hand."""
-    asked = question()
     try:
         return await first.ask(asked)
     except aiohttp.ClientResponseError:
@@ -52,9 +37,9 @@ async def measure(url: str) -> list[Row]:
         assert [each.status for each in result.attempts] == [500, 200], result.attempts
         values = await rounds(
             {
-                "raw": lambda: added(lambda: good.ask(question()), lambda: either(bad, good)),
+                "raw": lambda: added(lambda: good.ask(question()), lambda: either(bad, good, question()), CALLS),
                 "wizard": lambda: added(
-                    lambda: plain.run(question=question()), lambda: failing.run(question=question())
+                    lambda: plain.run(question=question()), lambda: failing.run(question=question()), CALLS
                 ),
             }
         )

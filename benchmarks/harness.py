@@ -20,7 +20,6 @@ from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -160,16 +159,6 @@ def figure(
     )
 
 
-async def p50(call: Callable[[], Awaitable[Any]], count: int) -> float:
-    """The median time of `count` calls, one after the other, in seconds."""
-    times = []
-    for _ in range(count):
-        began = perf_counter()
-        await call()
-        times.append(perf_counter() - began)
-    return median(times)
-
-
 @contextmanager
 def mock_server() -> Iterator[str]:
     """The URL of a running mock server. It has the second core, and this process the first, while it runs."""
@@ -245,10 +234,10 @@ def show(value: float, unit: str) -> str:
     return f"{value:.3g} {unit}" if abs(value) < 1 else f"{value:,.1f} {unit}"
 
 
-def write(name: str, rows: list[Row]) -> Path:
-    """The rows as JSON in results/, with machine and versions."""
+def write(name: str, rows: list[Row], **more: object) -> Path:
+    """The rows as JSON in results/, with machine and versions, and whatever more there is to say."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    document = {"question": name, "machine": machine(), "rows": rows}
+    document = {"question": name, "machine": machine(), "rows": rows, **more}
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
     return path

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from benchmarks.baseline import Raw, raw
 from benchmarks.harness import Row, mock_server, rounds, row
+from benchmarks.measures import chunk_rate, question
 from benchmarks.server import streamed, whole
-from benchmarks.stream import CHUNKS, rate
-from benchmarks.subject import question
+from benchmarks.stream import CHUNKS
 
 CALLS = 800
 IN_FLIGHT = 16
@@ -69,7 +69,7 @@ async def measure(url: str) -> list[Row]:
             {
                 "raw calls": lambda: speed(calls),
                 "bare calls": bare.calls,
-                "raw chunks": lambda: rate(lambda: streams.stream(question())),
+                "raw chunks": lambda: chunk_rate(lambda: streams.stream(question()), CHUNKS),
                 "bare chunks": bare.chunks,
             }
         )

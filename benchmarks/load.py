@@ -12,19 +12,15 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import msgspec
 
 from benchmarks.baseline import raw
 from benchmarks.harness import HERE
+from benchmarks.measures import Ask, crowd, question, resident
 from benchmarks.server import SOCKETS, open_files
-from benchmarks.subject import opened, question
-
-#: Asks one question.
-Ask = Callable[[str], Awaitable[Any]]
+from benchmarks.subject import opened
 
 
 class Load(msgspec.Struct):
@@ -39,23 +35,6 @@ class Load(msgspec.Struct):
     whole: float = 0.0
 
 
-async def crowd(ask: Ask, count: int, at_once: int) -> tuple[float, Counter[str]]:
-    """The seconds that `count` calls took, `at_once` of them at a time, and how often which error ended one."""
-    errors: Counter[str] = Counter()
-    waiting = iter(range(count))
-
-    async def work() -> None:
-        for _ in waiting:
-            try:
-                await ask(question())
-            except Exception as error:
-                errors[type(error).__name__] += 1
-
-    began = perf_counter()
-    await asyncio.gather(*(work() for _ in range(at_once)))
-    return perf_counter() - began, errors
-
-
 @asynccontextmanager
 async def side(name: str, url: str) -> AsyncIterator[Ask]:
     """What asks: `raw`, or a pipeline file; both without a limit of connections."""
@@ -65,12 +44,6 @@ async def side(name: str, url: str) -> AsyncIterator[Ask]:
     else:
         async with opened(name, url) as pipeline:
             yield lambda text: pipeline.run(question=text)
-
-
-def resident(field: str = "VmRSS") -> float:
-    """MB of this process: `VmRSS` now, `VmHWM` the most there ever was."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 async def drive(name: str, url: str, count: int, at_once: int) -> Load:

@@ -18,10 +18,10 @@ from typing import Any
 
 from benchmarks.baseline import raw
 from benchmarks.harness import HERE, Row, figure, mock_server, rounds, row
-from benchmarks.load import crowd, resident
+from benchmarks.measures import crowd, question, resident
 from benchmarks.scale import text
 from benchmarks.server import SOCKETS, open_files
-from benchmarks.subject import opened, question
+from benchmarks.subject import opened
 
 ROUNDS = 3
 COUNTS = {"in flight": 2000, "stream": 1000, "cached entry": 20_000, "session": 5000}

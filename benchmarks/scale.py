@@ -22,10 +22,11 @@ from time import perf_counter
 from typing import Any
 
 import wizard_dsl as wizard
-from benchmarks.harness import Row, p50, rounds, row
+from benchmarks.harness import Row, rounds, row
+from benchmarks.measures import p50, question
 from benchmarks.shared import admissions
 from benchmarks.startup import long_file
-from benchmarks.subject import opened, question
+from benchmarks.subject import opened
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.registry import Registry
 

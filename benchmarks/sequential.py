@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from benchmarks.baseline import raw
-from benchmarks.harness import Row, mock_server, p50, rounds, row
-from benchmarks.subject import FILES, question, subject
+from benchmarks.harness import Row, mock_server, rounds, row
+from benchmarks.measures import p50, question
+from benchmarks.subject import FILES, subject
 
 CALLS = 400
 

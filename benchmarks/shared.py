@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 import wizard_dsl as wizard
 from benchmarks.harness import HERE, Row, figure, rounds, row
-from benchmarks.load import crowd
+from benchmarks.measures import crowd
 
 CALLS = 1500
 AT_ONCE = 20

@@ -11,7 +11,7 @@ import os
 from statistics import linear_regression
 
 from benchmarks.harness import Row, figure, mock_server
-from benchmarks.load import crowd, resident
+from benchmarks.measures import crowd, resident
 from benchmarks.subject import subject
 
 CALLS = int(os.environ.get("SOAK_CALLS") or "200000")

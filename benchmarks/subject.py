@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ from wizard_dsl.runtime.pipeline import Pipeline
 #: What is measured, by the name of its column.
 FILES = {"everything on": "full.yaml", "no policies": "bare.yaml"}
 KEY = "test-key"
-
-#: Every question is a new one, so that no cache ever answers unless it is meant to.
-numbers = count()
-
-
-def question() -> str:
-    return f"Why is the sky blue, and why is number {next(numbers)} not?"
 
 
 @asynccontextmanager

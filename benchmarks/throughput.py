@@ -6,7 +6,7 @@ import asyncio
 
 from benchmarks.baseline import raw
 from benchmarks.harness import Row, mock_server, rounds, row
-from benchmarks.load import Ask, crowd
+from benchmarks.measures import Ask, crowd
 from benchmarks.subject import FILES, subject
 
 CALLS = 3000

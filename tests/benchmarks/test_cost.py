@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from benchmarks.harness import HERE
-from benchmarks.subject import opened, question
+from benchmarks.measures import question
+from benchmarks.subject import opened
 from wizard_dsl.runtime.pipeline import Pipeline
 
 MARGIN = 2

@@ -14,7 +14,7 @@ from benchmarks import harness
 from benchmarks.__main__ import QUESTIONS, main
 from benchmarks.compare import comparison, earlier, verdict
 from benchmarks.harness import Row, figure, mock_server, profile, rounds, row, show, table, write
-from benchmarks.load import crowd
+from benchmarks.measures import crowd
 
 
 def side(name: str, order: list[str]) -> Callable[[], Awaitable[float]]:

@@ -1,0 +1,1 @@
+"""Other projects beside us, in the same rounds: `python -m benchmarks.peers`."""
