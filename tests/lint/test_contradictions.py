@@ -334,6 +334,14 @@ def test_a_wait_in_place_that_no_repeat_follows(
         (file(ONE + ON % (1, "multiplier: 3, backoff: {rate_limited: exponential}")), []),
         (file(ONE + ON % (3, "multiplier: 3,\nmax_delay: 1s")), [(6, "W148", [7])]),
         (file(ONE + ON % (3, "multiplier: 3, max_delay: 1500ms")), []),
+        (file(ONE + ON % (3, "multiplier: 3,\nbase: 0s")), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, "multiplier: 3,\nwhen: attempt < 2")), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, "multiplier: 3, when: attempt < 3")), []),
+        (file(ONE + ON % (3, "jitter: full,\nbase: 0s")), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, "jitter: 0, base: 0s")), []),  # so it is
+        (file(ONE + ON % (3, "jitter: decorrelated, base: 0s")), []),  # follows a provider's wish
+        (file(ONE + ON % (3, "backoff: {server: linear},\nbase: 0s")), [(6, "W148", [7])]),
+        (file(ONE + ON % (3, "backoff: {server: none}, base: 0s")), []),
         (file(ONE + ON % (3, "multiplier: 1, max_delay: 1s")), []),  # so it says
         (file(ONE + ON % (3, "multiplier: 3,\njitter: decorrelated")), [(6, "W148", [7])]),
         (file(ONE + ON % (3, f"multiplier: 3,\n{LINEAR}")), [(6, "W148", [7])]),

@@ -1,4 +1,4 @@
-"""W124 within a set: what every chain that uses it overrides."""
+"""W124 within a set, and W148 of steps: what is overridden wherever it would apply."""
 
 from __future__ import annotations
 
@@ -92,3 +92,52 @@ def test_what_is_set_from_outside_of_the_file_overrides_for_that_run_only(projec
     assert found("retry: 4", "", sets=["chains.default.policies.retry=off"]) == []
     Path("wizard.yaml").write_text("version: 1\npolicies: {shared: {timeout: 5s}}\n")
     assert [each.message.split()[0] for each in found("retry: 4", "retry: 2, timeout: 4s")] == ["retry"]
+
+
+STEPS = """\
+version: 1
+providers: {m: {type: mock}}
+chains: {default: {targets: [m/a, {provider: m, model: b, params: {b}}]}, other: {targets: [m/c]}}
+prompts: {hi: {user: hi,
+  params: {prompt}}}
+steps:
+  one: {prompt: hi, params: {one}}
+  two: {prompt: hi, chain: other, params: {two}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "warnings"),
+    [
+        ({"prompt": "max_tokens: 5", "one": "max_tokens: 6", "two": "max_tokens: 7"}, [(5, [7])]),
+        ({"prompt": "max_tokens: 5", "one": "max_tokens: 6"}, []),
+        ({"prompt": "max_tokens: 5", "one": "max_tokens: 6", "two": "max_tokens: 5"}, []),  # one says the same
+        ({"one": "max_tokens: 6", "b": "max_tokens: 7"}, []),  # m/a follows it
+    ],
+)
+def test_a_parameter_of_a_prompt_over_which_all_steps_write_is_told(
+    project: Path, parts: dict[str, str], warnings: list[tuple[int, list[int]]]
+) -> None:
+    assert in_steps(STEPS, parts) == warnings
+
+
+def in_steps(text: str, parts: dict[str, str]) -> list[tuple[int, list[int]]]:
+    for name in ("b", "prompt", "one", "two"):
+        text = text.replace(f": {{{name}}}", f": {{{parts.get(name, '')}}}")
+    Path("a.yaml").write_text(text)
+    made = compile_file("a.yaml", Registry(plugins=False), Sources(env={}))
+    assert made.program is not None, made.diagnostics
+    return [(each.line, [other.line for other in each.related]) for each in lint(made) if each.code == "W148"]
+
+
+def test_a_parameter_of_a_step_over_which_all_targets_write_is_told(project: Path) -> None:
+    text = STEPS.replace("targets: [m/a, ", "targets: [")
+    assert in_steps(text, {"one": "max_tokens: 6", "b": "max_tokens: 7"}) == [(7, [3])]
+    assert in_steps(text, {"one": "max_tokens: 6", "b": "max_tokens: 6"}) == []
+
+
+def test_a_judge_of_the_file_is_told_where_every_step_has_its_own(project: Path) -> None:
+    own = "safety: {block_when: \"'a' in text\"}"
+    text = STEPS.replace("one}}", f"one}}, {own}}}") + "safety: {block_when: \"'b' in text\"}\n"
+    assert in_steps(text, {}) == []
+    assert in_steps(text.replace("two}}", f"two}}, {own}}}"), {}) == [(9, [7, 8])]

@@ -151,6 +151,10 @@ def test_a_providers_own_breaker_is_looked_at(project: Path) -> None:
         ("max_attempts: 3, when: attempt >= 2", "never true for attempt 1"),
         ("max_attempts: 5, when: attempt < 2 and error.status == 503", None),
         ("retry_on: {'404': true}, when: error.kind == 'not_found'", None),
+        ("backoff: {timeout: linear}, when: error.kind == 'server'", "backoff.timeout never acts"),
+        ("backoff: {server: linear}, when: error.kind == 'server'", None),
+        ("backoff: {rate_limited: none}, when: error.kind == 'server'", None),  # it blocks for that long
+        ("backoff: {timeout: linear}, when: error.status == 503", None),
         ("when: \"'later' in error.message\"", None),
         ("when: error.kind.no.such == 1", None),
     ],

@@ -1,12 +1,15 @@
-"""Settings of a policy set over which every chain that uses the set writes something else."""
+"""Settings over which others are written wherever they would apply: in a policy set, for all steps, or in parameters
+that targets have of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from wizard_dsl.lint.subject import Subject
+from wizard_dsl.compiler.program import StepPlan
+from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
+from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.document import ChainEntry
 
 #: What stands over a setting: the place, and what it does.
@@ -84,3 +87,59 @@ def _written_over(subject: Subject, at: DocPath, policies: Any, leaf: DocPath, v
     if here == value or (isinstance(here, dict) and isinstance(value, dict)) or not subject.own(at):
         return None
     return at, "turns it off" if here == "off" else "writes something else"
+
+
+# -- of steps ---------------------------------------------------------------------------------------
+
+
+def w148_overridden_for_all(subject: Subject) -> Iterator[Diagnostic]:
+    """W148: the file's `block_when` where every step has one of its own; a parameter of a prompt or a step over which
+    all that it reaches write another value."""
+    for at, message, related in (*_of_the_judge(subject), *idle_for_all(_of_parameters(subject))):
+        yield subject.warn("W148", message, at, suggestion="remove it, or one of the others", related=related)
+
+
+def _of_the_judge(subject: Subject) -> Iterator[Found]:
+    whole: DocPath = ("safety", "block_when")
+    judged = [name for name, step in subject.document.steps.items() if hasattr(step.config, "safety")]
+    own: list[DocPath] = [("steps", name, *whole) for name in judged]
+    if judged and subject.own(whole) and all(map(subject.written, (whole, *own))):
+        message = "safety.block_when judges nothing: every step has one of its own"
+        yield whole, message, [(at, "what judges instead") for at in own]
+
+
+def _of_parameters(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """Each parameter of a step or its prompt; None where the answer of some target follows it."""
+    for step in subject.program.steps:
+        if step.chain is None:
+            continue
+        for name, value in step.params.items():
+            found = [path for path in _places(step, name) if subject.written(path)]
+            targets = [
+                (("chains", step.chain, "targets", each.index, "params", name), each.params.get(name, value) == value)
+                for each in subject.program.chains[step.chain].targets
+            ]
+            others: list[DocPath] = [at for at, same in targets if not same]
+            for number, at in enumerate(found):
+                yield at, _parameter(subject, at, found[:number], others if len(others) == len(targets) else [])
+
+
+def _places(step: StepPlan, name: str) -> list[DocPath]:
+    """Where a parameter of a step may stand: what is named first wins."""
+    own: DocPath = ("steps", step.name)
+    prompt = getattr(step.config, "prompt", None)
+    shared: list[DocPath] = [("prompts", prompt, "params", name)] if isinstance(prompt, str) else []
+    return [(*own, "params", name), (*own, "prompt", "params", name), *shared]
+
+
+def _parameter(subject: Subject, at: DocPath, over: list[DocPath], others: list[DocPath]) -> Found | None:
+    """What is wrong with a parameter at `at`, over which a step writes `over`, and every target writes `others`."""
+    if not all(map(subject.own, (at, *over, *others))):
+        return None
+    data = subject.compiled.loaded.data
+    if over and value_in(data, over[0]) != value_in(data, at):
+        return at, f"{at[-1]} of the prompt is never sent: the step has one of its own", [(over[0], "what is sent")]
+    if not over and others:
+        message = f"{at[-1]} is never sent: every target of the chain has one of its own"
+        return at, message, [(each, "what is sent") for each in others]
+    return None

@@ -48,6 +48,14 @@ def places(subject: Subject, kind: str) -> Iterator[Place]:
                 yield Place(subject, entry, chain, target, plan)
 
 
+def backoffs(place: Place) -> Iterator[tuple[DocPath, str]]:
+    """Where the back-off of single kinds is written, for one target."""
+    for path, policies in place.subject.places_of(place.entry, place.target.index):
+        retry = policies.get("retry")
+        for kind in retry.get("backoff", {}) if isinstance(retry, dict) else ():
+            yield (*path, "retry", "backoff", kind), kind
+
+
 def w154_breaker_never_acts(subject: Subject) -> Iterator[Diagnostic]:
     """W154: a ratio of slow attempts is set where nothing can be slow, in none of the chains that share the setting; or
     minimum_calls, and no ratio can open it; a probe of what has no breaker; or `per` under a provider."""

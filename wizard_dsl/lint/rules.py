@@ -61,6 +61,7 @@ RULES: Final[tuple[Rule, ...]] = (
     usage.w123_unused_input,
     usage.w124_unused_policy_set,
     overridden.w124_overridden_setting,
+    overridden.w148_overridden_for_all,
     usage.w130_idle_weight,
     load.w133_hedge_without_limit,
     streams.w134_dropped_output,

@@ -10,7 +10,8 @@ import msgspec
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.lint.clashes import repeated
-from wizard_dsl.lint.repeats import Place, places
+from wizard_dsl.lint.predicates import attempts
+from wizard_dsl.lint.repeats import Place, backoffs, places
 from wizard_dsl.lint.subject import Found, Subject
 from wizard_dsl.policies._backoff import MODES
 from wizard_dsl.spec.diagnostics import DocPath
@@ -23,7 +24,7 @@ def of_backoff(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
     """The back-off of each kind, where nothing is repeated. That of a 429 says for how long the target is blocked."""
     for place in places(subject, "retry"):
         limit = place.at("max_attempts")
-        for path, kind in _backoffs(place):
+        for path, kind in backoffs(place):
             if place.config.max_attempts > 1 or limit is None or kind == "rate_limited":
                 yield path, None
             elif repeated(kind, place.config.retry_on):
@@ -35,7 +36,7 @@ def of_one_failure(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
     """The back-off of a kind that opens the breaker at once: what it refuses is not repeated."""
     for place in places(subject, "retry"):
         breakers = [own for own in _inside(place) if own.config.failure_threshold == 1]
-        for path, kind in _backoffs(place):
+        for path, kind in backoffs(place):
             if kind not in TABLE:
                 continue
             trips = [own for own in breakers if own.config.trip_on.get(kind, TABLE[kind].verdict == "failure")]
@@ -52,14 +53,6 @@ def _inside(place: Place) -> list[Place]:
     ladder = place.target.ladder
     inner = ladder[ladder.index(place.plan) :]
     return [msgspec.structs.replace(place, plan=each) for each in inner if each.type.name == "circuit_breaker"]
-
-
-def _backoffs(place: Place) -> Iterator[tuple[DocPath, str]]:
-    """Where the back-off of single kinds is written, for one target."""
-    for path, policies in place.subject.places_of(place.entry, place.target.index):
-        retry = policies.get("retry")
-        for kind in retry.get("backoff", {}) if isinstance(retry, dict) else ():
-            yield (*path, "retry", "backoff", kind), kind
 
 
 def of_multiplier(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
@@ -93,11 +86,31 @@ def of_no_delay(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
                 yield at, (at, message, [] if other is None else [(other, "the back-offs")])
 
 
+def of_a_base_of_zero(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """A spread, and shapes of delays, that begin at zero and stay there."""
+    for place in places(subject, "retry"):
+        shapes = [(path, f"backoff.{kind}") for path, kind in backoffs(place) if place.config.backoff[kind] != "none"]
+        spread = place.at("jitter")
+        base = place.at("base")
+        for path, key in [*shapes, *([] if spread is None else [(spread, "jitter")])]:
+            if base is None or not _is_zero(place) or (key == "jitter" and place.config.jitter in {"none", 0}):
+                yield path, None
+            else:
+                yield path, (path, f"retry.{key} has no effect: with base 0s there is no delay", [(base, "base")])
+
+
+def _is_zero(place: Place) -> bool:
+    """Whether every delay of ours is none; one that is drawn from the one before may follow a provider's wish."""
+    return seconds(place.config.base) == 0.0 and place.config.jitter != "decorrelated"
+
+
 def _why_nothing_grows(place: Place) -> tuple[str, str] | None:
     """The reason, and its key; None where a delay may grow. A block after a 429 that names no time grows with each in
     a row, however many attempts a call has."""
     config = place.config
     modes = {**MODES, **config.backoff}
+    if _is_zero(place):
+        return "with base 0s there is no delay", "base"
     if config.jitter == "decorrelated":
         return "jitter: decorrelated draws each delay from the one before", "jitter"
     if config.multiplier > 1 and seconds(config.max_delay) == seconds(config.base):
@@ -108,6 +121,8 @@ def _why_nothing_grows(place: Place) -> tuple[str, str] | None:
         return "with max_attempts 1 nothing is repeated", "max_attempts"
     if config.max_attempts == 2:
         return "with max_attempts 2 there is one delay, which is the base", "max_attempts"
+    if attempts(place) == 2:
+        return "retry.when repeats nothing after attempt 2, and the first delay is the base", "when"
     asked = [kind for kind in TABLE if repeated(kind, config.retry_on)]
     if place.chain.mid_stream in {"restart", "continue"}:
         asked.append("mid_stream")
@@ -116,4 +131,4 @@ def _why_nothing_grows(place: Place) -> tuple[str, str] | None:
     return "the delay of no kind that is repeated is exponential", "backoff"
 
 
-OF_THE_SHAPE: Final = (of_backoff, of_multiplier, of_no_delay, of_one_failure)
+OF_THE_SHAPE: Final = (of_backoff, of_multiplier, of_no_delay, of_a_base_of_zero, of_one_failure)

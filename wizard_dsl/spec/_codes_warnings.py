@@ -255,7 +255,8 @@ WARNING_CODES: Final = (
         "multiplier multiplies nothing; where every back-off is none, nothing shapes a delay. "
         "Branches that share one place are never under way at once. Where each target "
         "has a priority of its own no strategy has a choice, and where all inputs are trusted no untrusted one is "
-        "looked at. The message names the other setting.",
+        "looked at. A parameter is never sent where every target has one of its own, and where every step has a "
+        "`block_when` that of the file judges nothing. The message names the other setting.",
         "policies: {default: {retry: {max_attempts: 1, retry_on: {auth: true}}}}",
         "policies: {default: {retry: {max_attempts: 2, retry_on: {auth: true}}}}",
     ),
@@ -296,8 +297,8 @@ WARNING_CODES: Final = (
         "W155", "a predicate that decides nothing",
         "`retry.when` is the same for every error and every attempt, or never true for what `retry_on` asks to repeat. "
         "It picks among what may be repeated; it does not add to it. Or it ends the repeats before `max_attempts`, "
-        "which then is never reached. A `block_when` that looks at neither `text` nor `json` refuses every answer, or "
-        "none.",
+        "which then is never reached, or refuses a kind that `backoff` shapes. A `block_when` that looks at neither "
+        "`text` nor `json` refuses every answer, or none.",
         "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind == 'server'}}}",
         "policies: {default: {retry: {retry_on: {not_found: true}, when: error.kind != 'connect'}}}",
     ),
