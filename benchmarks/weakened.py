@@ -143,7 +143,7 @@ WEAKENINGS: Final = tuple(
         ("policies.deadline", "Figure(after))", "Figure(after * 0.9))"),
         ("policies.budget", "Figure(parse_money(each.limit), f", "Figure(parse_money(each.limit) / 2, f"),
         ("policies.budget", "1 + math.ceil(latency / _SHORTEST[scope])", "1"),
-        ("policies.retry", "inner.repeated(config.max_attempts)", "inner.repeated(max(1, config.max_attempts - 1))"),
+        ("policies.retry", "inner.repeated(most)", "inner.repeated(max(1, most - 1))"),
         ("policies.retry", "repeated.latency + Figure(delays)", "repeated.latency"),
         ("policies.retry", "delays += max(ours, facts", "delays += max(0.0, facts"),
         ("policies.retry", '("exponential", *modes.values())', "modes.values()"),
@@ -169,7 +169,7 @@ WEAKENINGS: Final = tuple(
         ("analysis._plan_attempt", " + written.times(output / 1e6)", ""),
         (
             "analysis._plan_call",
-            "if not at_once or self._shared or any(_may_wait(target) for target in chain.targets):",
+            "if at_once < 2 or self._shared or any(_may_wait(target) for target in chain.targets):",
             "if len(chain.targets) == 1:",
         ),
         ("analysis._plan_call", "self._longest(asking.asked).product(bound.attempts)", "Figure(0)"),
@@ -197,8 +197,8 @@ WEAKENINGS: Final = tuple(
         ("analysis._plan_fold", "text_of((text.text + Figure(1)).product(executions))", "text"),
         (
             "analysis._plan_fold",
-            "fold.made(fold.steps(inputs))",
-            "msgspec.structs.replace(fold.made(fold.steps(inputs)), text=of_value(None))",
+            "fold.made(fold.steps(inputs), inputs)",
+            "msgspec.structs.replace(fold.made(fold.steps(inputs), inputs), text=of_value(None))",
         ),
         ("steps.embed", "sizes.text + many.times(PER_MESSAGE)", "sizes.text"),
         ("steps.embed", '("",) * len(sizes)', "()"),

@@ -8,49 +8,17 @@ from typing import Any
 
 import pytest
 import yaml
+from planning_kit import FILE, PRICED, compiled, planned, step
 
-from wizard_dsl.analysis.plan import Plan, plan_of
+from wizard_dsl.analysis.plan import plan_of
 from wizard_dsl.compiler.compile import Sources, compile_file
-from wizard_dsl.compiler.program import Program
 from wizard_dsl.core.target import Facts
 from wizard_dsl.providers.mock import MOCK
 from wizard_dsl.registry import BUILT_INS, Registry
 from wizard_dsl.steps.render import RENDER
 
-REGISTRY = Registry(plugins=False)
-PRICED = {"prices": {"input": "$1", "output": "$10"}}
-FILE: dict[str, Any] = {
-    "version": 1,
-    "inputs": {"q": {"type": "string", "maxLength": 100, "trusted": True}},
-    "providers": {
-        "a": {"type": "mock", "model": "m", "models": {"m": {**PRICED, "max_output": 50}}},
-        "b": {"type": "mock", "model": "n", "models": {"n": {**PRICED, "max_output": 20}}},
-    },
-    "policies": {"default": {"timeout": "10s", "retry": {"max_attempts": 2, "base": "1s", "jitter": "none"}}},
-    "chains": {"default": {"targets": ["a", "b"], "on_rate_limit": {"max_retry_after": "0s"}}},
-    "steps": {"s": {"prompt": {"user": "{{ q }}"}}},
-    "deadline": "1h",
-}
 #: Tokens that a protocol adds to one message at most.
 ADDED = 64 + 16
-
-
-def compiled(tmp_path: Path, changes: dict[str, Any], others: dict[str, dict[str, Any]] | None = None) -> Program:
-    for name, document in (others or {}).items():
-        (tmp_path / name).write_text(yaml.safe_dump({**FILE, **document}), encoding="utf-8")
-    path = tmp_path / "case.yaml"
-    path.write_text(yaml.safe_dump({**FILE, **changes}), encoding="utf-8")
-    made = compile_file(path, REGISTRY, Sources())
-    assert made.program is not None, made.diagnostics
-    return made.program
-
-
-def planned(tmp_path: Path, **changes: Any) -> Plan:
-    return plan_of(compiled(tmp_path, changes))
-
-
-def step(**keys: Any) -> dict[str, Any]:
-    return {"prompt": {"user": "{{ q }}"}, **keys}
 
 
 def test_attempts_are_those_of_all_targets(tmp_path: Path) -> None:
@@ -252,7 +220,10 @@ def test_another_file_is_folded_with_what_it_is_given(tmp_path: Path) -> None:
 
 def test_what_is_unbounded_in_another_file_is_told_at_the_step(tmp_path: Path) -> None:
     inner = {"inputs": {"q": {"type": "string", "default": "x"}}}
-    steps = {"facts": {"type": "pipeline", "file": "inner.yaml"}, "s": step()}
+    steps = {
+        "facts": {"type": "pipeline", "file": "inner.yaml", "inputs": {"q": "{{ 'x' * q | length }}"}},
+        "s": step(),
+    }
     plan = plan_of(compiled(tmp_path, {"steps": steps}, {"inner.yaml": inner}))
     assert plan.worst.cost.reason == "inner.yaml: input 'q' has no maxLength"
     assert plan.worst.cost.at == ("steps", "facts", "file")

@@ -396,6 +396,23 @@ def test_the_bound_is_attempts_and_the_largest_delays() -> None:
     assert RETRY.bound(RetryConfig(), inner, BoundFacts(max_retry_after=60)).latency.value == 150
 
 
+@pytest.mark.parametrize(
+    ("when", "most"),
+    [
+        ("attempt < 3", 3),
+        ("attempt != 1", 1),
+        ("attempt < 9", 5),
+        ("1 / (2 - attempt)", 2),
+        ("attempt < 3 or error.kind == 'server'", 5),
+        ("false", 1),
+    ],
+)
+def test_the_bound_counts_the_attempts_that_when_leaves(when: str, most: int) -> None:
+    """What fails with its values repeats nothing; what looks at the error may always be true."""
+    inner = Bound(attempts=Figure(1), latency=Figure(10), cost=Figure(2), tokens=Figure(5))
+    assert RETRY.bound(RetryConfig(max_attempts=5, when=when), inner, BoundFacts()).attempts.value == most
+
+
 def test_a_max_delay_below_base_is_pointed_out() -> None:
     assert RETRY.check(RetryConfig()) == []
     assert "max_delay (1s) is shorter than base (2s)" in RETRY.check(RetryConfig(base="2s", max_delay="1s"))[0]

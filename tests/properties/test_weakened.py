@@ -23,6 +23,6 @@ def test_what_is_nowhere_is_no_weakening() -> None:
 
 
 def test_a_run_that_needs_more_than_a_weakened_plan_is_noticed() -> None:
-    fewer = next(each for each in WEAKENINGS if "config.max_attempts - 1" in each.after)
+    fewer = next(each for each in WEAKENINGS if "max(1, most - 1)" in each.after)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(notice, fewer, 60).result() is not None

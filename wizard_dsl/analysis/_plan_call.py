@@ -9,12 +9,14 @@ from functools import reduce
 import msgspec
 
 from wizard_dsl.analysis._plan_attempt import attempt
-from wizard_dsl.compiler.facts import Library
+from wizard_dsl.compiler.facts import Library, known_facts
 from wizard_dsl.compiler.link import with_frame
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan, among
-from wizard_dsl.core.bound import Bound, BoundFacts, Figure
+from wizard_dsl.core.bound import NOTHING, Bound, BoundFacts, Figure, total
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.step_bound import Asked
+from wizard_dsl.policies.budget import BudgetConfig, is_never_paid
+from wizard_dsl.strategies._losses import lacking
 
 _FIGURES = ("attempts", "latency", "cost", "tokens", "in_flight")
 #: Policies of a target behind which no call waits: what begins at once is sent at once.
@@ -90,13 +92,14 @@ class CallFold:
         return self._around(policies, asking, self._policies, self._again)
 
     def _again(self, policies: Sequence[PolicyPlan], asking: _Asking) -> Bound:
-        """As `_policies`, once somebody has answered: where all were asked at once, the others are not asked again."""
+        """As `_policies`, once somebody has answered: of those that were asked at once, the others are not asked again.
+        Each visit that ends with an answer has used up as many targets as are asked at once, or all that were left."""
         chain = self._chain
-        at_once = chain.strategy.at_once(chain.strategy_config) >= len(chain.targets) > 1
-        if not at_once or self._shared or any(_may_wait(target) for target in chain.targets):
+        at_once = chain.strategy.at_once(chain.strategy_config)
+        if at_once < 2 or self._shared or any(_may_wait(target) for target in chain.targets):
             return self._policies(policies, asking)
         bounds = [self._only(target)._policies(policies, asking) for target in chain.targets]
-        return reduce(Bound.largest, bounds)
+        return _most_of(bounds, math.ceil(len(bounds) / at_once))
 
     def _resumed(self, asking: _Asking) -> Bound:
         """Where a broken answer is continued, the prompt also holds all that came of it before."""
@@ -114,9 +117,19 @@ class CallFold:
                     return asking.cut(attempt(target, asking.asked, asking.more, self._library).bound)
                 return self._around(policies, asking, ladder, ladder)
 
-            branches.append(ladder(with_frame(target), asking))
+            branches.append(NOTHING if self._is_skipped(target, asking.asked) else ladder(with_frame(target), asking))
         facts = self._facts(asking, lambda extra: None)
         return self._chain.strategy.bound(self._chain.strategy_config, branches, facts)
+
+    def _is_skipped(self, target: TargetPlan, asked: Asked) -> bool:
+        """Whether a target is skipped whatever the values: it is known to lack what every such request holds, and the
+        chain does not allow that loss; or no budget ever has what an answer of it may cost."""
+        facts, request = known_facts(target, self._library), asked.request
+        sure = {each for each in lacking(facts, request) if each != "system" or asked.instructs}
+        kept = [each.config for each in target.ladder if each.type.name not in self._left_out]
+        budgets = [each for each in kept if isinstance(each, BudgetConfig)]
+        unpaid = any(is_never_paid(each, request, target.params, facts) for each in budgets)
+        return unpaid or not sure <= set(self._chain.allow_loss)
 
     def _around(self, policies: Sequence[PolicyPlan], asking: _Asking, fold: _Folds, again: _Folds) -> Bound:
         """The first policy around the rest of them. A deadline also bounds the waits below it."""
@@ -166,6 +179,16 @@ class _Asking(msgspec.Struct, frozen=True):
 
 #: Folds the rest of a ladder.
 _Folds = Callable[[Sequence[PolicyPlan], _Asking], Bound]
+
+
+def _most_of(bounds: Sequence[Bound], count: int) -> Bound:
+    """The largest `count` of them, figure by figure, one after the other."""
+
+    def figure(name: str) -> Figure:
+        return total(sorted((getattr(each, name) for each in bounds), key=lambda each: -each.value)[:count])
+
+    in_flight = reduce(Figure.largest, (each.in_flight for each in bounds))
+    return Bound(**{name: figure(name) for name in _FIGURES if name != "in_flight"}, in_flight=in_flight)
 
 
 def _may_wait(target: TargetPlan) -> bool:

@@ -20,6 +20,7 @@ from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan, TargetPlan
 from wizard_dsl.core.bound import NOTHING, Bound, Figure
 from wizard_dsl.core.step_bound import Asked
 from wizard_dsl.policies._backoff import usual
+from wizard_dsl.policies._retry_when import most_attempts
 from wizard_dsl.policies.retry import RetryConfig, backoff
 
 #: The share of a target's attempts that fail.
@@ -120,7 +121,7 @@ class ExpectedCall:
         """All attempts of a call on one target, and the probability that none answers."""
         rate = self._rate(target)
         retry = next((each.config for each in target.ladder if isinstance(each.config, RetryConfig)), None)
-        most = 1 if retry is None else retry.max_attempts
+        most = 1 if retry is None else most_attempts(retry.when, retry.max_attempts)
         once = self._once(target, asked)
         answers = 1 - rate**most
         waits = 0.0

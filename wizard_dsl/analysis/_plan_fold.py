@@ -57,14 +57,22 @@ class Fold:
 
     def steps(self, inputs: Mapping[str, Size] | None = None) -> dict[str, StepFold]:
         """The steps in the order of the program. `inputs` are the sizes of what the caller gives, where they are
-        known."""
-        names: dict[str, Size] = {}
-        for name, spec in self._program.inputs.items():
-            names[name] = self._input(spec, None if inputs is None else inputs.get(name))
+        known: what is not among them has its default."""
+        names = self._inputs(inputs)
         found: dict[str, StepFold] = {}
         for step in self._program.steps:
             seen = {**names, "steps": mapping_of({name: each.view for name, each in found.items()})}
             found[step.name] = self._step(step, seen)
+        return found
+
+    def _inputs(self, given: Mapping[str, Size] | None) -> dict[str, Size]:
+        """What the names of the inputs mean to the steps."""
+        inputs, found = self._program.inputs, dict[str, Size]()
+        for name, spec in inputs.items():
+            known = None if given is None else given.get(name)
+            if known is None and given is not None and spec.default is not msgspec.UNSET:
+                known = of_value(spec.default)
+            found[name] = self._input(spec, known)
         return found
 
     def _input(self, spec: InputSpec, given: Size | None) -> Size:
@@ -125,10 +133,9 @@ class Fold:
             total = total + widest
         return total
 
-    def made(self, steps: Mapping[str, StepFold]) -> Made:
-        """A run, and its output, as a step of another file."""
-        names = {"steps": mapping_of({name: each.view for name, each in steps.items()})}
-        names |= {name: self._input(spec, None) for name, spec in self._program.inputs.items()}
+    def made(self, steps: Mapping[str, StepFold], inputs: Mapping[str, Size] | None = None) -> Made:
+        """A run, and its output, as a step of another file; `inputs` as of `steps`."""
+        names = {"steps": mapping_of({name: each.view for name, each in steps.items()}), **self._inputs(inputs)}
         output, bound = self._program.output, self.limited(self.whole(steps))
         passes = self._program.passes
         json = of_value(None) if passes is None else steps[passes].view.fields["json"]
@@ -186,8 +193,7 @@ class Fold:
 
         def ask(asked: Asked) -> Made:
             assert call is not None, f"a step of type {step.type.name} asks no chain"
-            params = {**step.params, **asked.request.params}
-            full = Asked(msgspec.structs.replace(asked.request, params=params), asked.size)
+            full = asked.with_request(params={**step.params, **asked.request.params})
             seen.append(full)
             return Made(call.bound(full), text_of(call.answer(full)))
 
@@ -214,14 +220,13 @@ class Fold:
     def _prompt(self, step: StepPlan, names: Mapping[str, Size]) -> Asked | None:
         if step.prompt is None:
             return None
-        asked = prompt_size(step.prompt, names, ("steps", step.name, "prompt"))
-        return Asked(msgspec.structs.replace(asked.request, tools=tuple(step.tools)), asked.size)
+        return prompt_size(step.prompt, names, ("steps", step.name, "prompt")).with_request(tools=tuple(step.tools))
 
     def _other(self, step: StepPlan, inputs: Mapping[str, Size]) -> Made:
         """A run of the file that a step names. What is unbounded in it is told at the step."""
         program: Program = step.subprogram
         fold = self.inner(program)
-        made = fold.made(fold.steps(inputs))
+        made = fold.made(fold.steps(inputs), inputs)
         return msgspec.structs.replace(made, bound=_from_file(made.bound, program.file, ("steps", step.name, "file")))
 
     def _served(self, step: StepPlan) -> Size:

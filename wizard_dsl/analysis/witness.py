@@ -35,6 +35,7 @@ from wizard_dsl.core.events import (
 )
 from wizard_dsl.core.rng import uniform
 from wizard_dsl.core.units import show_duration
+from wizard_dsl.policies._retry_when import most_attempts
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
@@ -269,7 +270,7 @@ def _slowly(outcome: Outcome, pause: float) -> Outcome:
 
 def _attempts(spot: Spot) -> int:
     retry: Any = next((each.config for each in spot.target.ladder if each.type.name == "retry"), None)
-    return 1 if retry is None else int(retry.max_attempts)
+    return 1 if retry is None else most_attempts(retry.when, retry.max_attempts)
 
 
 def _declares(spot: Spot) -> bool:

@@ -13,14 +13,20 @@ from wizard_dsl.core.size import Size, of_value
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request of which the texts are left out, and the bytes that they have together at most."""
+    """A request of which the texts are left out, and the bytes that they have together at most. `instructs`: whatever
+    the values, it has a system message; one that says nothing is not sent."""
 
     request: Request
     size: Figure
+    instructs: bool = False
 
     def with_schema(self, schema: dict[str, Any] | None) -> Asked:
         """The same, with the JSON Schema that the answer must satisfy."""
-        return Asked(msgspec.structs.replace(self.request, schema=schema), self.size)
+        return self.with_request(schema=schema)
+
+    def with_request(self, **changes: Any) -> Asked:
+        """The same, with other fields of the request."""
+        return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, **changes))
 
 
 class Made(msgspec.Struct, frozen=True):

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +43,7 @@ from wizard_dsl.core.node import BuildContext, Handler
 from wizard_dsl.core.outcomes import outcome, told
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.run import Run
+from wizard_dsl.core.target import Facts
 from wizard_dsl.core.units import parse_money, parse_ratio, show_money
 
 Period = Literal["run", "session", "day", "month"]
@@ -336,6 +338,17 @@ def _until_next(scope: Period, wall: float) -> float | None:
 def periods(scope: Period, latency: float) -> int:
     """How many accounts of a limit a run may use in so many seconds: those of the days or months that it touches."""
     return 1 + math.ceil(latency / _SHORTEST[scope]) if scope in _SHORTEST else 1
+
+
+def is_never_paid(config: BudgetConfig, request: Request, params: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether no attempt can begin, whatever the prompt of `request` says: an answer alone may cost more than all that
+    a limit that stops ever has. A session's may not apply; of prices in tiers nothing is said."""
+    if facts.prices is None or facts.prices.tiers:
+        return False
+    bare = Request(kind=request.kind, params=request.params)
+    least = worst_case(bare, params, facts).amount or 0
+    stops = [each for each in config.limits if each.then == "stop" and each.scope != "session"]
+    return any(_sums(each)[0] < least for each in stops)
 
 
 def bound(config: BudgetConfig, inner: Bound, facts: BoundFacts) -> Bound:

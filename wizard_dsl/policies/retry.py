@@ -14,7 +14,6 @@ Where the chain restarts or continues broken streams (`on_mid_stream_error`), a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -28,7 +27,6 @@ from wizard_dsl.core.errors import (
     MaxRetriesExceeded,
     StreamBroken,
     WizardError,
-    root,
 )
 from wizard_dsl.core.events import DeadlineCut, ObserverFailed, RetriesEnded, RetryScheduled
 from wizard_dsl.core.kinds import override
@@ -42,8 +40,7 @@ from wizard_dsl.policies._backoff import DUST, MODES, Backoff, Mode, jittered, l
 from wizard_dsl.policies._kinds import Kind, RetryOn
 from wizard_dsl.policies._repeatable import may_repeat
 from wizard_dsl.policies._retry_outcomes import OUTCOMES
-from wizard_dsl.prompts.expression import compile_expression
-from wizard_dsl.prompts.template import bind
+from wizard_dsl.policies._retry_when import most_attempts, predicate
 
 #: Why a target is given up; the mark that its error then carries, if any.
 _MARKS = {
@@ -271,26 +268,6 @@ class Retry:
         return wrapped
 
 
-def predicate(text: str) -> Callable[[WizardError, int], bool]:
-    """`when` as a function of the attempt's error and its number, from 1. Raises StepFailed where the values do not
-    fit; the text was compiled before, when the file was checked."""
-    compiled = compile_expression(text, where="retry.when")
-    if isinstance(compiled, list):
-        raise ValueError(f"retry.when: {compiled[0].message}")
-
-    def wanted(error: WizardError, attempt: int) -> bool:
-        last = root(error)
-        seen = {
-            "kind": last.kind,
-            "status": getattr(last, "status", None),
-            "message": last.message,
-            "retry_after": last.retry_after,
-        }
-        return bool(compiled.evaluate(bind({"error": seen, "attempt": attempt})))
-
-    return wanted
-
-
 class Resuming:
     """Retry in a chain that goes on where a stream breaks: a break is one more failure of the same visit."""
 
@@ -346,15 +323,16 @@ def backoff(config: RetryConfig) -> Backoff:
 
 
 def bound(config: RetryConfig, inner: Bound, facts: BoundFacts) -> Bound:
-    """`max_attempts` times the attempt, and the largest delay of each repeat. A provider's wish to wait is granted in
-    place up to `wait_up_to`, up to `max_retry_after` where the file asks for the repeat."""
+    """The attempt, as often as `when` leaves of `max_attempts`, and the largest delay of each repeat. A provider's wish
+    to wait is granted in place up to `wait_up_to`, up to `max_retry_after` where the file asks for the repeat."""
     times = backoff(config)
     modes = {**MODES, **config.backoff}
     delays = 0.0
-    for k in range(1, config.max_attempts):
+    most = most_attempts(config.when, config.max_attempts)
+    for k in range(1, most):
         ours = max(largest(times, mode, k) for mode in ("exponential", *modes.values()))
         delays += max(ours, facts.max_retry_after if any(config.retry_on.values()) else facts.patience)
-    repeated = inner.repeated(config.max_attempts)
+    repeated = inner.repeated(most)
     return repeated.with_latency(repeated.latency + Figure(delays))
 
 

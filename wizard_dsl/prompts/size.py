@@ -20,7 +20,7 @@ from wizard_dsl.core.step_bound import Asked
 from wizard_dsl.prompts._filter_sizes import filtered
 from wizard_dsl.prompts.environment import Fault, parse, parse_expression
 from wizard_dsl.prompts.expression import Expression
-from wizard_dsl.prompts.messages import Prompt
+from wizard_dsl.prompts.messages import Prompt, TurnPart
 from wizard_dsl.prompts.template import Template, sole_expression
 
 #: Digits of the largest number that arithmetic may make (`NUMBER_BITS` of budget.py).
@@ -70,7 +70,18 @@ def prompt_size(prompt: Prompt, names: Names, at: Path = ()) -> Asked:
             if part.kind == "text":
                 total = total + template_size(part.template, names, at).text
         messages.append(Message(turn.role, tuple(parts)))
-    return Asked(Request(messages=tuple(messages)), total)
+    instructs = any(turn.role == "system" and any(map(_says, turn.parts)) for turn in prompt.turns)
+    return Asked(Request(messages=tuple(messages)), total, instructs)
+
+
+def _says(part: TurnPart) -> bool:
+    """Whether a part is there whatever the values: an image, or a template with a text outside its tags."""
+    if part.kind == "image":
+        return True
+    tree = parse(part.template.source)
+    assert not isinstance(tree, Fault)
+    written = [each for node in tree.body if isinstance(node, nodes.Output) for each in node.nodes]
+    return any(isinstance(each, nodes.TemplateData) and each.data.strip() for each in written)
 
 
 class _Walk:

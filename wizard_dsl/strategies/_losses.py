@@ -26,6 +26,12 @@ def is_open_minded(facts: Facts) -> bool:
 def losses(facts: Facts, request: Request, run: Run) -> tuple[str, ...]:
     """What the request asks for and the target is known to lack. A JSON schema is none of it: our contract checks
     it, whoever answers."""
+    lost = lacking(facts, request)
+    return (*lost, "streaming") if facts.streaming is False and run.commit == "content" else lost
+
+
+def lacking(facts: Facts, request: Request) -> tuple[str, ...]:
+    """As `losses`, of whatever a request holds, however its answer is read."""
     lost = []
     if facts.tools is False and request.tools:
         lost.append("tools")
@@ -33,8 +39,6 @@ def losses(facts: Facts, request: Request, run: Run) -> tuple[str, ...]:
         lost.append("images")
     if facts.system is False and any(each.role == "system" for each in request.messages):
         lost.append("system")
-    if facts.streaming is False and run.commit == "content":
-        lost.append("streaming")
     return tuple(lost)
 
 
