@@ -36,6 +36,7 @@ OFF = "targets: [local, {provider: other, enabled: false}],\n"
 UNRESUMED = "policies: {retry: {retry_on: {mid_stream: false}}}"
 NOT_ON = "fallback_on: {mid_stream: false},\n"
 RESTART = "on_mid_stream_error: restart"
+QUOTA = "policies: {retry: {retry_on: {quota_exhausted: true}}}"
 DEGRADE = "budgets:\n  day:\n    limit: $20\n    then: degrade\n"
 
 
@@ -86,6 +87,12 @@ def test_what_needs_another_target_says_where_they_are(
         (file(ONE + "on_rate_limit: {wait_up_to: 20s,\nmax_retry_after: 10s}"), [(5, "W137", [6])]),
         (file(ONE + "on_rate_limit: {wait_up_to: 10s,\nmax_retry_after: 10s}"), []),
         (file(ONE + "on_rate_limit: 6m"), [(5, "W137", [])]),
+        (file(ONE + QUOTA), [(5, "W137", [])]),
+        (file(ONE + QUOTA + ",\non_rate_limit: {quota_block: 6m}"), [(5, "W137", [6])]),
+        (file(ONE + QUOTA + ",\non_rate_limit: {quota_block: 5m}"), []),
+        (file(ONE + QUOTA + ",\non_rate_limit: {quota_block: 20m,\nmax_retry_after: 30m}"), [(5, "W137", [6])]),
+        (file(ONE + QUOTA.replace("true", "false")), []),
+        (file(ONE + QUOTA.replace("{retry:", "{stack: [retry, timeout], retry:")), []),
         (file(ONE + "on_rate_limit: {\nmax_retry_after: 1s}"), [(6, "W137", [])]),
         (file(TWO + "on_rate_limit: {then: fail},\nfallback_on: {rate_limited: true}"), [(5, "W137", [6])]),
         (file(TWO + "on_rate_limit: {then: fail},\nfallback_on: {'429': true}"), [(5, "W137", [6])]),
@@ -419,6 +426,7 @@ ADMITS = "policies: {admission: {global: {rate: 1/s}}}"
         ("fallback_on: {contract: true}", SCHEMA, []),
         ("fallback_on: {safety: true}", SCHEMA, [(5, "W139", [])]),
         ("fallback_on: {stream_buffer: true, input: true, session: true}", SCHEMA, [(5, "W139", [])] * 3),
+        ("fallback_on: {cancelled: true}", SCHEMA, [(5, "W139", [])]),
         ("fallback_on: {local_limit: true}", SCHEMA, [(5, "W139", [])]),
         ("fallback_on: {local_limit: true},\n" + ADMITS, SCHEMA, [(5, "W139", [6])]),
         ("fallback_on: {local_limit: true}, policies: {concurrency: 3}", SCHEMA, []),

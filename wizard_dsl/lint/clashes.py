@@ -11,7 +11,7 @@ from wizard_dsl.core import units
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.errors import TABLE
 from wizard_dsl.lint.repeats import Place, places
-from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.lint.time import Limit, deadline_of
 from wizard_dsl.policies.timeout import TimeoutConfig
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
@@ -20,10 +20,14 @@ _Other = tuple[DocPath, str]
 
 
 def w137_rate_limit_settings(subject: Subject) -> Iterator[Diagnostic]:
-    """W137: `on_rate_limit` waits for what it never waits for, or says other than `fallback_on` what a 429 does."""
+    """W137: `on_rate_limit` waits for what it never waits for, says other than `fallback_on` what a 429 does, or blocks
+    a target without quota for longer than a repeat waits."""
     for name, plan in subject.program.chains.items():
         yield from _waits(subject, plan, ("chains", name, "on_rate_limit"))
         yield from _moves(subject, plan, ("chains", name))
+    for at, message, related in idle_for_all(_without_quota(subject)):
+        hint = "lower quota_block, or remove it"
+        yield subject.warn("W137", message, at, key=True, suggestion=hint, related=related)
 
 
 def _waits(subject: Subject, plan: ChainPlan, section: DocPath) -> Iterator[Diagnostic]:
@@ -55,6 +59,32 @@ def _moves(subject: Subject, plan: ChainPlan, chain: DocPath) -> Iterator[Diagno
             other: DocPath = (*chain, "fallback_on", key)
             yield subject.warn("W137", message, at, suggestion="remove one", related=[(other, "what decides")])
             return
+
+
+def _without_quota(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    """`retry_on: {quota_exhausted: true}` where the block is longer than any wait; not in an order by hand."""
+    for place in places(subject, "retry"):
+        on = place.at("retry_on")
+        if on is not None and place.config.retry_on.get("quota_exhausted"):
+            at: DocPath = (*on, "quota_exhausted")
+            yield at, None if place.entry.stack is not None else _too_long_a_block(place, at)
+
+
+def _too_long_a_block(place: Place, at: DocPath) -> Found | None:
+    rule, section = place.chain.rate_limit, ("chains", place.entry.name, "on_rate_limit")
+    block = _limit(place.subject, rule.quota_block, (*section, "quota_block"))
+    most = _limit(place.subject, rule.max_retry_after, (*section, "max_retry_after"))
+    deadline = deadline_of(place.subject, place.chain, place.entry)
+    name, end = ("deadline", deadline) if deadline.seconds < most.seconds else ("max_retry_after", most)
+    if block.seconds <= end.seconds:
+        return None
+    message = f"retry_on.quota_exhausted never acts: {block.words('quota_block')} is above the {end.words(name)}"
+    related = [(other.at, text) for other, text in ((block, "quota_block"), (end, name)) if other.at is not None]
+    return at, message, related
+
+
+def _limit(subject: Subject, value: float, at: DocPath) -> Limit:
+    return Limit(value, at if subject.written(at) else None)
 
 
 def w138_time_that_never_applies(subject: Subject) -> Iterator[Diagnostic]:

@@ -24,6 +24,7 @@ _ABOVE: Final[Mapping[str, str]] = {
     "stream_buffer": "the buffer stands above the strategy",
     "input": "inputs are checked before the first target is asked",
     "session": "sessions are looked up before the first target is asked",
+    "cancelled": "nobody waits for an answer any more",
 }
 #: What may refuse a call before it is sent, of our own.
 _QUEUES: Final = frozenset({"rate_limit", "concurrency"})

@@ -154,7 +154,8 @@ WARNING_CODES: Final = (
     Code(
         "W137", "settings of on_rate_limit that contradict each other",
         "Nothing is waited for beyond `max_retry_after`, so `wait_up_to` should not be longer; and where `fallback_on` "
-        "says what a 429 does, it decides, and `then` has no effect.",
+        "says what a 429 does, it decides, and `then` has no effect. A target without quota is closed for "
+        "`quota_block`: where that is longer than any wait, `retry_on: {quota_exhausted: true}` repeats nothing.",
         "chains:\n  default:\n    targets: [openai/gpt-4o, groq/llama-3.3-70b]\n"
         "    on_rate_limit: {then: fail}\n    fallback_on: {rate_limited: true}",
         "chains:\n  default:\n    targets: [openai/gpt-4o, groq/llama-3.3-70b]\n    on_rate_limit: {then: fail}",
