@@ -15,9 +15,10 @@ from benchmarks.harness import HERE, Row, rounds, row
 ROUNDS = 11
 LINES = 200
 WIZARD = str(Path(sys.executable).with_name("wizard"))
+#: What a program begins with that uses aiohttp, and one that uses us.
+RAW_IMPORTS, IMPORTS = "import aiohttp", "import wizard_dsl; wizard_dsl.open"
 _MEMORY = """
-import {module}
-{use}
+{imports}
 with open("/proc/self/status") as status:
     print(next(line for line in status if line.startswith("VmRSS")).split()[1])
 """
@@ -42,12 +43,12 @@ def long_file(lines: int = LINES) -> str:
     return text + "# end\n" * (lines - text.count("\n"))
 
 
-def whole(*command: str) -> Callable[[], Awaitable[float]]:
-    """The time of a process from its start to its end, in seconds."""
+def whole(*command: str, env: dict[str, str] | None = None) -> Callable[[], Awaitable[float]]:
+    """The time of a process from its start to its end, in seconds. Raises CalledProcessError where it fails."""
 
     async def measure() -> float:
         began = perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
         return perf_counter() - began
 
     return measure
@@ -69,12 +70,15 @@ def first_output(*command: str) -> Callable[[], Awaitable[float]]:
     return measure
 
 
-def memory(module: str, use: str = "") -> Callable[[], Awaitable[float]]:
-    """The resident memory of a process that imported a module, in MB (Linux)."""
+def memory(
+    imports: str, python: str = sys.executable, env: dict[str, str] | None = None
+) -> Callable[[], Awaitable[float]]:
+    """The resident memory of a process after a program's imports, in MB (Linux). Raises CalledProcessError where they
+    fail."""
 
     async def measure() -> float:
-        program = _MEMORY.format(module=module, use=use)
-        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        program = _MEMORY.format(imports=imports)
+        done = subprocess.run([python, "-c", program], check=True, capture_output=True, text=True, env=env)
         return float(done.stdout) / 1024
 
     return measure
@@ -92,9 +96,7 @@ async def measure(long: str) -> list[Row]:
         ROUNDS,
         apart=True,
     )
-    sizes = await rounds(
-        {"aiohttp": memory("aiohttp"), "wizard": memory("wizard_dsl", "wizard_dsl.open")}, 3, apart=True
-    )
+    sizes = await rounds({"aiohttp": memory(RAW_IMPORTS), "wizard": memory(IMPORTS)}, 3, apart=True)
     against = values["pass"]
     return [
         row("`wizard --version`", "process", values["version"], against, unit="s").aiming(floor=5, goal=4.5),

@@ -6,6 +6,7 @@ What is missing is installed into `benchmarks/.peers/`. Prints a table and write
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from benchmarks.compare import comparison, earlier
 from benchmarks.harness import Row, machine, table, write
 from benchmarks.peers.driver import Program, Unable, module
 from benchmarks.peers.environments import NotInstalled, Pin, environment, install, pins, python, versions
-from benchmarks.peers.questions import BARE, QUESTIONS, RAW, WIZARD, Gap, measured
+from benchmarks.peers.found import BARE, RAW, WIZARD, Gap
+from benchmarks.peers.questions import QUESTIONS
+from benchmarks.startup import IMPORTS, RAW_IMPORTS
 
 
 class Peers:
@@ -21,8 +24,8 @@ class Peers:
 
     def __init__(self, wanted: dict[str, Pin]) -> None:
         self.programs: dict[str, Program] = {
-            RAW: module("raw", sys.executable),
-            WIZARD: module("wizard", sys.executable),
+            RAW: module("raw", sys.executable, imports=RAW_IMPORTS),
+            WIZARD: module("wizard", sys.executable, imports=IMPORTS),
             BARE: module("wizard", sys.executable, "bare"),
         }
         self.versions: dict[str, dict[str, str]] = {}
@@ -37,8 +40,8 @@ class Peers:
     def _add(self, name: str, pin: Pin) -> None:
         home = install(name, pin)
         self.versions[name] = versions(home, pin)
-        if pin.pip:
-            self.programs[name] = module(name, python(home), env=environment(pin))
+        if pin.imports:
+            self.programs[name] = module(name, python(home), env=environment(pin), imports=pin.imports)
 
 
 def behind(rows: list[Row]) -> list[str]:
@@ -92,7 +95,7 @@ def run(names: list[str], wanted: dict[str, Pin], old: list[Row]) -> int:
     gaps: list[Gap] = []
     for name in names:
         try:
-            found = measured(name, peers.programs)
+            found = asyncio.run(QUESTIONS[name].measured(peers.programs))
         except Unable as reason:
             print(reason, file=sys.stderr)
             return 1

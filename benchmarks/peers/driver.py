@@ -24,10 +24,12 @@ class Unable(Exception):
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start a side: the words of its command, and its environment (None: ours)."""
+    """How to start a side: the words of its command, its environment (None: ours), and the imports that a program which
+    uses it begins with."""
 
     command: list[str]
     env: dict[str, str] | None = None
+    imports: str = ""
 
 
 class Process:
@@ -113,6 +115,6 @@ async def in_turn(sides: Mapping[str, Measure], count: int) -> tuple[dict[str, l
     return {name: each for name, each in values.items() if name not in reasons}, reasons
 
 
-def module(name: str, python: Path | str, *arguments: str, env: dict[str, str] | None = None) -> Program:
-    """The program of a side in this package."""
-    return Program(command=[str(python), "-m", f"benchmarks.peers.side_{name}", *arguments], env=env)
+def module(name: str, python: Path | str, *arguments: str, **more: Any) -> Program:
+    """The program of a side in this package; `more` as of Program."""
+    return Program(command=[str(python), "-m", f"benchmarks.peers.side_{name}", *arguments], **more)

@@ -3,7 +3,6 @@ same rounds against the same server."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -14,33 +13,20 @@ import msgspec
 
 from benchmarks import failover, throughput
 from benchmarks.cache_hit import HITS
-from benchmarks.harness import ROUNDS, Row, mock_server, row
-from benchmarks.peers.driver import Measure, Process, Program, Unable, in_turn, running
+from benchmarks.harness import ROUNDS, mock_server
+from benchmarks.in_flight import MANY
+from benchmarks.peers.crowds import Imports, Waiting
+from benchmarks.peers.driver import Measure, Process, Program, in_turn, running
+from benchmarks.peers.found import RAW, Aims, Found, found
 from benchmarks.sequential import CALLS
 from benchmarks.stream import CHUNKS, STREAMS
 from benchmarks.throughput import AT_ONCE
 
-RAW, WIZARD, BARE = "raw", "wizard", "wizard, no policies"
 #: Milliseconds that the server waits where an answer is to come from a cache: see `worker.HIT`.
 _WAIT = 50
 #: `SCALE=n`: so many times fewer calls and chunks.
 SCALE = int(os.environ.get("SCALE") or "1")
 Programs = Mapping[str, Program]
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """A figure that there is not, with the reason."""
-
-    question: str
-    subject: str
-    reason: str
-
-
-class Found(msgspec.Struct):
-    """The figures of a question, and those that there are not."""
-
-    rows: list[Row] = []
-    gaps: list[Gap] = []
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +51,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
                     process = await stack.enter_async_context(running(program))
                     sides[name] = partial(_value, process, self._command(name, url))
                 values, reasons = await in_turn(sides, ROUNDS)
-        return found(self.about, values, reasons, unit=self.unit, better=self.better, aims=(self.floor, self.goal))
+        return found(self.about, values, reasons, unit=self.unit, better=self.better, aims=Aims(self.floor, self.goal))
 
     def _command(self, name: str, url: str) -> dict[str, Any]:
         if name == RAW and self.baseline is not None:
@@ -77,32 +63,9 @@ async def _value(process: Process, command: dict[str, Any]) -> float:
     return float((await process.ask(**command))["value"])
 
 
-def found(
-    about: str,
-    values: Mapping[str, list[float]],
-    reasons: Mapping[str, str],
-    *,
-    unit: str,
-    better: str = "lower",
-    aims: tuple[float, float] | None = None,
-) -> Found:
-    """Rows of all sides against raw, with our floor and goal, and gaps for the reasons. Raises Unable where raw itself
-    has no values."""
-    if RAW not in values:
-        raise Unable(f"{about}: {reasons.get(RAW, 'there is nothing to compare with')}")
-    rows = {
-        name: row(about, name, each, values[RAW], unit=unit, better=better)
-        for name, each in values.items()
-        if name != RAW
-    }
-    if aims and WIZARD in rows:
-        rows[WIZARD] = rows[WIZARD].aiming(floor=aims[0], goal=aims[1])
-    return Found([*rows.values()], [Gap(about, name, reason) for name, reason in reasons.items()])
-
-
 _CALL = {"do": "sequential", "count": CALLS // SCALE}
 
-QUESTIONS = {
+QUESTIONS: dict[str, Question | Waiting | Imports] = {
     "sequential": Question(about="sequential call, p50", command=_CALL, floor=1.35, goal=1.2),
     "throughput": Question(
         about="requests/s, 100 at a time",
@@ -143,9 +106,7 @@ QUESTIONS = {
         floor=1.3,
         goal=1.1,
     ),
+    "few": Waiting(count=MANY // 10, seconds=1, time=Aims(2.0, 1.4, "value"), call=Aims(40, 25, "value")),
+    "many": Waiting(count=MANY, seconds=5, time=Aims(1.3, 1.15), process=Aims(300, 300, "value")),
+    "imports": Imports(),
 }
-
-
-def measured(name: str, programs: Programs) -> Found:
-    """The figures of one question."""
-    return asyncio.run(QUESTIONS[name].measured(programs))

@@ -14,12 +14,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks import harness
 from benchmarks.harness import HERE, mock_server
 from benchmarks.measures import Ask
 from benchmarks.peers.__main__ import behind, main
+from benchmarks.peers.crowds import Imports, Waiting
 from benchmarks.peers.driver import Program, Unable, in_turn, module, running
 from benchmarks.peers.environments import NotInstalled, Pin, install, pins
-from benchmarks.peers.questions import QUESTIONS, RAW, WIZARD, Gap, found
+from benchmarks.peers.found import BARE, RAW, WIZARD, Aims, Gap, found
+from benchmarks.peers.questions import QUESTIONS, Question
 from benchmarks.peers.worker import Side, serve
 
 PEERS = HERE / "peers"
@@ -50,9 +53,8 @@ def test_each_peer_has_exact_versions_and_each_python_peer_a_runner() -> None:
         assert pin.pip or pin.npm, name
         assert all(re.fullmatch(r"[\w-]+(\[\w+\])?==[\d.]+", each) for each in pin.pip), pin.pip
         assert all(re.fullmatch(r"[\w/@-]+@[\d.]+", each) for each in pin.npm), pin.npm
-        assert not pin.pip or ((PEERS / f"side_{name}.py").exists() and pin.imports), name
     runners = {path.stem.removeprefix("side_") for path in SIDES}
-    assert runners - {"raw", "wizard"} == {name for name, pin in pins().items() if pin.pip}
+    assert runners - {"raw", "wizard"} == {name for name, pin in pins().items() if pin.imports}
 
 
 def test_pins_with_a_word_that_nobody_reads_are_refused(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ async def test_a_side_that_is_unable_falls_out_and_the_others_go_on() -> None:
 
 def test_figures_are_against_raw_and_gaps_have_reasons() -> None:
     values = {RAW: [1.0, 2.0], WIZARD: [1.5, 3.0], "slow": [4.0, 8.0], "quick": [1.0, 1.0]}
-    result = found("q", values, {"other": "it has none"}, unit="s", aims=(1.35, 1.2))
+    result = found("q", values, {"other": "it has none"}, unit="s", aims=Aims(1.35, 1.2))
     assert [(each.subject, each.ratio, each.reached) for each in result.rows] == [
         (WIZARD, 1.5, "missed"),
         ("slow", 4.0, ""),
@@ -171,12 +173,42 @@ async def test_the_worker_measures_each_command() -> None:
     assert said[7] == {"error": "AssertionError: the answer was 'None'"}
 
 
+def loaded(megabytes: float, errors: str = "{}") -> Program:
+    """A side of which a crowd takes two seconds and so much memory, with these errors."""
+    answer = f'{{"value": 2.0, "before": 10.0, "most": {megabytes}, "errors": {errors}}}'
+    return Program(command=[sys.executable, "-c", f"input(); print({answer!r})"])
+
+
+@pytest.mark.server
+async def test_calls_in_flight_have_a_time_and_memory_and_none_where_calls_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(harness, "FEWER", 1)
+    sides = {RAW: loaded(11), WIZARD: loaded(12), "broken": loaded(11, '{"TimeoutError": 2}'), BARE: PROGRAM}
+    few = await Waiting(count=10, seconds=1, time=Aims(2.0, 1.4, "value"), call=Aims(300, 100, "value")).measured(sides)
+    assert [(each.subject, each.value, each.ratio, each.reached) for each in few.rows] == [
+        (WIZARD, 2.0, 1.0, "floor"),
+        (WIZARD, 200.0, 2.0, "floor"),
+        (WIZARD, 12.0, 12 / 11, ""),
+    ]
+    assert few.gaps == [Gap("10 in flight, 1 s: time of all", "broken", "calls failed, 2 with TimeoutError")]
+
+
+async def test_imports_that_fail_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "FEWER", 1)
+    python = Program(command=[sys.executable], imports="import json")
+    result = await Imports().measured({RAW: python, WIZARD: python, "none": Program(command=["false"], imports="x")})
+    assert [(each.subject, each.unit) for each in result.rows] == [(WIZARD, "s"), (WIZARD, "MB")]
+    assert {gap.reason for gap in result.gaps} == {"its imports ended with status 1"}
+
+
 @pytest.mark.server
 async def test_our_own_sides_answer_every_question() -> None:
     small = {"count": 2}
+    asked = {name: each for name, each in QUESTIONS.items() if isinstance(each, Question)}
     with mock_server() as url:
         async with running(module("wizard", sys.executable)) as wizard, running(module("raw", sys.executable)) as raw:
-            for name, question in QUESTIONS.items():
+            for name, question in asked.items():
                 path = "/chunks/2/v1" if name == "stream" else question.path
                 command = {**question.command, **small, "url": f"{url}{path}"}
                 assert "value" in await wizard.ask(**command), name
