@@ -77,3 +77,11 @@ def test_a_bound_is_reached_where_the_faults_must_take_their_time(tmp_path: Path
 def test_without_a_bound_there_is_no_witness(tmp_path: Path) -> None:
     text = TWO_TARGETS.replace("{type: string}", "{type: array}").replace("answer: {", "answer: {for_each: question, ")
     assert found(tmp_path, text) is None
+
+
+def test_a_bound_is_reached_where_only_what_was_never_sent_leaves_a_token(tmp_path: Path) -> None:
+    """Six attempts within 2 s, with two tokens a target: a refused connection gives its token back."""
+    own = "rate_limit: {rate: 1/minute, burst: 2}, deadline: 2s, retry_budget: off, circuit_breaker: off"
+    policies = f"policies: {{retry: {{max_attempts: 3, jitter: decorrelated}}, {own}}}"
+    shown = found(tmp_path, TWO_TARGETS.replace("[one, two]", f"[one, two], {policies}"))
+    assert shown is not None and (shown.made, shown.reached) == (6, True)

@@ -34,7 +34,7 @@ from wizard_dsl.core.events import (
     TargetSkipped,
 )
 from wizard_dsl.core.rng import uniform
-from wizard_dsl.core.units import show_duration
+from wizard_dsl.core.units import parse_duration, show_duration
 from wizard_dsl.policies._retry_when import most_attempts
 
 if TYPE_CHECKING:
@@ -55,13 +55,14 @@ _REPEATED: Final = (
 _LEFT: Final = (*_REPEATED, Outcome("402", {"status": 402, "body": '{"error": {"code": "insufficient_quota"}}'}))
 #: Seconds that each fault takes: what a retry budget refuses now it may allow later.
 _PAUSES: Final = (0.0, 5.0, 60.0)
-#: What a changed attempt may come to, most often what no breaker counts; how long it may take; how often something is
-#: changed, and how many attempts at once (all of them: 0).
+#: What a changed attempt may come to, most often what no breaker counts; how long it may take, besides what the file
+#: itself sets; how often something is changed, and how many attempts at once (0: all of them, -1: a whole step alike).
 _SILENT: Final = Outcome("no answer", {"reply": "an answer that never comes", "stall_after": 0})
 _DRAWN: Final = (*_REPEATED[:1] * 4, *_REPEATED, _SILENT)
-_DRAWN_PAUSES: Final = (0.0, 0.0, 0.3, 2.0, 7.0, 70.0)
-_CHANGES: Final = 160
-_AT_ONCE: Final = (1, 2, 4, 0)
+_DRAWN_PAUSES: Final = (0.3, 2.0, 7.0, 70.0)
+_LONGEST_PAUSE: Final = 600.0
+_CHANGES: Final = 200
+_AT_ONCE: Final = (1, 1, 2, 4, 0, -1)
 #: A chain whose last target has failed cannot be made to answer: so often is the last attempt looked for.
 _ROUNDS: Final = 4
 _REFUSED: Final = Outcome("an answer not as declared", NOT_AS_DECLARED)
@@ -127,39 +128,53 @@ def _held_back(event: Event) -> str:
     return "deadline" if isinstance(event, DeadlineCut) else ""
 
 
+#: An execution of a step: its name in the ledger, and the item; and the number of an attempt there, 0 for all.
+_Place = tuple[str, int | None]
+_Key = tuple[_Place, int]
+
+
 class _Way(msgspec.Struct, frozen=True):
-    """How to spend: what is repeated, what moves on, and how long each takes. `changed` are attempts of the run, by
-    their number, that come to something else and take another time: both drawn, from 0 to 1."""
+    """How to spend: what is repeated, what moves on, and how long each takes. `changed` are attempts that come to
+    something else and take another of the `pauses`: both drawn, from 0 to 1."""
 
     repeated: Outcome
     left: Outcome
     pause: float
-    changed: Mapping[int, tuple[float, float]] = {}
+    pauses: Sequence[float]
+    changed: Mapping[_Key, tuple[float, float]] = {}
 
-    def outcome(self, number: int, rule: RateLimitRule, *, last: bool) -> Outcome:
-        """What attempt `number` of the run comes to; `last`: nothing is repeated in place after it."""
-        if number not in self.changed:
-            return _slowly(self.left if last else self.repeated, self.pause)
-        kinds = _LEFT if last else (*_DRAWN, *_asking(rule))
-        return self.slowly(_drawn(kinds, self.changed[number][0]), number)
+    def outcome(self, key: _Key, spot: Spot, *, last: bool) -> Outcome:
+        """What an attempt comes to; `last`: nothing is repeated in place after it."""
+        refuses = last and _declares(spot)
+        drawn = self._drawn(key)
+        if drawn is None:
+            return _REFUSED if refuses else _slowly(self.left if last else self.repeated, self.pause)
+        kinds = _LEFT if last else (*_DRAWN, *_asking(spot.chain.rate_limit))
+        return self.slowly(_drawn((*(_REFUSED,) * 4 * len(kinds), *kinds) if refuses else kinds, drawn[0]), key)
 
-    def slowly(self, outcome: Outcome, number: int) -> Outcome:
-        """As late as attempt `number` is said to be."""
-        if number not in self.changed:
-            return outcome
-        return _slowly(outcome, _drawn(_DRAWN_PAUSES, self.changed[number][1]))
+    def slowly(self, outcome: Outcome, key: _Key) -> Outcome:
+        """As late as that attempt is said to be."""
+        drawn = self._drawn(key)
+        return outcome if drawn is None else _slowly(outcome, _drawn(self.pauses, drawn[1]))
 
-    def change(self, key: str, attempts: int) -> _Way:
-        """Another way, in which some of the first `attempts` are drawn anew."""
+    def _drawn(self, key: _Key) -> tuple[float, float] | None:
+        (name, _), _ = key
+        return self.changed.get(key) or self.changed.get(((_step(name), None), 0))
+
+    def change(self, name: str, made: Mapping[_Place, int]) -> _Way:
+        """Another way, in which some of the attempts that were made, or would come next, are drawn anew."""
 
         def draw(what: object) -> float:
-            return uniform(f"witness/{key}/{what}")
+            return uniform(f"witness/{name}/{what}")
 
+        keys: list[_Key] = [(place, number) for place, count in made.items() for number in range(1, count + 2)]
         count = _drawn(_AT_ONCE, draw("count"))
-        numbers = [1 + int(draw(each) * attempts) for each in range(count)] if count else range(1, attempts + 1)
-        return msgspec.structs.replace(
-            self, changed={**self.changed, **{each: (draw(f"{each}/kind"), draw(f"{each}/pause")) for each in numbers}}
-        )
+        if count > 0:
+            keys = [_drawn(keys, draw(each)) for each in range(count)]
+        elif count < 0:
+            keys = [((_step(_drawn(keys, draw("step"))[0][0]), None), 0)]
+        fresh = {each: (draw(f"{each}/kind"), draw(f"{each}/pause")) for each in keys}
+        return msgspec.structs.replace(self, changed={**self.changed, **fresh})
 
 
 def _drawn(values: Sequence[_T], share: float) -> _T:
@@ -172,44 +187,59 @@ class _Search:
     def __init__(self, stage: Stage, plan: Plan) -> None:
         self._stage = stage
         self._most = dict(_most(stage.program, plan))
-        self._way = _Way(_REPEATED[0], _LEFT[0], 0.0)
+        pauses = (*_DRAWN_PAUSES, *_set_in(stage))
+        self._way = _Way(_REPEATED[0], _LEFT[0], 0.0, (*(0.0,) * len(pauses), *pauses))
         self._start = Start("closed", {})
+        self._made: Mapping[_Place, int] = {}
         self.best = Seen()
 
     def tries(self) -> Iterator[None]:
         """All that is tried, one run after the other."""
-        stage = self._stage
+        stage, plain = self._stage, self._way
         starts = [Start("closed", each) for each in input_sets(stage.program, stage.classes.named, {}, longest=True)]
         for pause, repeated, left in itertools.product(_PAUSES, _REPEATED, _LEFT):
             for start in starts:
-                self._try(start, _Way(repeated, left, pause))
+                self._try(start, msgspec.structs.replace(plain, repeated=repeated, left=left, pause=pause))
                 yield
-        for number in range(_CHANGES):
-            self._try(self._start, self._way.change(str(number), len(self.best.taken) + 1))
+        for number in range(_CHANGES if self._made else 0):
+            self._try(self._start, self._way.change(str(number), self._made))
             yield
 
     def _try(self, start: Start, way: _Way) -> None:
-        """A way that is as good as the best takes its place: from there others are within reach."""
-        seen = self._spent(start, way)
-        if seen.transcript is None or len(seen.taken) < len(self.best.taken):
-            return
-        self._way, self._start = way, start
-        if self.best.transcript is None or len(seen.taken) > len(self.best.taken):
-            self.best = seen
-
-    def _spent(self, start: Start, way: _Way) -> Seen:
-        """The run with the most attempts: where a step ended before its bound, its last attempt is made to answer."""
+        """Where a step ended before its bound, its last attempt is made to answer. A way that is as good as the best
+        takes its place: from there others are within reach."""
         most = dict(self._most)
-        best = Seen()
         for _ in range(_ROUNDS):
             spender = _Spender(way, most)
             seen = self._stage.play(start, (), spender.decide)
-            best = seen if best.transcript is None or len(seen.taken) > len(best.taken) else best
-            short = {place: made for place, made in spender.made.items() if made < most.get(_step(place), 0)}
+            if seen.transcript is not None and len(seen.taken) >= len(self.best.taken):
+                self._way, self._start, self._made = way, start, spender.made
+                self.best = (
+                    seen if self.best.transcript is None or len(seen.taken) > len(self.best.taken) else self.best
+                )
+            short = {place: made for place, made in spender.made.items() if made < most.get(_step(place[0]), 0)}
             if not short or seen.result is None or seen.result.ok:
                 break
-            most.update({_step(place): made for place, made in short.items()})
-        return best
+            most.update({_step(place[0]): made for place, made in short.items()})
+
+
+def _set_in(stage: Stage) -> list[float]:
+    """Seconds a little longer than what the policies of the file set: windows, time-outs, times until a breaker is
+    asked again."""
+    found = set[float]()
+    for chain in stage.all_chains:
+        ladders = [policy for target in chain.targets for policy in target.ladder]
+        configs = [chain.strategy_config, *(policy.config for policy in (*chain.shared, *chain.outer, *ladders))]
+        texts = [each for config in configs for each in msgspec.to_builtins(config).values() if isinstance(each, str)]
+        found |= {seconds * 1.1 for each in texts if (seconds := _seconds(each)) is not None}
+    return sorted(each for each in found if 0 < each <= _LONGEST_PAUSE)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
 
 
 def _most(program: Program, plan: Plan, prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -222,9 +252,9 @@ def _most(program: Program, plan: Plan, prefix: str = "") -> Iterator[tuple[str,
             yield from _most(step.subprogram, plan_of(step.subprogram), f"{prefix}{step.name}/")
 
 
-def _step(place: tuple[str, int | None]) -> str:
+def _step(name: str) -> str:
     """The step's name, without the items of the loops around it."""
-    return "/".join(part.partition("[")[0] for part in place[0].split("/"))
+    return "/".join(part.partition("[")[0] for part in name.split("/"))
 
 
 class _Spender:
@@ -233,19 +263,15 @@ class _Spender:
     def __init__(self, way: _Way, most: Mapping[str, float]) -> None:
         self._way = way
         self._most = most
-        self.made: dict[tuple[str, int | None], int] = {}
+        self.made: dict[_Place, int] = {}
 
     def decide(self, spot: Spot, run: Run) -> Outcome:
         """What this attempt comes to."""
         place = run.scope.step, run.scope.item
         self.made[place] = number = self.made.get(place, 0) + 1
-        total = sum(self.made.values())
-        if number >= self._most.get(_step(place), 1):
-            return self._way.slowly(_answer(spot), total)
-        last = run.used + 1 >= _attempts(spot)
-        if last and _declares(spot):
-            return self._way.slowly(_REFUSED, total)
-        return self._way.outcome(total, spot.chain.rate_limit, last=last)
+        if number >= self._most.get(_step(place[0]), 1):
+            return self._way.slowly(_answer(spot), (place, number))
+        return self._way.outcome((place, number), spot, last=run.used + 1 >= _attempts(spot))
 
 
 def _answer(spot: Spot) -> Outcome:
