@@ -61,6 +61,10 @@ def told(*parts: str) -> list[str]:
         ("retry: off", ("retry: 4",), ["retry off"]),
         ("retry: 4", ("retry: 2",), ["retry"]),
         ("retry: 4", ("retry: 4",), []),  # says the same
+        ("timeout: 60s", ("timeout: 1m",), []),
+        ("timeout: 60s", ("timeout: 2m",), ["timeout"]),
+        ("timeout: off", ("timeout: 2m",), ["timeout off"]),
+        ("timeout: {idle: off}", ("timeout: {idle: 9s}",), ["timeout"]),
         ("retry: 4", ("retry: {base: 2s}",), []),
         ("retry: {}", ("retry: {base: 2s}",), []),
         ("retry: {max_attempts: 4, base: 2s}", ("retry: 2",), ["retry.max_attempts 4"]),
@@ -134,6 +138,8 @@ def test_a_parameter_of_a_step_over_which_all_targets_write_is_told(project: Pat
     text = STEPS.replace("targets: [m/a, ", "targets: [")
     assert in_steps(text, {"one": "max_tokens: 6", "b": "max_tokens: 7"}) == [(7, [3])]
     assert in_steps(text, {"one": "max_tokens: 6", "b": "max_tokens: 6"}) == []
+    admits = "policies: {default: {admission: {global: {windows: [900 tokens/minute]}}}}\n"
+    assert in_steps(text + admits, {"one": "max_tokens: 6", "b": "max_tokens: 7"}) == []  # reserves the 6
 
 
 def test_a_judge_of_the_file_is_told_where_every_step_has_its_own(project: Path) -> None:

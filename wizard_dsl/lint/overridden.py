@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wizard_dsl.compiler.program import StepPlan
+from wizard_dsl.core import units
 from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.docpath import value_in
@@ -84,9 +85,19 @@ def _written_over(subject: Subject, at: DocPath, policies: Any, leaf: DocPath, v
         if key not in here:
             return None
         here, at = here[key], (*at, key)
-    if here == value or (isinstance(here, dict) and isinstance(value, dict)) or not subject.own(at):
+    if _same(here, value) or (isinstance(here, dict) and isinstance(value, dict)) or not subject.own(at):
         return None
     return at, "turns it off" if here == "off" else "writes something else"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values say the same, be it in other units of time."""
+    if one == other or not (isinstance(one, str) and isinstance(other, str)):
+        return bool(one == other)
+    try:
+        return units.parse_duration(one) == units.parse_duration(other)
+    except ValueError:
+        return False
 
 
 # -- of steps ---------------------------------------------------------------------------------------
@@ -113,13 +124,16 @@ def _of_parameters(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
     for step in subject.program.steps:
         if step.chain is None:
             continue
+        chain = subject.program.chains[step.chain]
+        admitted = any(plan.type.name == "admission" for plan in chain.outer)
         for name, value in step.params.items():
             found = [path for path in _places(step, name) if subject.written(path)]
             targets = [
                 (("chains", step.chain, "targets", each.index, "params", name), each.params.get(name, value) == value)
-                for each in subject.program.chains[step.chain].targets
+                for each in chain.targets
             ]
-            others: list[DocPath] = [at for at, same in targets if not same]
+            counts = name == "max_tokens" and admitted  # admission reserves what the step says
+            others: list[DocPath] = [] if counts else [at for at, same in targets if not same]
             for number, at in enumerate(found):
                 yield at, _parameter(subject, at, found[:number], others if len(others) == len(targets) else [])
 
