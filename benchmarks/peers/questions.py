@@ -17,7 +17,9 @@ from benchmarks.harness import ROUNDS, mock_server
 from benchmarks.in_flight import MANY
 from benchmarks.peers.crowds import Imports, Waiting
 from benchmarks.peers.driver import Measure, Process, Program, in_turn, running
+from benchmarks.peers.evaluations import Cases, Rows, Version
 from benchmarks.peers.found import RAW, Aims, Found, found
+from benchmarks.rows import ROWS
 from benchmarks.sequential import CALLS
 from benchmarks.stream import CHUNKS, STREAMS
 from benchmarks.throughput import AT_ONCE
@@ -65,7 +67,7 @@ async def _value(process: Process, command: dict[str, Any]) -> float:
 
 _CALL = {"do": "sequential", "count": CALLS // SCALE}
 
-QUESTIONS: dict[str, Question | Waiting | Imports] = {
+QUESTIONS: dict[str, Question | Waiting | Imports | Version | Cases | Rows] = {
     "sequential": Question(about="sequential call, p50", command=_CALL, floor=1.35, goal=1.2),
     "throughput": Question(
         about="requests/s, 100 at a time",
@@ -109,4 +111,7 @@ QUESTIONS: dict[str, Question | Waiting | Imports] = {
     "few": Waiting(count=MANY // 10, seconds=1, time=Aims(2.0, 1.4, "value"), call=Aims(40, 25, "value")),
     "many": Waiting(count=MANY, seconds=5, time=Aims(1.3, 1.15), process=Aims(300, 300, "value")),
     "imports": Imports(),
+    "version": Version(),
+    "cases": Cases(ROWS // SCALE),
+    "rows": Rows(ROWS // SCALE),
 }

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -17,10 +18,12 @@ import pytest
 from benchmarks import harness
 from benchmarks.harness import HERE, mock_server
 from benchmarks.measures import Ask
+from benchmarks.peers import evaluations
 from benchmarks.peers.__main__ import behind, main
 from benchmarks.peers.crowds import Imports, Waiting
 from benchmarks.peers.driver import Program, Unable, in_turn, module, running
 from benchmarks.peers.environments import NotInstalled, Pin, install, pins
+from benchmarks.peers.evaluations import PROMPTFOO, Cases, launched
 from benchmarks.peers.found import BARE, RAW, WIZARD, Aims, Gap, found
 from benchmarks.peers.questions import QUESTIONS, Question
 from benchmarks.peers.worker import Side, serve
@@ -231,3 +234,23 @@ def test_what_is_not_known_is_named(arguments: list[str], said: str, capsys: pyt
     with pytest.raises(SystemExit):
         main(arguments)
     assert said in capsys.readouterr().err
+
+
+async def test_a_whole_program_has_a_time_and_memory_of_its_own_or_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    took = await launched([sys.executable, "-S", "-c", "held = b'x' * 50_000_000"])()
+    less = await launched([sys.executable, "-S", "-c", "pass"])()
+    assert took["value"] > 0 and 40 < took["most"] - less["most"] < 60
+    with pytest.raises(Unable, match=r"^ended with status 1: it broke$"):
+        await launched([sys.executable, "-S", "-c", "import sys; sys.exit('it broke')"])()
+    monkeypatch.setattr(evaluations, "PATIENCE", 0.0)
+    with pytest.raises(Unable, match="did not finish within 0 s"):
+        await launched([sys.executable, "-S", "-c", "input()"])()
+
+
+async def test_our_test_cases_are_as_many_as_theirs_and_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "FEWER", 1)
+    cases = Cases(3)
+    assert len(cast(list[object], cases.theirs()["tests"])) == 3 == cases.ours().count("expect:")
+    result = await cases.measured({PROMPTFOO: Program(command=["false"])})
+    assert [(each.subject, each.unit) for each in result.rows] == [(WIZARD, "s"), (WIZARD, "MB")]
+    assert [(gap.subject, gap.reason) for gap in result.gaps] == [(PROMPTFOO, "ended with status 1: it said nothing")]
