@@ -12,6 +12,8 @@ from typing import Any, Final
 from random_cases import SCHEMA, Dice
 
 Document = dict[str, Any]
+#: Dollars that an attempt of a plain file may cost.
+_ONE_COSTS: Final = 0.00074
 #: What may be looked at; each changes a file that asks one target once.
 _Focus = Callable[[Dice, Document], None]
 
@@ -32,18 +34,24 @@ def focused_inner(document: Document) -> Document:
 
 def focused_caller(dice: Dice, document: Document, number: int) -> dict[str, Any]:
     """A caller with the longest inputs. In a crowd all ask for the same, and some go away just before they would have
-    had an answer; who asks at midnight begins a little before."""
+    had an answer. Who spends a day's budget does so just before midnight, and the others come days later."""
     crowd = "cache" in document["policies"]["default"]
-    at = 86_400 - 9.0 if "budgets" in document and dice.chance(0.5) else 0.0
+    at = _before_midnight(document) if number == 0 else 86_400.0 * 3 * number
     return {
         "asks": "run",
         "options": {"q": "𝒳" * 40 if crowd else dice.one(["<s>" * 13, "𝒳" * 40]), "parts": ["ß" * 9] * 4},
-        "at": at,
+        "at": at if "day" in document.get("budgets", {}) else 0.0,
         "reads": 99,
         "pause": 0.3,
         "steps": 0,
         **({"cancelled": 3.99 * (number + 1)} if crowd and number < 2 and dice.chance(0.8) else {}),
     }
+
+
+def _before_midnight(document: Document) -> float:
+    """So long before that the attempts that fit the budget end just after it; each takes 3.999 s."""
+    limit = document.get("budgets", {}).get("day", {"limit": "$0"})["limit"]
+    return 86_400 - int(float(limit[1:]) / _ONE_COSTS) * 3.999 + 0.0005
 
 
 def _plain(dice: Dice) -> Document:
@@ -89,7 +97,14 @@ def _backs_off(dice: Dice, document: Document) -> None:
         "base": dice.one(["1s", "2s"]),
         "max_delay": dice.one(["3s", "30s"]),
         "jitter": dice.one(["none", "full", "equal", "decorrelated", 0.5, 1.0, 1.0]),
-        **dice.keys(0.4, backoff=[{"server": "linear"}, {"server": "exponential", "connect": "exponential"}]),
+        **dice.keys(
+            0.6,
+            backoff=[
+                {"server": "linear"},
+                {"server": "exponential", "connect": "exponential"},
+                {"connect": "none", "rate_limited": "none"},
+            ],
+        ),
     }
 
 
@@ -103,7 +118,8 @@ def _repairs(dice: Dice, document: Document) -> None:
     document["providers"]["a"] = _provider("a", dice.one([5, 500]))
     schema = dice.one([SCHEMA, {"type": "object", "properties": {f"key{n}": {} for n in range(99)}, "required": ["n"]}])
     document["steps"]["s"]["output"] = {"schema": schema, "repairs": dice.upto(3)}
-    document["chains"]["default"] |= {"targets": ["a", "b"], "strategy": dice.one(["sequential", "parallel"])}
+    targets = dice.one([["a"], ["a", "b"]])
+    document["chains"]["default"] |= {"targets": targets, "strategy": dice.one(["sequential", "parallel"])}
 
 
 def _continues(dice: Dice, document: Document) -> None:
@@ -116,10 +132,10 @@ def _continues(dice: Dice, document: Document) -> None:
 def _spends(dice: Dice, document: Document) -> None:
     """Each attempt may cost 0.074 cents, so that some limits are nearly used up."""
     limit = {"limit": dice.one(["$0.0008", "$0.0008", "$0.0015", "$0.0023"])}
-    document["budgets"] = {dice.one(["run", "day", "month"]): limit}
-    names = dice.one(["s", "stuvw"])
+    document["budgets"] = {dice.one(["run", "day", "day", "month"]): limit}
+    names = dice.one(["s", "stuvw", "stuvw"])
     document["steps"] = {name: {"prompt": {"user": "{{ q }}"}} for name in names}
-    for before, name in pairwise(names) if dice.chance(0.7) else ():
+    for before, name in pairwise(names) if dice.chance(0.8) else ():
         document["steps"][name]["needs"] = [before]
     document["policies"]["default"]["retry"]["max_attempts"] = 1
 

@@ -21,7 +21,18 @@ _HABITS = (
     "fail", "fail and ask", "refuse", "refuse for long", "refuse for longer", "refuse at once", "break", "break soon",
     "nonsense", "answer", "answer at once", "hang", "hang up",
 )  # fmt: skip
-_NARROW = ("fail", "fail", "fail and ask", "refuse", "refuse for long", "break", "nonsense", "answer", "answer")
+_NARROW = (
+    "fail",
+    "fail",
+    "fail and ask",
+    "refuse",
+    "refuse for long",
+    "break",
+    "nonsense",
+    "nonsense",
+    "answer",
+    "answer",
+)
 
 
 class Spite:
