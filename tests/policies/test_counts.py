@@ -40,16 +40,18 @@ def test_what_has_left_the_window_cannot_be_taken_back_from_others() -> None:
     assert counts.first == 1
 
 
-def test_the_newest_is_taken_back_and_what_has_left_the_window_is_not() -> None:
+def test_the_one_that_was_taken_is_taken_back_and_what_has_left_the_window_is_not() -> None:
     counts = Counts(10.0)
-    for at in (0.5, 4.5):
+    for at in (0.5, 4.5, 8.5):
         counts.add_second(at)
-    counts.remove_second(5.5)
-    assert counts.second == 1
+    counts.remove_second(9.0, 4.5)
+    assert counts.second == 2
     counts.advance(12.0)
-    assert counts.second == 0, "the older one was left"
-    counts.remove_second(12.0)
-    assert counts.second == 0
+    assert counts.second == 1, "the newest one is left"
+    counts.remove_second(12.0, 0.5)
+    assert counts.second == 1, "the oldest had left by itself"
+    counts.remove_second(12.0, 7.9)
+    assert counts.second == 0, "counted a little after it was asked for"
 
 
 def test_a_clock_that_steps_back_a_little_does_no_harm() -> None:

@@ -136,10 +136,19 @@ def test_without_the_policy_repeats_are_not_rationed() -> None:
 def test_a_repeat_that_is_given_back_can_be_taken_again() -> None:
     budget = RetryBudget(RetryBudgetConfig(ratio="0%", floor="0.1/s"))
     assert granted(budget, 0.0, 2) == 1
-    budget.give_back(3.0)
+    budget.give_back(3.0, 0.0)
     assert granted(budget, 3.0, 2) == 1
-    budget.give_back(30.0)  # it has left the window by itself
+    budget.give_back(30.0, 0.0)  # it has left the window by itself
     assert granted(budget, 30.0, 2) == 1
+
+
+def test_a_repeat_that_left_the_window_while_it_was_waited_for_takes_none_from_others_when_given_back() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio="0%", floor="0.1/s"))
+    assert granted(budget, 0.0, 1) == granted(budget, 12.0, 1) == 1
+    budget.give_back(15.0, 0.0)
+    assert granted(budget, 15.0, 1) == 0, "the one at 12 was made"
+    budget.give_back(16.0, 12.0)
+    assert granted(budget, 16.0, 1) == 1
 
 
 class Broke:

@@ -421,7 +421,7 @@ def test_a_repeat_that_is_given_back_is_there_for_another_process() -> None:
         _, (mine, yours) = failing(2, ratio="0%", floor="0.1/s", window="10s")
         mine, yours = mine.chain.allowance, yours.chain.allowance
         assert await mine.withdraw(0.0) and not await yours.withdraw(0.0)
-        mine.give_back(0.0)
+        mine.give_back(0.0, 0.0)
         await asyncio.sleep(0.2)
         assert await yours.withdraw(0.2) and not await mine.withdraw(0.2)
 

@@ -85,7 +85,11 @@ def test_the_bucket(url: str, steps: list[dict[str, Any]]) -> None:
 
 
 spendings = st.fixed_dictionaries(
-    {"deposits": st.integers(0, 4), "unused": st.integers(0, 2), "withdraw": st.booleans()}
+    {
+        "deposits": st.integers(0, 4),
+        "unused": st.lists(st.sampled_from([0.0, 0.0, 0.003, 7.0]), max_size=2),
+        "withdraw": st.booleans(),
+    }
 )
 
 

@@ -396,7 +396,7 @@ class SlowAllowance(RetryAllowance):
         self.out += 1
         return True
 
-    def give_back(self, now: float) -> None:
+    def give_back(self, now: float, taken: float) -> None:
         self.out -= 1
 
 

@@ -225,8 +225,8 @@ class RetryAllowance:
         """Take one repeat; False where the budget is spent. May ask other processes."""
         return True
 
-    def give_back(self, now: float) -> None:
-        """A repeat that was taken is not made."""
+    def give_back(self, now: float, taken: float) -> None:
+        """A repeat for which `withdraw(taken)` said yes is not made."""
 
 
 @dataclass(slots=True)

@@ -59,10 +59,14 @@ class Counts:
         self._seconds[number % _KEPT] += 1
         self.second += 1
 
-    def remove_second(self, now: float) -> None:
-        """Take back the newest one; none where the window holds none any more."""
+    def remove_second(self, now: float, taken: float) -> None:
+        """Take back one that was asked for at `taken`, and counted then or a little later, unless it has left the
+        window by itself."""
         number = self.advance(now)
-        slot = next((each % _KEPT for each in range(number, number - _KEPT, -1) if self._seconds[each % _KEPT]), None)
+        oldest = number - _KEPT + 1
+        bucket = int(taken // self._width)
+        near = [each % _KEPT for each in (bucket, bucket + 1) if oldest <= each <= number]
+        slot = next((each for each in near if self._seconds[each]), None)
         if slot is not None:
             self._seconds[slot] -= 1
             self.second -= 1

@@ -24,15 +24,15 @@ _DUST: Final = 1e-9
 
 
 def decide(row: Any, now: float, arguments: Arguments) -> tuple[Any, Any, float]:
-    """Count `deposits` first attempts, take back `unused` repeats and, with `withdraw`, count one, if the window allows
-    it: the reply."""
+    """Count `deposits` first attempts, take back the repeats that were counted `unused` seconds ago, one for each
+    number, and, with `withdraw`, count one, if the window allows it: the reply."""
     counts = Counts(arguments["window"])
     if row is not None:
         counts.restore(row)
     for _ in range(arguments["deposits"]):
         counts.add_first(now)
-    for _ in range(arguments["unused"]):
-        counts.remove_second(now)
+    for age in arguments["unused"]:
+        counts.remove_second(now, now - age)
     granted = False
     if arguments["withdraw"]:
         counts.advance(now)
@@ -64,7 +64,7 @@ class SharedRetryBudget(RetryAllowance):
         self._own = Counts(window)
         self._members = 1
         self._deposits = 0
-        self._unused = 0
+        self._unused: list[float] = []  # when each was granted, a loop time
         self._timer: Timer | None = None
 
     def deposit(self, now: float) -> None:
@@ -72,9 +72,9 @@ class SharedRetryBudget(RetryAllowance):
         self._deposits += 1
         self._soon(now)
 
-    def give_back(self, now: float) -> None:
-        self._own.remove_second(now)
-        self._unused += 1
+    def give_back(self, now: float, taken: float) -> None:
+        self._own.remove_second(now, taken)
+        self._unused.append(taken)
         self._soon(now)
 
     def _soon(self, now: float) -> None:
@@ -91,8 +91,10 @@ class SharedRetryBudget(RetryAllowance):
 
     async def _asked(self, *, withdraw: bool) -> bool:
         deposits, self._deposits = self._deposits, 0
-        unused, self._unused = self._unused, 0
-        arguments = {**self._settings, "deposits": deposits, "unused": unused, "withdraw": withdraw}
+        unused, self._unused = self._unused, []
+        now = self._clock.now()
+        ages = [now - taken for taken in unused]
+        arguments = {**self._settings, "deposits": deposits, "unused": ages, "withdraw": withdraw}
         try:
             decided = await self._state.decide(DECIDE, self._key, arguments, lost=self._lost)
         except StateUnavailable:
@@ -103,8 +105,9 @@ class SharedRetryBudget(RetryAllowance):
     def _lost(self, decided: Decided) -> None:
         """A repeat that was allowed when nobody waited for it any more."""
         if decided.reply:
-            self._unused += 1
-            self._soon(self._clock.now())
+            now = self._clock.now()
+            self._unused.append(now)
+            self._soon(now)
 
     def _alone(self) -> bool:
         self._own.advance(self._clock.now())

@@ -74,10 +74,12 @@ class RetryConfig(PolicyConfig, frozen=True):
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """What follows a failure: sleep for `delay`, or, with a `reason`, give the target up."""
+    """What follows a failure: sleep for `delay`, or, with a `reason`, give the target up. `taken` is the loop time at
+    which the retry budget allowed the repeat."""
 
     delay: float = 0.0
     reason: str = ""
+    taken: float = 0.0
 
 
 class _Progress(msgspec.Struct):
@@ -144,24 +146,24 @@ class Retry:
                     raise self._given_up(error, run, used, step.reason)
                 seen.kinds.add(error.kind)
                 seen.previous = step.delay or seen.previous
-                closed = await self._pause(error, run, used, step.delay)
+                closed = await self._pause(error, run, used, step)
                 if closed:
-                    self._give_back()
+                    self._give_back(step)
                     raise self._given_up(error, run, used, closed)
                 child = msgspec.structs.replace(run, used=used, retry_of=error.attempt)
                 try:
                     return await self._next(request, child)
                 except WizardError as again:
-                    error = self._last_real(error, again, run, used)
+                    error = self._last_real(error, again, run, used, step)
         finally:
             del error
             self._target.drop_held(run)
 
-    def _last_real(self, error: WizardError, again: WizardError, run: Run, used: int) -> WizardError:
+    def _last_real(self, error: WizardError, again: WizardError, run: Run, used: int, step: _Step) -> WizardError:
         """The repeat's error; where the repeat was refused before it was sent, the end with the one before."""
         if again.attempt is not None:
             return again
-        self._give_back()
+        self._give_back(step)
         reason = "breaker_opened" if isinstance(again, CircuitOpen) else again.kind
         error.unpaid = again if isinstance(again, BudgetExceeded) else None
         raise self._given_up(error, run, used, reason) from again
@@ -194,7 +196,7 @@ class Retry:
                 return _Step(reason="budget")
         if not await self._chain.allowance.withdraw(now):
             return _Step(reason="retry_budget_exhausted")
-        return _Step(delay)
+        return _Step(delay, taken=now)
 
     def _may_repeat(self, error: WizardError) -> bool:
         return may_repeat(error, self._config.retry_on)
@@ -231,16 +233,16 @@ class Retry:
             mode = "none" if first else "exponential"
         return jittered(self._backoff, plain(self._backoff, mode, k), self._chance.draw(run, k), previous)
 
-    async def _pause(self, error: WizardError, run: Run, used: int, delay: float) -> str:
+    async def _pause(self, error: WizardError, run: Run, used: int, step: _Step) -> str:
         """Sleep and book it; then look again. What closed the target meanwhile, if anything did."""
-        name = self._target.name
+        name, delay = self._target.name, step.delay
         self._emit(run, RetryScheduled(path=self._path, target=name, kind=error.kind, retry=used, delay=delay))
         began = self._clock.now()
         if delay > 0:
             try:
                 await self._clock.sleep(delay)
             except BaseException:
-                self._give_back()
+                self._give_back(step)
                 raise
             run.call.waited += self._clock.now() - began
         now = max(self._clock.now(), began + delay)
@@ -248,9 +250,9 @@ class Retry:
             return ""
         return "rate_limit" if self._target.blocked_for(now) is not None else "breaker_opened"
 
-    def _give_back(self) -> None:
+    def _give_back(self, step: _Step) -> None:
         """The repeat that the retry budget allowed is not made after all."""
-        self._chain.allowance.give_back(self._clock.now())
+        self._chain.allowance.give_back(self._clock.now(), step.taken)
 
     def _given_up(self, error: WizardError, run: Run, used: int, reason: str) -> WizardError:
         if reason != "kind":

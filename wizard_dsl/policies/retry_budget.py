@@ -50,8 +50,8 @@ class RetryBudget(RetryAllowance):
     async def withdraw(self, now: float) -> bool:
         return self.take(now)
 
-    def give_back(self, now: float) -> None:
-        self._counts.remove_second(now)
+    def give_back(self, now: float, taken: float) -> None:
+        self._counts.remove_second(now, taken)
 
     def take(self, now: float) -> bool:
         """One repeat, if the window allows it."""

@@ -81,24 +81,26 @@ class Field:
         self._clock = clock
         self._waiter: Future[None] | None = None
         self.running: list[Runner] = []
-        self.hedges: list[Call] = []
+        self.hedges: list[tuple[Call, float]] = []  # with when the retry budget allowed each
         self.newest: Runner | None = None
         self.withheld = False  # no hedge of the newest
         self.halted: Target | None = None  # after its error no target may follow
 
-    def start(self, branch: Branch, request: Request, run: Run, lost: tuple[str, ...], *, hedge: bool) -> None:
-        """Ask it, in a task of its own."""
+    def start(
+        self, branch: Branch, request: Request, run: Run, lost: tuple[str, ...], *, hedge: float | None = None
+    ) -> None:
+        """Ask it, in a task of its own; as a hedge, which the retry budget allowed at loop time `hedge`."""
         from asyncio import ensure_future
 
         target = branch.target
         request, run = fitted(target, request, run, lost)
-        run = msgspec.structs.replace(run, branch=Cell(), call=run.call.branch(), hedge=hedge)
+        run = msgspec.structs.replace(run, branch=Cell(), call=run.call.branch(), hedge=hedge is not None)
         task = ensure_future(branch.handler(request, run))
         task.add_done_callback(self._wake)
         self.newest = Runner(target, task, run, lost, self._clock.now())
         self.running.append(self.newest)
-        if hedge:
-            self.hedges.append(run.call)
+        if hedge is not None:
+            self.hedges.append((run.call, hedge))
         self.withheld = False
 
     @property
@@ -174,9 +176,9 @@ class Race(Walk):
         try:
             return await self._race(visit, field)
         finally:
-            for call in field.hedges:
+            for call, taken in field.hedges:
                 if not call.deposited:  # it was never sent
-                    self._chain.allowance.give_back(self._clock.now())
+                    self._chain.allowance.give_back(self._clock.now(), taken)
 
     async def _race(self, visit: Visit, field: Field) -> Response:
         winner: Runner | None = None
@@ -214,7 +216,7 @@ class Race(Walk):
             branch = queue.popleft()
             lost = self._admit(branch, visit)
             if lost is not None:
-                field.start(branch, visit.request, visit.run, lost, hedge=False)
+                field.start(branch, visit.request, visit.run, lost)
             elif not self._moves_on(visit.failures[-1].error):
                 field.halted = branch.target
                 break
@@ -264,7 +266,7 @@ class Race(Walk):
             field.withheld = True
             self._emit(run, HedgeWithheld(path=self._path, target=late.target.name, reason=reason))
         elif field.has_news:  # asking for the budget may have taken a while
-            self._chain.allowance.give_back(self._clock.now())
+            self._chain.allowance.give_back(self._clock.now(), now)
         else:
             name, to = late.target.name, branch.target.name
             self._emit(run, HedgeStarted(path=self._path, target=name, to=to, after=now - late.began))
@@ -272,7 +274,7 @@ class Race(Walk):
             if lost:
                 self._emit(run, LossAccepted(path=self._path, target=to, lost=lost))
             queue.remove(branch)
-            field.start(branch, visit.request, run, lost, hedge=True)
+            field.start(branch, visit.request, run, lost, hedge=now)
 
     def _may_hedge(self, target: Target, visit: Visit, now: float) -> bool:
         """Whether it could be called now. One that could not is not given up: its turn may still come."""

@@ -23,8 +23,8 @@ class Waiting(msgspec.Struct):
 
 class Visit:
     """What one logical call has seen so far: failures in the order they happened, and who may be waited for. `granted`
-    are the positions for which the retry budget allowed a repeat that was not made yet, `idle` is since when it has
-    only waited, a loop time, None where its last attempt came after that."""
+    are the positions for which the retry budget allowed a repeat that was not made yet, each with the loop time at
+    which it did; `idle` is since when it has only waited, a loop time, None where its last attempt came after that."""
 
     __slots__ = ("failures", "first", "granted", "idle", "marks", "request", "run", "waiting", "window")
 
@@ -33,7 +33,7 @@ class Visit:
         self.run = run
         self.failures = list(run.failures)
         self.first = first  # the positions that are asked before all others
-        self.granted: set[int] = set()
+        self.granted: dict[int, float] = {}
         self.idle: float | None = None
         self.waiting: dict[int, Waiting] = {}
         self.window: int | None = None  # a prompt did not fit a window of that many tokens

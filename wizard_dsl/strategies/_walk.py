@@ -88,8 +88,8 @@ class Walk:
         try:
             return await self._visit(visit)
         finally:
-            for _ in visit.granted:
-                self._chain.allowance.give_back(self._clock.now())
+            for taken in visit.granted.values():
+                self._chain.allowance.give_back(self._clock.now(), taken)
             visit.failures = []  # each of these errors holds frames that hold the visit: a cycle
 
     async def _visit(self, visit: Visit) -> Response:
@@ -303,14 +303,13 @@ class Walk:
     async def _again(self, branch: Branch, visit: Visit, waiting: Waiting) -> Response | None:
         run = visit.run
         position = branch.target.position
-        granted, failures = position in visit.granted, visit.failures
-        visit.granted.discard(position)
+        granted, failures = visit.granted.pop(position, None), visit.failures
         if waiting.used:
             run = msgspec.structs.replace(run, used=waiting.used, retry_of=waiting.retry_of)
         lost = losses(branch.target.facts, visit.request, run)
         response = await self._enter(branch, visit, run, lost)
-        if granted and response is None and visit.failures is failures:  # refused before it was sent
-            visit.granted.add(position)
+        if granted is not None and response is None and visit.failures is failures:  # refused before it was sent
+            visit.granted[position] = granted
         return response
 
     async def _free_first(self, visit: Visit, only: int | None) -> Branch | None:
@@ -343,7 +342,7 @@ class Walk:
                 visit.marks = ("retry_budget_exhausted",)
                 branch.target.drop_held(visit.run)
                 return None
-            visit.granted.add(position)
+            visit.granted[position] = now
         return branch
 
     async def _pays(self, position: int, visit: Visit) -> bool:

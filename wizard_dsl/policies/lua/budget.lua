@@ -2,7 +2,7 @@
 local width = math.max(arguments.window, 1e-3) / 10
 row = row or fresh()
 if arguments.deposits > 0 then add(row, 2, width, arguments.deposits) end
-for _ = 1, arguments.unused do take_back(row, 3, width) end
+for _, age in ipairs(arguments.unused) do take_back(row, 3, width, now - age) end
 local granted = false
 if arguments.withdraw then
   advance(row, width)

@@ -9,11 +9,16 @@ end
 
 local function fresh() return {false, zeros(), zeros()} end
 
-local function advance(counts, width)
-  local rest = math.fmod(now, width)
-  local exact = (now - rest) / width
+local function bucket_of(time, width)
+  local rest = math.fmod(time, width)
+  local exact = (time - rest) / width
   local number = math.floor(exact)
   if exact - number > 0.5 then number = number + 1 end
+  return number
+end
+
+local function advance(counts, width)
+  local number = bucket_of(now, width)
   local last = counts[1]
   if last and number <= last then return last end
   if last then
@@ -33,10 +38,12 @@ local function add(counts, which, width, amount)
   return number
 end
 
--- Take back the newest of `which`, if the window holds one.
-local function take_back(counts, which, width)
+-- Take back one of `which` that was asked for at `taken`, and counted then or a little later, unless it has left the
+-- window by itself.
+local function take_back(counts, which, width, taken)
   local number = advance(counts, width)
-  for each = number, number - KEPT + 1, -1 do
+  local bucket = bucket_of(taken, width)
+  for each = math.max(bucket, number - KEPT + 1), math.min(bucket + 1, number) do
     local slot = each % KEPT + 1
     if counts[which][slot] > 0 then
       counts[which][slot] = counts[which][slot] - 1
