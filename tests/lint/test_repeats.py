@@ -229,6 +229,7 @@ def test_a_wait_above_the_deadline_is_pointed_out(project: Path, rule: str, warn
         ("retry: {base: 5001ms}", ["10 W159"]),
         ("retry: 2\n    timeout: {first_chunk: 5s}", []),
         ("retry: 3\n    timeout: {first_chunk: 5s}", ["10 W159"]),
+        ("retry: 2\n    timeout: {first_chunk: 29s, total: 6s}", []),  # no attempt takes longer than it may as a whole
         ("timeout: {first_chunk: 29s}", []),  # the number of attempts is not the file's
         ("retry: {max_attempts: 5, base: 2s, backoff: {server: linear}}", ["10 W159"]),  # 2 + 4 + 6 + 8 s, twice
         ("retry: {max_attempts: 5, base: 2s, backoff: {server: immediate}}", ["10 W159"]),
@@ -239,6 +240,10 @@ def test_a_ladder_longer_than_the_deadline_is_pointed_out(project: Path, policie
     made = found(policies)
     assert [f"{each.line} {each.code}" for each in made] == warnings
     assert all([other.line for other in each.related] == [9] for each in made)
+
+
+def test_attempts_that_a_predicate_never_lets_come_about_take_no_time(project: Path) -> None:
+    assert codes("retry: {max_attempts: 5, base: 2s, when: attempt < 2}") == ["10 W155"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import msgspec
@@ -14,7 +15,9 @@ from wizard_dsl.lint.limits import starving
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.lint.time import Limit, deadline_of
 from wizard_dsl.policies._backoff import MODES, plain
+from wizard_dsl.policies._retry_when import most_attempts
 from wizard_dsl.policies.retry import backoff
+from wizard_dsl.policies.timeout import TimeoutConfig
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 from wizard_dsl.spec.document import ChainEntry
 
@@ -178,7 +181,7 @@ def _spent(place: Place) -> _Spent:
     set_here = [at for at in map(place.at, ("max_attempts", "max_delay", "base", "multiplier", "backoff")) if at]
     if not set_here:
         return _Spent(place.entry.name, 0.0, None, "")
-    times = place.config.max_attempts
+    times = most_attempts(place.config.when, place.config.max_attempts)
     mode = {**MODES, **place.config.backoff}.get("server", "exponential")
     pause = sum(plain(backoff(place.config), mode, k) for k in range(1, times))
     wait = _first_chunk(place)
@@ -192,11 +195,13 @@ def _spent(place: Place) -> _Spent:
 
 
 def _first_chunk(place: Place) -> float:
-    """The seconds that the file gives an attempt for its first content; 0 where it says nothing."""
+    """The seconds that the file gives an attempt for its first content, its whole time at most; 0 where it says
+    nothing."""
     if place.subject.setting(place.entry, place.target.index, "timeout", "first_chunk") is None:
         return 0.0
     limits = [plan.config for plan in place.target.ladder if plan.type.name == "timeout"]
-    return max((seconds(getattr(each, "first_chunk", "off")) or 0.0 for each in limits), default=0.0)
+    times = [(seconds(each.first_chunk), seconds(each.total)) for each in limits if isinstance(each, TimeoutConfig)]
+    return max((min(first or 0.0, whole or inf) for first, whole in times), default=0.0)
 
 
 def _too_long(subject: Subject, longest: _Spent, at: DocPath, total: float, deadline: Limit) -> Diagnostic:
