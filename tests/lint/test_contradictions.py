@@ -431,6 +431,10 @@ ADMITS = "policies: {admission: {global: {rate: 1/s}}}"
         ("fallback_on: {local_limit: true},\n" + ADMITS, SCHEMA, [(5, "W139", [6])]),
         ("fallback_on: {local_limit: true}, policies: {concurrency: 3}", SCHEMA, []),
         ("fallback_on: {auth: true, circuit_open: false, budget: false, deadline: true}", SCHEMA, []),
+        ("fallback_on: {spec: true}", SCHEMA, [(5, "W139", [])]),
+        ("fallback_on: {unsupported: false}", SCHEMA, [(5, "W139", [6])]),
+        ("fallback_on: {unsupported: false}", SYSTEM, [(5, "W139", [6])]),  # embedded and mock know all
+        ("fallback_on: {unsupported: false}", IMAGE, []),
         ("allow_loss: [json_schema]", SCHEMA, [(5, "W139", [])]),
         ("allow_loss: [tools]", SCHEMA, [(5, "W139", [6])]),
         ("allow_loss: [tools]", TOOLS, []),
@@ -446,6 +450,25 @@ def test_what_never_reaches_a_strategy_or_is_never_lost_is_told(
     chain: str, step: str, warnings: list[tuple[int, str, list[int]]], tmp_path: Path
 ) -> None:
     assert found(file(TWO + chain, step), tmp_path) == warnings
+
+
+def test_a_target_may_lack_what_a_step_asks_for_or_a_stream(tmp_path: Path) -> None:
+    def lines(model: str, step: str, chain: str = "") -> list[int]:
+        text = file(f"{TWO}fallback_on: {{unsupported: false}}{chain}", step)
+        providers = f"other: {{type: mock, model: b, models: {{b: {{{model}}}}}}}"
+        assert "other: {type: mock, model: b}" in text
+        return [
+            line
+            for line, code, _ in found(text.replace("other: {type: mock, model: b}", providers), tmp_path)
+            if code == "W139"
+        ]
+
+    plain = "prompt: {user: Hello}"
+    assert lines("system: false", plain) == [5]
+    assert lines("system: false", SYSTEM) == []
+    assert lines("system: false", SYSTEM, ", allow_loss: [system]") == [5]
+    assert lines("tools: false", TOOLS) == []
+    assert lines("streaming: false", plain) == []
 
 
 def test_a_chain_that_no_step_asks_is_only_told_to_be_unused(tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.compiler.program import ChainPlan, StepPlan
 from wizard_dsl.core import units
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.errors import TABLE, StepFailed
+from wizard_dsl.core.target import Facts
 from wizard_dsl.lint.repeats import Place, places
 from wizard_dsl.lint.streams import unseen
 from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.prompts.expression import compile_expression
 from wizard_dsl.prompts.template import bind
+from wizard_dsl.registry import BUILT_INS
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 
 #: Kinds that are raised above every strategy, and why they never reach one.
@@ -81,6 +84,11 @@ def _unreached(subject: Subject, plan: ChainPlan, steps: list[StepPlan]) -> Iter
         elif kind == "local_limit" and not any(_may_refuse(each.type.name) for t in plan.targets for each in t.ladder):
             why = "no target of the chain has a limit of its own"
             related = [(each.origin, "this one stands above the strategy") for each in plan.outer if _limits(each)]
+        elif kind == "spec" and _is_ours(plan):
+            why = "a file is checked, and its targets are made, before the first of them is asked"
+        elif kind == "unsupported" and _is_ours(plan) and not any(_may_lack(plan, step) for step in steps):
+            why = "no step that asks this chain has what one of its targets lacks"
+            related = [(("steps", step.name), "a step that asks it") for step in steps]
         if why:
             message = f"fallback_on.{kind} decides nothing: {why}"
             yield subject.warn("W139", message, at, suggestion="remove it", related=related)
@@ -92,6 +100,24 @@ def _limits(plan: Any) -> bool:
 
 def _may_refuse(kind: str) -> bool:
     return kind in _QUEUES or kind not in _OURS
+
+
+def _is_ours(plan: ChainPlan) -> bool:
+    """Whether it is known of everything below the strategy what it raises."""
+    return plan.strategy.name in BUILT_INS["strategies"] and all(
+        target.type.name in BUILT_INS["providers"] and {each.type.name for each in target.ladder} <= _OURS
+        for target in plan.targets
+    )
+
+
+def _may_lack(plan: ChainPlan, step: StepPlan) -> bool:
+    """Whether a target may refuse what a step asks. Providers that know images may refuse some, and those that make
+    no embeddings refuse all; what the price library knows beside that is no ability."""
+    if step.type.name != "generate" or _asks(step, "images"):
+        return True
+    facts = [known_facts(each, lambda prices, model: Facts()) for each in plan.targets]
+    asked = {"streaming", *(each for each in ("tools", "system") if _asks(step, each))} - plan.allow_loss
+    return any(getattr(each, name) is False for each in facts for name in asked)
 
 
 def _unsuffered(subject: Subject, plan: ChainPlan, steps: list[StepPlan]) -> Iterator[Diagnostic]:

@@ -18,12 +18,27 @@ _Over = tuple[DocPath, str]
 
 
 def w124_overridden_setting(subject: Subject) -> Iterator[Diagnostic]:
-    """W124: a policy of a set, or a key of one, over which all chains that use the set write another value, or turn the
-    policy off. Only where the pipeline file itself writes both: other files are not there for every run."""
+    """W124: a policy of a set, a key of one, or the set's `stack`, over which all chains that use the set write another
+    value, or turn the policy off. Only where the pipeline file itself writes both: other files are not there for every
+    run."""
     for name, policies in subject.document.policies.items():
         users = [chain for chain in subject.document.chains.values() if (chain.use or "default") == name]
+        yield from _stack(subject, users, name)
         for kind, own in policies.items() if users else ():
             yield from _told(subject, users, ("policies", name, kind), own)
+
+
+def _stack(subject: Subject, users: list[ChainEntry], name: str) -> Iterator[Diagnostic]:
+    """The finding at the order of a set, which is replaced as a whole."""
+    path: DocPath = ("policies", name, "stack")
+    over: list[DocPath] = [("chains", chain.name, "policies", "stack") for chain in users]
+    if not users or not all(subject.written(at) and subject.own(at) for at in (path, *over)):
+        return
+    own, *others = (value_in(subject.compiled.loaded.data, at) for at in (path, *over))
+    if own not in others:
+        message = f"stack of the policy set '{name}' never applies: each chain that uses the set has one of its own"
+        related = [(at, "has one of its own") for at in over]
+        yield subject.warn("W124", message, path, key=True, suggestion="remove one of them", related=related)
 
 
 def _told(subject: Subject, users: list[ChainEntry], path: DocPath, own: Any) -> Iterator[Diagnostic]:
@@ -91,13 +106,21 @@ def _written_over(subject: Subject, at: DocPath, policies: Any, leaf: DocPath, v
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values say the same, be it in other units of time."""
+    """Whether two values say the same, be it in other words of a unit. Rates of different periods are not the same:
+    their bursts are not."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
     if one == other or not (isinstance(one, str) and isinstance(other, str)):
         return bool(one == other)
+    return any(_parsed(unit, one) == _parsed(unit, other) is not None for unit in units.UNITS)
+
+
+def _parsed(unit: units.Unit, text: str) -> Any:
+    """What a text says in a unit; None where it is none of it."""
     try:
-        return units.parse_duration(one) == units.parse_duration(other)
+        return unit.parse(text)
     except ValueError:
-        return False
+        return None
 
 
 # -- of steps ---------------------------------------------------------------------------------------

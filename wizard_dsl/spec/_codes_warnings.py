@@ -96,8 +96,8 @@ WARNING_CODES: Final = (
     Code(
         "W124", "a policy set is not used, or a setting in it",
         "No chain uses the set. The set called default applies where a chain names none; any other one needs "
-        "`policies: {use: NAME}`. Or every chain that uses the set writes something else over one of its settings, or "
-        "turns the policy off.",
+        "`policies: {use: NAME}`. Or every chain that uses the set writes something else over one of its settings or "
+        "its `stack`, or turns the policy off.",
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local]}}",
         "policies: {careful: {retry: 5}}\nchains: {default: {targets: [local], policies: {use: careful}}}",
     ),
@@ -173,9 +173,10 @@ WARNING_CODES: Final = (
         "Repairs are asked for where an answer does not fit its schema; without one nothing is checked. An empty "
         "answer fits no schema, so allowing it leads to a violation. And a back-off is the delay before a repeat: for "
         "a kind that the error table does not repeat, and `retry_on` does not ask for, there is none. A strategy hears "
-        "nothing of what is refused above it, nor of a contract where no step has a schema; and a loss that no step "
-        "can suffer need not be allowed: no tools, images or system messages are lost where none are sent, and a "
-        "schema never is. The `concurrency` of a step is that of its loop.",
+        "nothing of what is refused above it, nor of a contract where no step has a schema, nor that a target lacks "
+        "what no step asks for; and a loss that no step can suffer need not be allowed: no tools, images or system "
+        "messages are lost where none are sent, and a schema never is. The `concurrency` of a step is that of its "
+        "loop.",
         "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2}}}",
         "steps: {answer: {prompt: {user: Hello}, output: {repairs: 2, schema: {type: object}}}}",
     ),
