@@ -63,9 +63,26 @@ def test_a_target_that_no_budget_lets_be_asked_is_told(tmp_path: Path, name: str
     assert f"m/x is never asked: an attempt costs at least $0.0406, and the {name} budget is $0.01" in message
     ((place, message),) = found(tmp_path, f"{{{name}: $0.001}}", facts=facts, targets="[m/x, m/y]", params=params)
     assert place == "2 W145" and f"the {name} budget of $0.0010 is below one attempt" in message
-    degrades = f"{{{name}: {{limit: $0.01, then: degrade}}}}"
-    assert found(tmp_path, degrades, facts=facts, targets="[m/x, m/y]", params=params) == []
     assert found(tmp_path, f"{{{name}: $0.05}}", facts=facts, targets="[m/x, m/y]", params=params) == []
+
+
+@pytest.mark.parametrize("name", ["run", "day", "session"])
+def test_a_target_that_a_budget_always_degrades_from_is_told(tmp_path: Path, name: str) -> None:
+    def told(limit: str, y: str, params: str = "{max_tokens: 4000}") -> list[tuple[str, str]]:
+        budgets, facts = f"{{{name}: {{limit: {limit}, then: degrade}}}}", f"{PRICED}, y: {{prices: {y}}}"
+        return found(tmp_path, budgets, facts=facts, targets="[m/x, m/y]", params=params)
+
+    cheap = "{input: $1, output: $1}"
+    if name == "session":  # which a run need not have
+        assert told("$0.01", cheap) == []
+        return
+    ((place, message),) = told("$0.01", cheap)
+    assert place == "4 W145"
+    assert f"m/x is never asked: an attempt costs at least $0.0406, and the {name} budget is $0.01" in message
+    assert [place for place, _ in told("$0.0001", cheap)] == ["4 W145"]  # the cheapest one passes whatever is left
+    assert told("$0.05", cheap) == []
+    assert told("$0.01", "{input: $11, output: $1}") == []  # dearer with a long prompt
+    assert told("$0.01", "{input: $10, output: $10}") == []
 
 
 def test_a_run_budget_that_no_attempt_fits_is_told_with_the_step(tmp_path: Path) -> None:

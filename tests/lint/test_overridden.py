@@ -65,7 +65,9 @@ def told(*parts: str) -> list[str]:
         ("timeout: 60s", ("timeout: 2m",), ["timeout"]),
         ("timeout: off", ("timeout: 2m",), ["timeout off"]),
         ("rate_limit: 60/minute", ("rate_limit: 60/m",), []),
-        ("rate_limit: 60/minute", ("rate_limit: 1/s",), ["rate_limit"]),  # another burst
+        ("rate_limit: 60/minute", ("rate_limit: 1/s",), []),  # a bucket gains as much
+        ("rate_limit: 60/minute", ("rate_limit: 2/s",), ["rate_limit"]),
+        ("rate_limit: {windows: [60/minute]}", ("rate_limit: {windows: [1/s]}",), ["rate_limit"]),
         ("rate_limit: {windows: [9/minute]}", ("rate_limit: {windows: [9/m]}",), []),
         ("rate_limit: {windows: [9/minute]}", ("rate_limit: {windows: [8/m]}",), ["rate_limit"]),
         ("retry_budget: {ratio: 10%}", ("retry_budget: {ratio: 10.0%}",), []),

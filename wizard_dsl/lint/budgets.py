@@ -57,14 +57,16 @@ def w145_budget_below_one_attempt(subject: Subject) -> Iterator[Diagnostic]:
     budgets = subject.document.file.budgets
     for name in budgets.__struct_fields__:
         limit = getattr(budgets, name)
-        if limit is None or getattr(limit, "then", "stop") != "stop":
+        if limit is None:
             continue
-        for step in subject.program.steps:
+        degrades = getattr(limit, "then", "stop") != "stop"
+        for step in subject.program.steps if not degrades else ():
             costs = _costs(subject, step)
             dear = [each for each in costs if each[0] > _dollars(limit)]
             if dear and len(dear) == len(costs):
                 yield _below_all(subject, name, step, min(dear))
-        yield from _below_one(subject, name, _dollars(limit))
+        if not degrades or name != "session":  # a run without a session has the choice of all
+            yield from _below_one(subject, name, _dollars(limit), degrades)
 
 
 def _below_all(subject: Subject, name: str, step: StepPlan, least: tuple[float, str]) -> Diagnostic:
@@ -78,13 +80,17 @@ def _below_all(subject: Subject, name: str, step: StepPlan, least: tuple[float, 
     return subject.warn("W145", message, (*_SECTION, name), suggestion=hint, related=related)
 
 
-def _below_one(subject: Subject, name: str, limit: float) -> Iterator[Diagnostic]:
-    """Targets that the budget leaves out for every step that asks them, while others fit."""
+def _below_one(subject: Subject, name: str, limit: float, degrades: bool) -> Iterator[Diagnostic]:
+    """Targets that the budget leaves out for every step that asks them, while others fit; or, where it degrades, while
+    another one is cheaper."""
     for path, target, steps in _asked(subject):
         costs = {step.name: dict((who, cost) for cost, who in _costs(subject, step)) for step in steps}
         own = [each.get(target.name) for each in costs.values()]
         least = min((cost for cost in own if cost is not None), default=0.0)
         fits = any(cost <= limit for each in costs.values() for cost in each.values())
+        if degrades:
+            others = [each for each in subject.program.chains[str(path[1])].targets if each is not target]
+            fits = all(any(_is_cheaper(each, target, step) for each in others) for step in steps)
         if None not in own and least > limit and fits:
             message = (
                 f"{target.name} is never asked: an attempt costs at least {units.show_money(least)}, and the {name} "
@@ -122,6 +128,17 @@ def w146_budget_above_a_wider_one(subject: Subject) -> Iterator[Diagnostic]:
                 (*_SECTION, part),
                 related=[((*_SECTION, whole), f"the {whole}")],
             )
+
+
+def _is_cheaper(one: TargetPlan, other: TargetPlan, step: StepPlan) -> bool:
+    """Whether an attempt on `one` may cost less than on `other`, however long the prompt is."""
+    facts = known_facts(one, library), known_facts(other, library)
+    prices = [each.prices for each in facts if each.prices is not None and not each.prices.tiers]
+    worst = [worst_case(_request(step), each.params, own).amount for each, own in zip((one, other), facts, strict=True)]
+    if len(prices) < len(facts) or worst[0] is None or worst[1] is None:
+        return False
+    inputs = [max(each.input, each.cached or 0.0) for each in prices]
+    return inputs[0] <= inputs[1] and worst[0] + 1 < worst[1]  # each is rounded
 
 
 def _dollars(limit: Any) -> float:

@@ -106,20 +106,26 @@ def _written_over(subject: Subject, at: DocPath, policies: Any, leaf: DocPath, v
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values say the same, be it in other words of a unit. Rates of different periods are not the same:
-    their bursts are not."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+    """Whether two values say the same, be it in other words of a unit."""
     if one == other or not (isinstance(one, str) and isinstance(other, str)):
-        return bool(one == other)
-    return any(_parsed(unit, one) == _parsed(unit, other) is not None for unit in units.UNITS)
+        windows = isinstance(one, list) and isinstance(other, list) and len(one) == len(other)
+        return bool(one == other) or (windows and all(_say_one(*each) for each in zip(one, other, strict=True)))
+    rates = _parsed(units.RATE, one), _parsed(units.RATE, other)
+    if None not in rates:  # of a bucket, which gains as much in a second; in a list they are windows
+        return bool(rates[0].tokens == rates[1].tokens and rates[0].per_second == rates[1].per_second)
+    return _say_one(one, other)
 
 
-def _parsed(unit: units.Unit, text: str) -> Any:
+def _say_one(one: Any, other: Any) -> bool:
+    """Whether two texts are one value of a unit, or one text."""
+    return one == other or any(_parsed(unit, one) == _parsed(unit, other) is not None for unit in units.UNITS)
+
+
+def _parsed(unit: units.Unit, text: Any) -> Any:
     """What a text says in a unit; None where it is none of it."""
     try:
         return unit.parse(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
 
 

@@ -229,7 +229,8 @@ WARNING_CODES: Final = (
         "W145", "a budget below one attempt",
         "The cheapest attempt of a step may cost more than a whole run, session, day or month is allowed to, so the "
         "step fails each time with kind budget, before anything is sent. Or each attempt on one target may, so that it "
-        "is never asked. Raise the budget, or lower max_tokens.",
+        "is never asked; with `then: degrade` a cheaper one is asked instead, each time. Raise the budget, "
+        "or lower max_tokens.",
         "budgets: {run: $0.001}\n"
         "steps: {answer: {prompt: {user: Hello}, params: {max_tokens: 4000}}}   # at $10 a million tokens: $0.04",
         "budgets: {run: $0.05}\nsteps: {answer: {prompt: {user: Hello}, params: {max_tokens: 4000}}}",
