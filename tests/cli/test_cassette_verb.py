@@ -87,7 +87,7 @@ def test_an_edit_that_is_wrong_is_told_and_not_accepted(tape: Path, wizard: Wiza
     tape.write_text(text)
     done = wizard("cassette", "accept", "c.jsonl")
     assert done.code == 3
-    assert "c.jsonl:2:2 error[E092] object contains unknown field `targt`" in done.err
+    assert "c.jsonl:2:2 error[E092] unknown key 'targt' in the line; did you mean 'target'?" in done.err
     assert tape.read_text() == text
     assert wizard("cassette", "show", "case.yaml").code == 3
 

@@ -97,7 +97,7 @@ def damaged(text: str, how: str) -> str:
         ("cut", "c.jsonl:2:"),
         ("version", "c.jsonl:1:1 error[E091] the cassette has version 7; this version of wizard reads version 1"),
         ("header", "c.jsonl:1:1 error[E090] the first line is no header"),
-        ("unknown-key", "c.jsonl:2:2 error[E092] object contains unknown field `targt`"),
+        ("unknown-key", "c.jsonl:2:2 error[E092] unknown key 'targt' in the line; did you mean 'target'?"),
         ("type", "error[E092] expected `int` >= 0 at end"),
         ("two-ends", "error[E092] an exchange ends in one way, by end, failed or cancelled; this has 2"),
         ("no-end", "error[E092] an exchange ends in one way, by end, failed or cancelled; this has 0"),
