@@ -35,6 +35,9 @@ ONE = "targets: [local],\n"
 OFF = "targets: [local, {provider: other, enabled: false}],\n"
 UNRESUMED = "policies: {retry: {retry_on: {mid_stream: false}}}"
 NOT_ON = "fallback_on: {mid_stream: false},\n"
+SPARE = "targets: [local,\n{provider: other, weight: %d}],\n"
+STICKY = "strategy: {type: weighted, sticky: q}"
+ASKS = "inputs: {q: {type: string}}\n"
 RESTART = "on_mid_stream_error: restart"
 QUOTA = "policies: {retry: {retry_on: {quota_exhausted: true}}}"
 DEGRADE = "budgets:\n  day:\n    limit: $20\n    then: degrade\n"
@@ -54,6 +57,10 @@ def test_a_strategy_that_chooses_needs_two_targets(strategy: str, tmp_path: Path
         (file(ONE + "strategy: sequential"), []),
         (file(TWO + "strategy: {type: parallel,\nn: 1}"), [(6, "W136", [5])]),
         (file(TWO + "strategy: {type: parallel, n: 2}"), []),
+        (file(SPARE % 0 + STICKY, more=ASKS), [(6, "W136", [5])]),
+        (file(SPARE % 1 + STICKY, more=ASKS), []),
+        (file(SPARE % 0 + "strategy: weighted"), []),
+        (file((SPARE % 0).replace("[local", "[local, local/c") + STICKY, more=ASKS), []),  # two to draw from
         (file(TWO + "strategy: {type: parallel, n: 3}"), [(5, "W136", [4])]),
         (file(ONE + "strategy: {type: parallel, n: 3}"), [(5, "W136", [4])]),
         (file(ONE + "fallback_on: {auth: true}"), [(5, "W136", [4])]),

@@ -141,6 +141,34 @@ def test_w143_knows_the_max_tokens_of_a_target_and_the_longest_answer_of_its_mod
     assert told == [(4, [5, 6])]
 
 
+ESTIMATE = '{windows: ["5000 tokens/minute"], token_estimate: 90}'
+LIMITS = [f"admission: {{global: {ESTIMATE}}}", f"rate_limit: {ESTIMATE}"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "steps", "warnings"),
+    [
+        (LIMITS[:1], asks(), ["W142 4 → 6"]),
+        (LIMITS[1:], asks(), ["W142 4 → 6"]),
+        (LIMITS[:1], asks(""), ["W141 5 → 4"]),
+        (LIMITS[1:], asks(""), ["W141 5 → 4"]),
+        (LIMITS[:1], 'steps: {e: {type: embed, texts: ["a"]}}\n', ["W142 4 → 5"]),
+        ([LIMITS[1].replace(", token_estimate: 90", "")], asks(), []),
+    ],
+)
+def test_w142_an_estimate_that_no_call_needs(lines: list[str], steps: str, warnings: list[str], tmp_path: Path) -> None:
+    assert found(tmp_path, *lines, steps=steps) == warnings
+
+
+def test_w142_an_estimate_that_another_step_needs_or_no_target(tmp_path: Path) -> None:
+    two = asks().replace("}}\n", "}, two: {prompt: {user: Hi}}}\n")
+    assert not any(each.startswith("W142") for each in found(tmp_path, LIMITS[0], steps=two))
+    model = "a: {type: mock, model: m, models: {m: {max_output: 9}}}"
+    assert "W142 4 → 3" in found(tmp_path, LIMITS[1], steps=asks(""), providers=model)
+    told = found(tmp_path, LIMITS[0], steps=asks(""), providers=model)  # nobody knows who answers
+    assert not any(each.startswith("W142") for each in told)
+
+
 @pytest.mark.parametrize(
     ("lines", "warnings"),
     [

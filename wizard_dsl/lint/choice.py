@@ -20,6 +20,7 @@ def w136_nothing_to_choose_from(subject: Subject) -> Iterator[Diagnostic]:
     for plan in subject.program.chains.values():
         yield from _of_the_strategy(subject, plan)
         yield from _of_parallel(subject, plan)
+        yield from _of_the_draw(subject, plan)
         if len(plan.targets) == 1:
             yield from _of_fallback(subject, plan)
         yield from _of_resuming(subject, plan)
@@ -49,6 +50,17 @@ def _of_parallel(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
     elif n > there:
         message = f"n: {n} is more than the {there} enabled targets of chain '{plan.name}'"
         yield subject.warn("W136", message, at, suggestion=f"lower it to {there}", related=[_targets(plan)])
+
+
+def _of_the_draw(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:
+    """Spares come in the order they are written, whoever asks."""
+    at: DocPath = ("chains", plan.name, "strategy", "sticky")
+    spares = [each for each in plan.targets if not each.weight]
+    if plan.strategy.name == "weighted" and 0 < len(plan.targets) - 1 <= len(spares) and subject.written(at):
+        message = f"sticky has nothing to choose from: of the targets of chain '{plan.name}' at most one has a weight"
+        weights: list[DocPath] = [("chains", plan.name, "targets", each.index, "weight") for each in spares]
+        related = [(each, "a spare") for each in weights]
+        yield subject.warn("W136", message, at, suggestion="remove it, or give another one a weight", related=related)
 
 
 def _of_fallback(subject: Subject, plan: ChainPlan) -> Iterator[Diagnostic]:

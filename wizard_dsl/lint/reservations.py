@@ -1,5 +1,5 @@
-"""Calls that are larger than a limit of LLM tokens, however empty it is. The price library, which knows how long the
-answers of a model may be, is loaded only for a file that has such a limit."""
+"""Calls that are larger than a limit of LLM tokens, however empty it is, and estimates that none needs. The price
+library, which knows how long the answers of a model may be, is loaded only for a file that has such a limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wizard_dsl.core.messages import Message, Request
 from wizard_dsl.core.units import Rate, parse_rate
 from wizard_dsl.lint.limits import Place, parts
 from wizard_dsl.lint.params import place_of
-from wizard_dsl.lint.subject import Subject
+from wizard_dsl.lint.subject import Found, Subject, idle_for_all
 from wizard_dsl.policies._reservation import Reservation
 from wizard_dsl.prompts.messages import Prompt
 from wizard_dsl.prompts.template import bind
@@ -27,12 +27,14 @@ _LONGEST: Final = 1 << 22
 
 
 class _Limit(msgspec.Struct, frozen=True):
-    """A limit of LLM tokens, where it is written, and the target that it stands before; None above the strategy."""
+    """A limit of LLM tokens, where it and its estimate are written (None: built in), and the target that it stands
+    before; None above the strategy."""
 
     name: str
     windows: list[Rate]
     estimate: int
     at: DocPath
+    estimate_at: DocPath | None
     target: TargetPlan | None
 
 
@@ -46,19 +48,59 @@ def w143_call_above_token_limit(subject: Subject) -> Iterator[Diagnostic]:
                 yield from _too_large(subject, step, limit)
 
 
+def w142_estimate_that_is_never_reserved(subject: Subject) -> Iterator[Diagnostic]:
+    """W142: a token_estimate, where it is known of every call that meets the limit how long its answer may be."""
+    for at, message, related in idle_for_all(_estimates(subject)):
+        yield subject.warn("W142", message, at, suggestion="remove it", related=related)
+
+
+def _estimates(subject: Subject) -> Iterator[tuple[DocPath, Found | None]]:
+    for name, chain in subject.program.chains.items():
+        steps = [step for step in subject.program.steps if step.chain == name]
+        for limit in _limits(subject, chain) if steps else ():
+            at = limit.estimate_at
+            if at is not None:
+                found = [_bound(subject, step, limit) for step in steps]
+                known = list(dict.fromkeys(each for each in found if each is not None))
+                message = (
+                    f"token_estimate {limit.estimate} of {limit.name} is never reserved: it is known of each call how "
+                    "long its answer may be"
+                )
+                yield at, (at, message, known) if None not in found else None
+
+
+def _bound(subject: Subject, step: StepPlan, limit: _Limit) -> tuple[DocPath, str] | None:
+    """Where it stands how long an answer may be; None where a call may need the estimate."""
+    if step.type.name == "embed":
+        return ("steps", step.name), "an embedding has no answer to reserve for"
+    if step.type.name != "generate":
+        return None
+    target = limit.target
+    params = dict(step.params) if target is None else {**step.params, **target.params}
+    asked = params.get("max_tokens")
+    if type(asked) is int and asked > 0:
+        return _place(subject, step, limit), "max_tokens"
+    if target is None or not known_facts(target, library).max_output:
+        return None
+    return ("chains", step.chain or "", "targets", target.index), "the longest answer of its model is known"
+
+
 def _limits(subject: Subject, chain: ChainPlan) -> Iterator[_Limit]:
     place = Place(subject, chain, subject.document.chains[chain.name])
-    found: list[tuple[str, Any, DocPath, TargetPlan | None]] = [
-        (f"admission.{part}", own, (*place.part(plan, part), "windows"), None) for plan, part, own in parts(chain)
-    ]
+    found: list[tuple[str, Any, DocPath, DocPath | None, TargetPlan | None]] = []
+    for plan, part, own in parts(chain):
+        path = place.part(plan, part)
+        guess: DocPath = (*path, "token_estimate")
+        found.append((f"admission.{part}", own, (*path, "windows"), guess if subject.written(guess) else None, None))
     for target in chain.targets:
         at = msgspec.structs.replace(place, target=target)
         for plan in (each for each in target.ladder if each.type.name == "rate_limit"):
-            found.append((plan.type.name, plan.config, at.of(plan, "windows") or plan.origin, target))
-    for name, config, written, before in found:
+            written = at.of(plan, "windows") or plan.origin
+            found.append((plan.type.name, plan.config, written, at.of(plan, "token_estimate"), target))
+    for name, config, written, estimate, before in found:
         windows = [rate for rate in map(parse_rate, config.windows) if rate.tokens]
         if windows:
-            yield _Limit(name, windows, config.token_estimate, written, before)
+            yield _Limit(name, windows, config.token_estimate, written, estimate, before)
 
 
 def _too_large(subject: Subject, step: StepPlan, limit: _Limit) -> Iterator[Diagnostic]:

@@ -52,6 +52,7 @@ RULES: Final[tuple[Rule, ...]] = (
     limits.w141_max_tokens_missing,
     reservations.w143_call_above_token_limit,
     limits.w142_limit_that_never_applies,
+    reservations.w142_estimate_that_is_never_reserved,
     cache.w150_cache_with_temperature,
     cache.w151_cache_setting_without_effect,
     cache.w152_cache_scope_without_owner,

@@ -146,8 +146,8 @@ WARNING_CODES: Final = (
         "W136", "nothing to choose from",
         "A strategy other than sequential, a rule of fallback, a lifetime of answers of fallback targets, a broken "
         "stream that goes on elsewhere and a budget that degrades need another target, and the chain has one that is "
-        "enabled. `parallel` with an n of 1, or above the number of targets, is the same mistake. The message names "
-        "both places.",
+        "enabled. `parallel` with an n of 1, or above the number of targets, is the same mistake, and so is "
+        "`sticky` where one target has a weight and the others are spares. The message names both places.",
         "chains: {default: {targets: [local], strategy: cheapest}}",
         "chains: {default: {targets: [local, openai/gpt-4o], strategy: cheapest}}",
     ),
@@ -201,7 +201,7 @@ WARNING_CODES: Final = (
         "W142", "a limit that never applies",
         "Another limit, which the same calls meet, is as strict, or the deadline comes first, or windows replace the "
         "bucket: the setting is right by itself and has no effect. Both places are named. Under a provider `per` has "
-        "none either: all its targets share the limit.",
+        "none either: all its targets share the limit; nor has a `token_estimate` where each call has a `max_tokens`.",
         "policies: {default: {admission: {global: {rate: 5/s, burst: 5}, session: {rate: 10/s, burst: 10}}}}",
         "policies: {default: {admission: {global: {rate: 50/s, burst: 50}, session: {rate: 1/s, burst: 5}}}}",
     ),
