@@ -92,9 +92,10 @@ def _below_one(subject: Subject, name: str, limit: float, degrades: bool) -> Ite
             others = [each for each in subject.program.chains[str(path[1])].targets if each is not target]
             fits = all(any(_is_cheaper(each, target, step) for each in others) for step in steps)
         if None not in own and least > limit and fits:
+            where = " in a session" if name == "session" else ""  # other runs do not spend of it
             message = (
-                f"{target.name} is never asked: an attempt costs at least {units.show_money(least)}, and the {name} "
-                f"budget is {units.show_money(limit)}"
+                f"{target.name} is never asked{where}: an attempt costs at least {units.show_money(least)}, and the "
+                f"{name} budget is {units.show_money(limit)}"
             )
             hint = f"raise budgets.{name}, lower max_tokens, or remove the target"
             related: list[tuple[DocPath, str]] = [((*_SECTION, name), f"the {name} budget")]
