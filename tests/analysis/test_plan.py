@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 from planning_kit import FILE, PRICED, compiled, planned, step
 
 from wizard_dsl.analysis.plan import plan_of

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from cli_kit import Wizard
 from syrupy.assertion import SnapshotAssertion
@@ -73,7 +73,7 @@ def test_json_tells_the_same(wizard: Wizard) -> None:
 
 
 def test_a_plug_in_has_a_page() -> None:
-    component = dataclasses.replace(RETRY, name="acme.retry", summary="Repeats, our way.")
+    component = msgspec.structs.replace(RETRY, name="acme.retry", summary="Repeats, our way.")
     entry: Any = SimpleNamespace(name="acme.retry", dist=None, load=lambda: component)
     registry = Registry(scan=lambda group: [entry] if group == "policies" else [])
     (page,) = pages("acme.retry", registry)

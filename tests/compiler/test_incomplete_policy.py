@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from compiler_kit import HEAD, ONE
+from msgspec.structs import replace
 
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.core.component import PolicyConfig

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from compiler_kit import DEFAULT, HEAD, ONE, program
+from msgspec.structs import replace
 
 from wizard_dsl.compiler.facts import known_facts
 from wizard_dsl.compiler.link import Services, call_handler, link, with_frame

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 import pytest
 from exchanges import CHAT
 from msgspec import Meta
+from msgspec.structs import replace
 
 from wizard_dsl.core.bound import Bound, Figure, bound_unchanged
 from wizard_dsl.core.component import Example, PolicyConfig, PolicyType, ProviderType, Rung, Scope, StoreType

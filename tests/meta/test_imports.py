@@ -138,6 +138,56 @@ def test_a_test_of_an_outage_imports_no_heavy_library(tmp_path: Path) -> None:
     assert found & {*HEAVY, "redis"} <= {"genai_prices"}
 
 
+PLAIN = """\
+version: 1
+name: answer
+inputs:
+  question: {type: string, minLength: 1}
+providers:
+  openai: {type: openai, api_key: "${env:OPENAI_API_KEY}"}
+chains:
+  default: {targets: [openai/gpt-4o-mini]}
+steps:
+  answer:
+    prompt: {system: Answer briefly., user: "{{ question }}"}
+"""
+
+#: What a test of a plain file has no use for: tapes, servers, files of SQLite, shared state, words for mistakes.
+UNUSED = (
+    "email",
+    "sqlite3",
+    "difflib",
+    "html",
+    "wizard_dsl.testing.cassettes",
+    "wizard_dsl.testing._cassette",
+    "wizard_dsl.stores.disk",
+    "wizard_dsl.stores._redis",
+    "wizard_dsl.stores._book_",
+    "wizard_dsl.stores._state",
+    "wizard_dsl.policies._shared_",
+    "wizard_dsl.policies._leases",
+    "wizard_dsl.policies.rate_limit",
+    "wizard_dsl.policies.admission",
+    "wizard_dsl.spec.codes",
+    "wizard_dsl.spec.schema_errors",
+)
+
+
+def test_a_test_of_a_plain_file_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    (tmp_path / "answer.yaml").write_text(PLAIN)
+    (tmp_path / "answer.test.yaml").write_text(BROKEN)
+    program = (
+        "import sys\nfrom wizard_dsl.cli.main import main\n"
+        "try:\n    main(['test'])\nexcept SystemExit as done:\n    assert not done.code, done.code\n"
+        "print('MODULES', *sorted(sys.modules))"
+    )
+    done = run(program, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = done.stdout.splitlines()[-1].split()
+    assert "wizard_dsl.policies.circuit_breaker" in found
+    assert [each for each in found if each.startswith(UNUSED)] == []
+
+
 def test_garbage_is_looked_for_where_a_program_runs_but_not_in_what_is_imported(tmp_path: Path) -> None:
     (tmp_path / "answer.yaml").write_text(VALID)
     program = (

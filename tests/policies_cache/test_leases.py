@@ -245,7 +245,7 @@ def test_state_that_goes_away_under_a_flight_costs_no_call() -> None:
 
 @pytest.mark.parametrize("reply", [None, ["error", "{"], ["answer", "{"], ["what", "x"], [1, 2]])
 def test_a_reply_that_makes_no_sense_costs_no_call(reply: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     monkeypatch.setattr(_leases, "LEASE", replace(_leases.LEASE, apply=lambda row, now, arguments: (None, reply, 0.0)))
 

@@ -13,11 +13,11 @@ import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from msgspec.structs import replace
 from random_cases import INNER, Dice, Mood, inner_document, random_caller, random_document, shown
 from soak_kit import (
     Watch,

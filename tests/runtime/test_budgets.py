@@ -10,7 +10,7 @@ from run_kit import compiled, play
 from wizard_dsl.core.errors import BudgetExceeded
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import running
-from wizard_dsl.stores._book_sqlite import BOOK
+from wizard_dsl.stores._open_book import BOOK
 
 PRICES = "{m: {max_output: 10, prices: {input: $0, output: $1000000}}}"
 HEAD = f"""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from wizard_dsl.core.component import PolicyConfig, PolicyType
 from wizard_dsl.registry import BUILT_INS, Registry

@@ -6,7 +6,6 @@ Words in which an answer differs from that of the first chain are marked.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from wizard_dsl.analysis._page import document
+from wizard_dsl.core.regex import regex
 from wizard_dsl.observe.summary import show_time
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ section section { margin-top: 1.5rem; }
 mark { background: var(--shade); color: inherit; text-decoration: underline; }
 @media (max-width: 40rem) { .answers { grid-template-columns: 1fr !important; } }
 """
-_WORD: Final = re.compile(r"\s+|\w+|[^\w\s]")
+_WORD: Final = regex(r"\s+|\w+|[^\w\s]")
 #: What stands for an answer without a letter.
 EMPTY: Final = "an empty answer"
 #: Comparing words takes time that grows with their square.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import did_you_mean
 from wizard_dsl.spec.interpolate import find_references
 from wizard_dsl.spec.source import MAX_BYTES, load_bytes
@@ -26,7 +26,7 @@ _SNAPSHOTS: Final = "__snapshots__"
 _LONGEST: Final = 500
 _LINK: Final = "120000"
 #: A name, and no expression such as `HEAD~2`.
-_WORD: Final = re.compile(r"[^~^@{}:]+")
+_WORD: Final = regex(r"[^~^@{}:]+")
 _FILES: Final = ("100644", "100755", _LINK)
 #: A file that is larger is written this long: long enough for the loader to say that it is too long.
 _MOST: Final = MAX_BYTES + 1

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import click
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.project import PROJECT_FILE, SCENARIO_ENDINGS, TEST_ENDINGS
 from wizard_dsl.spec.source import read_bytes
 
@@ -24,8 +25,8 @@ _OVERLAYS: Final = (".overlay.yaml", ".overlay.yml")
 CASSETTE: Final = ".cassette.jsonl"
 _SKIPPED_FOLDERS: Final = ("node_modules", "__pycache__")
 _HEAD_BYTES: Final = 256 * 1024
-_VERSION: Final = re.compile(rb"^(?:\{\s*)?[\"']?version[\"']?\s*:", re.MULTILINE)
-_SECTION: Final = re.compile(rb"^(?:\{.*)?[\"']?(steps|chains|providers|prompts)[\"']?\s*:", re.MULTILINE)
+_VERSION: Final = regex(rb"^(?:\{\s*)?[\"']?version[\"']?\s*:", re.MULTILINE)
+_SECTION: Final = regex(rb"^(?:\{.*)?[\"']?(steps|chains|providers|prompts)[\"']?\s*:", re.MULTILINE)
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -19,6 +18,7 @@ import msgspec
 from wizard_dsl import __version__
 from wizard_dsl.cli._output import has_colour
 from wizard_dsl.core.errors import SpecError
+from wizard_dsl.core.regex import regex
 from wizard_dsl.providers.embedded import DEFAULT_MODEL, find_weights
 from wizard_dsl.registry import Group, Registry
 from wizard_dsl.spec.diagnostics import Diagnostic, position, sentence
@@ -30,7 +30,7 @@ State = Literal["ok", "absent", "broken"]
 _DISTRIBUTION: Final = "wizard-dsl"
 _OLDEST: Final = (3, 11)
 _GROUPS: Final[tuple[Group, ...]] = ("policies", "strategies", "providers", "stores", "steps", "lint_rules")
-_REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?[^;]*(?:;.*extra == ['\"]([a-z]+)['\"])?")
+_REQUIREMENT: Final = regex(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?[^;]*(?:;.*extra == ['\"]([a-z]+)['\"])?")
 #: Extras for those who change this package.
 _OWN_EXTRAS: Final = ("dev", "docs")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from wizard_dsl.cli._need import Need
 from wizard_dsl.spec.keeper import state_home
-from wizard_dsl.stores._book_sqlite import BOOK
+from wizard_dsl.stores._open_book import BOOK
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import Program

@@ -7,13 +7,13 @@ single value applies – the policies of a set, the run's deadline, the log – 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from wizard_dsl.compiler.ladder import BUILT_IN_DEFAULT
+from wizard_dsl.core.regex import regex
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import DocPath, show_path, without_user
 from wizard_dsl.spec.document import ObserveSpec, PipelineFile
@@ -21,9 +21,9 @@ from wizard_dsl.spec.layers import Merged, Origin
 from wizard_dsl.spec.scalars import core_scalar
 
 _BUILT_IN: Final = Origin("built-in", "built-in", 0, 0)
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_./$+][A-Za-z0-9 _./$+%@-]*(?<! )")
-_DATE: Final = re.compile(r"\d{4}-\d")
-_BLOCK_LINE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*(?<! )")
+_PLAIN: Final = regex(r"[A-Za-z0-9_./$+][A-Za-z0-9 _./$+%@-]*(?<! )")
+_DATE: Final = regex(r"\d{4}-\d")
+_BLOCK_LINE: Final = regex(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*(?<! )")
 
 
 class Resolved(msgspec.Struct, frozen=True):

@@ -4,10 +4,8 @@ the clock: the same files give the same bytes."""
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from wizard_dsl.cli._output import as_json
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import Diagnostic, finding, has_errors, render_github, render_json, render_text
 from wizard_dsl.testing.trying import Failure, Outcome
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from wizard_dsl.testing.coverage import FileCoverage
 
 #: What XML 1.0 cannot hold, whatever it is escaped as.
-_NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NOT_XML: Final = regex("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class Tested(msgspec.Struct, frozen=True):
@@ -207,6 +206,8 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
+    from html import escape
+
     return escape(_NOT_XML.sub("�", text))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.compiler.compile import Compiled
+from wizard_dsl.core.regex import regex
 from wizard_dsl.observe.redact import redact
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import DocPath
@@ -27,7 +28,7 @@ _OTHERS: Final = MappingProxyType(
 
 
 #: Names of variables, and keys in the file, that hold secrets.
-_SECRET: Final = re.compile(r"key|token|secret|password|passwd|credential|headers|authorization", re.IGNORECASE)
+_SECRET: Final = regex(r"key|token|secret|password|passwd|credential|headers|authorization", re.IGNORECASE)
 #: What stands for a secret where none is needed.
 STAND_IN: Final = "test"
 

@@ -16,8 +16,7 @@ from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.core.units import show_money
 from wizard_dsl.spec.project import find_project
-from wizard_dsl.stores._book_sqlite import BOOK
-from wizard_dsl.stores._open_book import open_book
+from wizard_dsl.stores._open_book import BOOK, open_book
 
 
 @click.command("cost", short_help="What the budgets of a project have spent.")

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,19 +14,19 @@ from wizard_dsl.cli._coverage import Wanted, coverage_options
 from wizard_dsl.cli._files import find_tests
 from wizard_dsl.cli._interrupting import until_interrupted
 from wizard_dsl.cli._output import format_option, refuse_unwritable
-from wizard_dsl.cli._record import record_cassettes
 from wizard_dsl.cli._registry import has_plugins, registry_of
 from wizard_dsl.cli._test_report import REPORTS, Tested, as_junit
-from wizard_dsl.cli._test_watch import watch
 from wizard_dsl.cli.main import INTERRUPTED
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.spec.diagnostics import has_errors, ordered, render_text
 from wizard_dsl.testing.cases import Programs, Suite
-from wizard_dsl.testing.cassettes import Record
 from wizard_dsl.testing.selecting import BadSelection, Picks, selection
 from wizard_dsl.testing.snapshots import obsolete, remove
 from wizard_dsl.testing.suites import How, Picked, run
 from wizard_dsl.testing.trying import Outcome, collect
+
+if TYPE_CHECKING:
+    from wizard_dsl.testing.cassettes import Record
 
 FINDINGS: Final = 1
 INVALID: Final = 3
@@ -65,8 +65,12 @@ def command(paths: tuple[Path, ...], again: bool, how: Record, **options: Any) -
     if how != "none":
         if again:
             raise click.UsageError("--record asks the providers once; leave out --watch")
+        from wizard_dsl.cli._record import record_cassettes
+
         record_cassettes(found, picks, how)
     if again:
+        from wizard_dsl.cli._test_watch import watch
+
         watch(lambda: _once(find_tests(where), picks, options), lambda: find_tests(where))
     return _once(find_tests(where), picks, options)[0]
 

@@ -7,8 +7,10 @@ for each step that asks it, because the contract belongs to the step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from wizard_dsl.compiler.facts import Library, known_facts
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, Program, TargetPlan, among
@@ -36,8 +38,7 @@ def provide_own(plan: TargetPlan, context: BuildContext) -> Node | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(msgspec.Struct, frozen=True):
     """What living nodes share."""
 
     clock: Clock
@@ -53,8 +54,7 @@ class Services:
     state: State | None = None
 
 
-@dataclass(slots=True)
-class LinkedChain:
+class LinkedChain(msgspec.Struct):
     """A chain folded up to its strategy."""
 
     plan: ChainPlan
@@ -64,11 +64,10 @@ class LinkedChain:
     context: BuildContext
 
 
-@dataclass(slots=True)
-class Linked:
+class Linked(msgspec.Struct):
     """The living chains of a program."""
 
-    chains: dict[str, LinkedChain] = field(default_factory=dict)
+    chains: dict[str, LinkedChain] = {}
 
 
 def link(program: Program, services: Services) -> Linked:

@@ -6,26 +6,27 @@ is exhausted. What is not a number, not positive, above an hour or in the past i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
+
 #: What a limit counts: calls, or LLM tokens.
 Counted = Literal["requests", "tokens"]
 
 #: Longer announcements are not believed, in seconds.
 LIMIT = 3600.0
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
-_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
+_NUMBER = regex(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_GO_PART = regex(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
 _GO_UNIT = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LIMIT_HEADER = re.compile(
+_LIMIT_HEADER = regex(
     r"(?:x-)?ratelimit-(?P<key>limit|remaining|reset)(?:-(?P<what>.+))?"
     r"|anthropic-ratelimit-(?P<what2>.+)-(?P<key2>limit|remaining|reset)"
 )
-_REMAINING = re.compile(r"(.*ratelimit)-remaining(.*)|(anthropic-ratelimit-.*)-remaining()")
+_REMAINING = regex(r"(.*ratelimit)-remaining(.*)|(anthropic-ratelimit-.*)-remaining()")
 
 
 def believed(seconds: float | None) -> float | None:

@@ -4,7 +4,6 @@ and the executor are made. Built-ins are listed by name in `registry.py`, third 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -92,16 +91,14 @@ class NoConfig(PolicyConfig, frozen=True):
     """A component with nothing to set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(msgspec.Struct, frozen=True):
     """A fragment of YAML that is documented and run by the tests."""
 
     title: str
     yaml: str
 
 
-@dataclass(frozen=True, slots=True)
-class RuleFinding:
+class RuleFinding(msgspec.Struct, frozen=True):
     """What a rule finds: a sentence, and the path of what it is about in the document. `key` puts it at the key instead
     of the value; `related` are other paths that have a part in it, each with what it is."""
 
@@ -112,8 +109,7 @@ class RuleFinding:
     related: Sequence[tuple[tuple[str | int, ...], str]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RuleType:
+class RuleType(msgspec.Struct, frozen=True):
     """A rule of lint. `name` has a dot and is the code of its findings, which are warnings; `title`, `explanation`, and
     `bad` and `good`, whole pipeline files, are its page.
 
@@ -129,8 +125,7 @@ class RuleType:
     check: Callable[[Any], Iterable[RuleFinding]]
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyType:
+class PolicyType(msgspec.Struct, frozen=True):
     """A policy. `summary` is one line for tables; `scalar` is the config field that a bare scalar sets.
 
     `build(config, next, context)` makes the node; for scope `chain` it is `build(config, None, context)` and
@@ -156,13 +151,12 @@ class PolicyType:
     raises: tuple[type[WizardError], ...] = ()
     outcomes: tuple[OutcomeType, ...] = ()
     examples: tuple[Example, ...] = ()
-    check: Callable[[Any], Sequence[str]] = field(default=lambda config: ())
-    refuse: Callable[[Any], tuple[str, str] | None] = field(default=lambda config: None)
-    parts: Callable[[Any], Mapping[str, Any]] = field(default=lambda config: {})
+    check: Callable[[Any], Sequence[str]] = lambda config: ()
+    refuse: Callable[[Any], tuple[str, str] | None] = lambda config: None
+    parts: Callable[[Any], Mapping[str, Any]] = lambda config: {}
 
 
-@dataclass(frozen=True, slots=True)
-class StrategyType:
+class StrategyType(msgspec.Struct, frozen=True):
     """An order, or a race, over the targets of a chain. `build(config, branches, context)`; `bound` gets the
     branches' bounds in order. `repeats` allows a target to be listed twice, `weighs` says that it looks at the
     targets' weights; `at_once(config)` is how many targets begin at once where nothing fails; one that
@@ -181,7 +175,7 @@ class StrategyType:
     bound: Callable[[Any, Sequence[Bound], BoundFacts], Bound]
     repeats: bool = False
     weighs: bool = False
-    at_once: Callable[[Any], int] = field(default=lambda config: 1)
+    at_once: Callable[[Any], int] = lambda config: 1
     asks: Literal["first", "all", "chosen"] = "all"
     expression: str = ""
     emits: tuple[type[Event], ...] = ()
@@ -195,8 +189,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     taken out before, by the document."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
+class ModelSpec(msgspec.Struct, frozen=True):
     """The model a node is built for, its facts, the target's name and parameters that override the prompt's."""
 
     name: str
@@ -205,8 +198,7 @@ class ModelSpec:
     pool: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderType:
+class ProviderType(msgspec.Struct, frozen=True):
     """A wire protocol or a preset of one. `build(config, model, context)` makes the node of one target.
 
     `key_variable` is the conventional environment variable of its key, None where it takes none. `endpoint`
@@ -229,13 +221,12 @@ class ProviderType:
     facts: Callable[[Any], Facts] | None = None
     overhead: Callable[[Request], int] | None = None
     ignores: frozenset[str] = frozenset()
-    refuse: Callable[[Any], Sequence[tuple[tuple[str | int, ...], str, str]]] = field(default=lambda config: ())
+    refuse: Callable[[Any], Sequence[tuple[tuple[str | int, ...], str, str]]] = lambda config: ()
     emits: tuple[type[Event], ...] = ()
     examples: tuple[Example, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoreType:
+class StoreType(msgspec.Struct, frozen=True):
     """A keyed store of bytes for the cache, a `core.node.Store`. `open(*, folder, max_entries, eviction, clock,
     worker)` is called with a folder of its own and the worker that does what would block; it touches neither."""
 
@@ -244,8 +235,7 @@ class StoreType:
     open: Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
-class StepType:
+class StepType(msgspec.Struct, frozen=True):
     """A kind of step. `config` holds the keys of its own; `templates` names those of them that are rendered
     (texts, or lists or mappings of texts). `calls`: the step asks a chain, named by its key `chain`.
     `build(config, context)` makes the runner, see `core.step.StepContext`; `bound(config, facts)` is the worst case of

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-_FENCE: Final = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
+from wizard_dsl.core.regex import regex
+
+_FENCE: Final = regex(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 
 
 def parse_json(text: str) -> Any:

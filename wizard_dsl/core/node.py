@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
 
 from wizard_dsl.core.messages import Completion, Request
 from wizard_dsl.core.response import Response
@@ -85,8 +86,7 @@ class Shared(Protocol):
         """The value of `kind` and `key`; `make` is called once."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildContext:
+class BuildContext(msgspec.Struct, frozen=True):
     """What a node may use besides its config and the next handler.
 
     `path` is the node's place in the program, such as `chains.answer.targets[1].retry`: it labels metrics,

@@ -13,7 +13,6 @@ not count there: `possible` says so, from the place alone, before anything runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -58,8 +57,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.targets) > 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(msgspec.Struct, frozen=True):
     """An event that tells of an outcome: of this type, where `when(event, site)` is true."""
 
     event: type[Event]
@@ -67,8 +65,7 @@ class Sign:
     when: Callable[[Any, Site], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeType:
+class OutcomeType(msgspec.Struct, frozen=True):
     """One thing a component may do. `summary` says what happened, as a clause of at most 100 characters; any of `signs`
     tells of it. `possible(site)` is pure."""
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +26,7 @@ Arguments = Mapping[str, Any]
 Apply = Callable[[Any, float, Arguments], tuple[Any, Any, float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """One kind of decision. `script` is a file with the body of a Lua function of (row, now, arguments), `library` one
     with what stands before it. `members`: who uses its keys is counted; not so where a key is used for a moment
     only."""

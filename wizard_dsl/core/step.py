@@ -7,7 +7,6 @@ of one item of its `for_each`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -65,8 +64,7 @@ class StepRunner(Protocol):
 Subprogram = Callable[[Mapping[str, Any], "Run", "Sink | None"], Awaitable[StepValue]]
 
 
-@dataclass(frozen=True, slots=True)
-class StepContext:
+class StepContext(msgspec.Struct, frozen=True):
     """What a runner may use. `templates` are the compiled fields that its type declares as such, by key; of a
     list or mapping of texts, a list or mapping of templates."""
 
@@ -75,7 +73,7 @@ class StepContext:
     templates: Mapping[str, Any]
     handler: Handler | None = None
     prompt: RendersMessages | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     tools: Sequence[Tool] = ()
     subprogram: Subprogram | None = None
 

@@ -7,7 +7,6 @@ A `TargetState` is shared by all chains that use a target; a `Target` is its pla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -117,8 +116,7 @@ class TargetState:
         return self.disabled or (self.blocked is not None and self.blocked.until > now)
 
 
-@dataclass(slots=True)
-class Target:
+class Target(msgspec.Struct):
     """One place in a chain.
 
     `max_attempts` is what its retry allows, 1 without one; `unannounced(run, k)` its delay in seconds after the
@@ -132,12 +130,12 @@ class Target:
     name: str
     position: int
     state: TargetState
-    facts: Facts = field(default_factory=Facts)
-    gates: list[Gate] = field(default_factory=list)
+    facts: Facts = msgspec.field(default_factory=Facts)
+    gates: list[Gate] = []
     max_attempts: int = 1
     unannounced: Callable[[Run, int], float] | None = None
     total: float | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     repeats: Callable[[WizardError], bool] = lambda error: True
     weight: float = 1.0
     priority: int = 0
@@ -229,23 +227,22 @@ class RetryAllowance:
         """A repeat for which `withdraw(taken)` said yes is not made."""
 
 
-@dataclass(slots=True)
-class Chain:
+class Chain(msgspec.Struct):
     """What the nodes of one chain share. `fallback_on` overrides the error table by kind or status; `mid_stream` is
     what a break after the commit point does (`on_mid_stream_error`). `asked(run)` is what a call asks for, as far as
     the cache's key is concerned, where that depends on the call: a pure function.
     `spenders` are the budget nodes of its targets."""
 
     name: str
-    rate_limit: RateLimitRule = field(default_factory=RateLimitRule)
-    allowance: RetryAllowance = field(default_factory=RetryAllowance)
-    fallback_on: dict[str, bool] = field(default_factory=dict)
+    rate_limit: RateLimitRule = msgspec.field(default_factory=RateLimitRule)
+    allowance: RetryAllowance = msgspec.field(default_factory=RetryAllowance)
+    fallback_on: dict[str, bool] = {}
     allow_loss: frozenset[str] = frozenset()
     asked: Callable[[Run], str] | None = None
     mid_stream: MidStream = "fail"
-    spenders: list[Any] = field(default_factory=list)
+    spenders: list[Any] = []
     when_all_open: WhenAllOpen = "fail"
-    primary: Primary = field(default_factory=Primary)
+    primary: Primary = msgspec.field(default_factory=Primary)
 
     @property
     def resumes(self) -> bool:
@@ -253,8 +250,7 @@ class Chain:
         return self.mid_stream in {"restart", "continue"}
 
 
-@dataclass(slots=True, frozen=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True):
     """One child of a strategy: the target and the handler of its ladder (retry outermost)."""
 
     target: Target

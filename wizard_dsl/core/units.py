@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
+
 
 class Unit(msgspec.Struct, frozen=True):
     """One kind of quantity. `parse(text)` and `show(value)` are inverse up to spelling."""
@@ -38,7 +40,7 @@ _PER: Final = {
     "day": 86400.0,
 }
 
-_DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
+_DURATION_PART: Final = regex(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
 
 
 def parse_duration(text: str) -> float:

@@ -13,16 +13,17 @@ from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.comments import Allow, allows
 from wizard_dsl.spec.diagnostics import Diagnostic
 
 #: Codes of words that the grammar fixes.
 _SPELT: Final = frozenset({"E021", "E025", "E042", "E048", "E060", "E062"})
 #: What a wrong edit would make of a file: it cannot be read, or says a thing twice.
-_BREAKS: Final = re.compile(r"E0[01][0-9]")
-_MEANT: Final = re.compile(r"did you mean '([^']+)'\?")
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_-]*")
-_LINES: Final = re.compile("\r\n|[\n\r]")
+_BREAKS: Final = regex(r"E0[01][0-9]")
+_MEANT: Final = regex(r"did you mean '([^']+)'\?")
+_WORD: Final = regex(r"[A-Za-z][A-Za-z_-]*")
+_LINES: Final = regex("\r\n|[\n\r]")
 _SHORTEST: Final = 4
 _ROUNDS: Final = 5
 

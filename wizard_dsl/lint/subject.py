@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from wizard_dsl.compiler.compile import Compiled
 from wizard_dsl.compiler.program import Program
@@ -32,8 +33,7 @@ def idle_for_all(found: Iterable[tuple[DocPath, Found | None]]) -> Iterator[Foun
     yield from (wrong for path, wrong in idle.items() if path not in able)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """One compiled file."""
 
     compiled: Compiled

@@ -15,7 +15,6 @@ import loguru.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
@@ -24,6 +23,7 @@ import msgspec
 
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.events import EVENTS, BreakerChanged, Event, RunEnded
+from wizard_dsl.core.regex import regex
 from wizard_dsl.core.run import Run
 from wizard_dsl.observe.redact import redact_tree
 
@@ -37,7 +37,7 @@ Format = Literal["text", "json"]
 SCHEMA: Final = 1
 
 _ORDER: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
-_PLAIN: Final = re.compile(r"[^\s\"'=\\]+")
+_PLAIN: Final = regex(r"[^\s\"'=\\]+")
 _BREAKER: Final = {"open": "circuit_opened", "closed": "circuit_closed", "half_open": "circuit_half_opened"}
 
 

@@ -11,29 +11,29 @@ modulo 97 for IBANs), because an order number is nobody's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.observe._edits import Rule, pattern_rule, replace_in
 
 MAIL: Final = "redacted@example.com"
 ADDRESS_4: Final = "192.0.2.1"
 ADDRESS_6: Final = "2001:db8::1"
 
-_MAIL: Final = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
-_IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
-_CARD: Final = re.compile(r"(?<![\w.+-])[2-6](?:[ -]?\d){13,18}(?![\w-])")
-_ABROAD: Final = re.compile(r"(?<![\w+])\+\d{1,15}(?:[ ()./-]{1,3}\d{1,8}){0,7}(?!\w)")
-_AT_HOME: Final = re.compile(
+_MAIL: Final = regex(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
+_IBAN: Final = regex(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
+_CARD: Final = regex(r"(?<![\w.+-])[2-6](?:[ -]?\d){13,18}(?![\w-])")
+_ABROAD: Final = regex(r"(?<![\w+])\+\d{1,15}(?:[ ()./-]{1,3}\d{1,8}){0,7}(?!\w)")
+_AT_HOME: Final = regex(
     r"(?<![\w.+/-])(?:\(0\d{1,5}\)|0\d{1,5})[ /-]{1,3}\d{2,9}(?:[ -]\d{2,6}){0,4}(?![\w-])"
     r"|(?<![\w.+/-])(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w-])"
 )
-_IPV4: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
-_IPV6: Final = re.compile(r"(?<![\w:.-])[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
-_CAPITAL: Final = re.compile(r"[A-Z]")
-_DIGIT: Final = re.compile(r"\d")
+_IPV4: Final = regex(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
+_IPV6: Final = regex(r"(?<![\w:.-])[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
+_CAPITAL: Final = regex(r"[A-Z]")
+_DIGIT: Final = regex(r"\d")
 
 
 def redact_personal(text: str) -> str:

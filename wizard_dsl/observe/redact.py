@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.observe._edits import Edit, Rule, may_have, pattern_rule, replace_in
 from wizard_dsl.observe.personal import PERSONAL
 from wizard_dsl.providers._secrets import spellings
@@ -40,7 +41,7 @@ _NAMED: Final = (
     r"(?:(?:bearer|basic|token)\s{1,4})?[^\s\"'\\,;&}]+"
 )
 #: A key of JSON whose value is a secret, whatever that looks like.
-_SECRET_NAME: Final = re.compile(rf"(?i)(?:[a-z0-9]{{1,20}}[-_]){{0,3}}{_NAMES}")
+_SECRET_NAME: Final = regex(rf"(?i)(?:[a-z0-9]{{1,20}}[-_]){{0,3}}{_NAMES}")
 _MENTIONED: Final = (
     r"(?i)(\b(?:key|token|secret|credential)s?\b[^A-Za-z0-9]{1,4}(?:[a-z]{1,12}[^A-Za-z0-9]{1,4}){0,4})"
     r"[A-Za-z0-9+/_-]{32,}={0,2}"
@@ -48,7 +49,7 @@ _MENTIONED: Final = (
 
 #: What is found, what of it stays, and what a text must have for it.
 _LOOKS: Final = tuple(
-    (re.compile(pattern), kept, needs)
+    (regex(pattern), kept, needs)
     for pattern, kept, needs in (
         (
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?",

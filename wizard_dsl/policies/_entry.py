@@ -5,6 +5,7 @@ An error is stored as what it says, never as what came with it: no body, no head
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -165,8 +166,9 @@ def cache_key(request: Request, run: Run, asked: tuple[str, str], scope: str) ->
     return sha256(_ENCODER.encode(parts)).hexdigest()
 
 
-_DECODER = msgspec.json.Decoder(Entry)
-_LABEL = msgspec.json.Decoder(Label)
+@cache
+def _decoder(kind: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def encode(entry: Entry) -> bytes:
@@ -176,7 +178,7 @@ def encode(entry: Entry) -> bytes:
 def decode(value: bytes) -> Entry | None:
     """The entry; None where it cannot be read, or holds nothing."""
     try:
-        entry = _DECODER.decode(value)
+        entry: Entry = _decoder(Entry).decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     if entry.refusal is not None:
@@ -197,6 +199,7 @@ def _is_sound(refusal: Refusal) -> bool:
 def label(value: bytes) -> Label:
     """Of an entry that cannot be read, a label that expired long ago."""
     try:
-        return _LABEL.decode(value)
+        found: Label = _decoder(Label).decode(value)
+        return found
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return Label()

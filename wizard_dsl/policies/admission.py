@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -32,7 +32,10 @@ from wizard_dsl.policies._limited import LimitConfig, can_be_near, contradiction
 from wizard_dsl.policies._line import Taken
 from wizard_dsl.policies._nearness import Nearness
 from wizard_dsl.policies._queueing import bound_waiting
-from wizard_dsl.policies._shared_limits import LimitLine, line_of, waiting_of
+from wizard_dsl.policies._shared_limits import line_of, waiting_of
+
+if TYPE_CHECKING:
+    from wizard_dsl.policies._shared_limits import LimitLine
 
 
 class AdmissionConfig(PolicyConfig, frozen=True):

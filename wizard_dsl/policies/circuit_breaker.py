@@ -46,11 +46,12 @@ from wizard_dsl.policies._breaker import Breaker
 from wizard_dsl.policies._breaker_state import Limits, Ticket
 from wizard_dsl.policies._kinds import TripOn
 from wizard_dsl.policies._probe import Prober
-from wizard_dsl.policies._shared_breaker import SharedBreakerState, SharedTicket
-from wizard_dsl.policies._shared_breaker import Verdict as SharedVerdict
 
 if TYPE_CHECKING:
     from asyncio import Future
+
+    from wizard_dsl.policies._shared_breaker import SharedBreakerState, SharedTicket
+    from wizard_dsl.policies._shared_breaker import Verdict as SharedVerdict
 
 #: How long an attempt may take that has no timeout, in seconds; one second more and its lease is free again.
 _UNLIMITED = 300.0
@@ -230,6 +231,8 @@ def _breaker(config: CircuitBreakerConfig, context: BuildContext) -> Breaker:
     own = limits(config)
     breaker = Breaker(own, context.clock, context.emit, context.path, context.require_target().name)
     if context.state is not None:
+        from wizard_dsl.policies._shared_breaker import SharedBreakerState
+
         breaker.state = SharedBreakerState(
             own, row_key(own, context.scope_key), context.state, context.clock, context.spawn
         )

@@ -11,7 +11,7 @@ answer as a whole, or the first content of a streamed one: use it where answers 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -30,8 +30,9 @@ from wizard_dsl.policies import _adaptive
 from wizard_dsl.policies._limited import longest_wait
 from wizard_dsl.policies._line import Level, Line, Taken
 from wizard_dsl.policies._queueing import Waiting, bound_waiting, whose
-from wizard_dsl.policies._shared_line import SharedWaiting
-from wizard_dsl.policies._shared_queue import SharedPlaces
+
+if TYPE_CHECKING:
+    from wizard_dsl.policies._shared_queue import SharedPlaces
 
 
 class AdaptiveConfig(PolicyConfig, frozen=True):
@@ -120,8 +121,7 @@ class Concurrency:
         self._search, make = _maker(config, context)
         self._line = context.shared.state("concurrency", context.scope_key, make)
         patience = longest_wait(config.max_wait)
-        waiting = Waiting if isinstance(self._line, Line) else SharedWaiting
-        self._waiting = waiting("concurrency", patience, context)
+        self._waiting = _waiting(self._line, patience, context)
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises RateLimitExceeded and what Waiting.turn raises; then what comes from below."""
@@ -145,6 +145,14 @@ class Concurrency:
         return response
 
 
+def _waiting(line: Line | SharedPlaces, patience: float | None, context: BuildContext) -> Waiting:
+    if isinstance(line, Line):
+        return Waiting("concurrency", patience, context)
+    from wizard_dsl.policies._shared_line import SharedWaiting
+
+    return SharedWaiting("concurrency", patience, context)
+
+
 def _maker(config: ConcurrencyConfig, context: BuildContext) -> tuple[Search | None, Callable[[], Line | SharedPlaces]]:
     """What looks for the number of places, and how a line is made that has them."""
     if isinstance(config.adaptive, AdaptiveConfig):
@@ -153,6 +161,8 @@ def _maker(config: ConcurrencyConfig, context: BuildContext) -> tuple[Search | N
         return search, lambda: search.line(context)
     limit, state = config.limit or 1, context.state
     if state is not None:
+        from wizard_dsl.policies._shared_queue import SharedPlaces
+
         key = row_key(context.scope_key)
         return None, lambda: SharedPlaces(limit, key, state, context, name="concurrency", of=whose(context))
     return None, lambda: Line(Places(limit), context.clock, name="concurrency", of=whose(context))

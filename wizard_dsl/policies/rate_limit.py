@@ -17,7 +17,7 @@ never allows more. When the used share of a limit, ours or the provider's, passe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
@@ -36,8 +36,11 @@ from wizard_dsl.policies._line import Line, Taken, nothing_sent
 from wizard_dsl.policies._nearness import Nearness
 from wizard_dsl.policies._queueing import bound_waiting, whose
 from wizard_dsl.policies._reservation import used
-from wizard_dsl.policies._shared_limits import LimitLine, line_of, waiting_of
+from wizard_dsl.policies._shared_limits import line_of, waiting_of
 from wizard_dsl.policies._told import Open, Told
+
+if TYPE_CHECKING:
+    from wizard_dsl.policies._shared_limits import LimitLine
 
 
 class RateLimitConfig(LimitConfig, frozen=True):

@@ -8,7 +8,7 @@ neither. Where it is spent nothing is repeated, but the next target is still tri
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
@@ -21,8 +21,10 @@ from wizard_dsl.core.state import State, state_key
 from wizard_dsl.core.target import RetryAllowance
 from wizard_dsl.core.units import parse_duration, parse_rate, parse_ratio
 from wizard_dsl.policies._counts import Counts
-from wizard_dsl.policies._shared_budget import SharedRetryBudget
 from wizard_dsl.policies._windows import RequestRate
+
+if TYPE_CHECKING:
+    from wizard_dsl.policies._shared_budget import SharedRetryBudget
 
 
 class RetryBudgetConfig(PolicyConfig, frozen=True):
@@ -69,6 +71,8 @@ def build(config: RetryBudgetConfig, next: None, context: BuildContext) -> None:
 
 def _shared(config: RetryBudgetConfig, context: BuildContext, state: State) -> SharedRetryBudget:
     """One for all processes; the shared state closes it."""
+    from wizard_dsl.policies._shared_budget import SharedRetryBudget
+
     window = parse_duration(config.window)
     return context.shared.state(
         "retry_budget",

@@ -7,7 +7,6 @@ undefined names and trust are all read from this one list.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
@@ -326,5 +325,7 @@ def _field_problems(
 
 def close(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `name` was probably meant to be."""
-    found = difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=0.6)
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, sorted(candidates), n=1, cutoff=0.6)
     return found[0] if found else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html import escape as html_escape
 from typing import Any, cast
 
 from jinja2 import filters, tests
@@ -152,9 +151,11 @@ def _center(meter: Meter, value: Any, width: int = 80) -> str:
 @pass_context
 def _escape(meter: Meter, value: Any) -> str:
     """`&`, `<`, `>` and quotes as entities; a plain string, so that nothing after it is escaped unasked."""
+    from html import escape
+
     text = meter.printed(value)
     meter.charge(TURN + len(text))
-    return str(settled(meter, html_escape(text)))
+    return str(settled(meter, escape(text)))
 
 
 @pass_context

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.core.messages import Image, Message, Part, Text
+from wizard_dsl.core.regex import regex
 from wizard_dsl.prompts.analysis import Known, Problem, Use, close
 from wizard_dsl.prompts.promptfile import PromptFile, Speaker
 from wizard_dsl.prompts.template import MAX_OUTPUT, Scope, Template, compile_template, step_fields, step_refs
@@ -25,7 +26,7 @@ from wizard_dsl.prompts.trust import untrusted_in_system
 #: Characters of an image's URL; a `data:` URL holds the image itself.
 MAX_IMAGE = 20 << 20
 
-_IMAGE = re.compile(r"https://[^\s/]+.*|data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]+=*", re.IGNORECASE | re.DOTALL)
+_IMAGE = regex(r"https://[^\s/]+.*|data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]+=*", re.IGNORECASE | re.DOTALL)
 _ROLES = get_args(Speaker)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2.runtime import LoopContext, Undefined
 from jinja2.utils import Joiner
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.prompts.budget import ELEMENT, NUMBER_BITS, TURN, Meter, OverBudget
 
 _STRING = frozenset(
@@ -104,7 +105,7 @@ def _power(left: Any, right: Any) -> Any:
     return operator.pow(left, right)
 
 
-_CONVERSION = re.compile(r"%(?:\(([^()]*)\))?[-#0 +]*(\*|\d*)(?:\.(\*|\d*))?[hlL]?(.?)", re.DOTALL)
+_CONVERSION = regex(r"%(?:\(([^()]*)\))?[-#0 +]*(\*|\d*)(?:\.(\*|\d*))?[hlL]?(.?)", re.DOTALL)
 _WIDEST = 1000
 
 

@@ -24,12 +24,13 @@ from typing import Literal, cast
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.prompts.analysis import Problem
 
 Speaker = Literal["system", "user", "assistant"]
 
-_HEADING = re.compile(r"#[ \t]+(system|user|assistant)[ \t]*", re.IGNORECASE)
-_FENCE = re.compile(r"---[ \t]*")
+_HEADING = regex(r"#[ \t]+(system|user|assistant)[ \t]*", re.IGNORECASE)
+_FENCE = regex(r"---[ \t]*")
 
 
 class Section(msgspec.Struct, frozen=True):

@@ -10,8 +10,10 @@ from typing import Final
 
 from jinja2 import nodes
 
-_TAG: Final = re.compile(r"\{[{%#]")
-_NAME: Final = re.compile(r"\{\{[ \t]*([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)[ \t]*\}\}", re.ASCII)
+from wizard_dsl.core.regex import regex
+
+_TAG: Final = regex(r"\{[{%#]")
+_NAME: Final = regex(r"\{\{[ \t]*([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)[ \t]*\}\}", re.ASCII)
 #: Keys behind a name; how deep an expression may be is for the parser's tree to tell.
 _MOST_KEYS: Final = 20
 #: Words that are no names where an expression begins.

@@ -15,6 +15,7 @@ import msgspec
 
 from wizard_dsl.core.announced import announced, believed, reset_in
 from wizard_dsl.core.errors import ATTEMPT_ERRORS, AttemptFailed, AttemptTimeout
+from wizard_dsl.core.regex import regex
 from wizard_dsl.providers._secrets import hide
 
 SHOWN = 300  # characters of a provider's message that users see
@@ -84,7 +85,7 @@ _KIND_OF_CODE: dict[str, str] = {
 
 #: Asked in this order, of the provider's own sentence, where no code decides.
 _KIND_OF_MESSAGE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE))
+    (kind, regex(pattern, re.IGNORECASE))
     for kind, pattern in (
         (
             "context_length",
@@ -130,10 +131,10 @@ _MAY_BECOME: dict[int, frozenset[str]] = {
     for status in statuses
 }
 _DEEPEST = 16  # errors in errors that are looked into
-_STATUS = re.compile(r"[345][0-9][0-9]")
-_BUSY = re.compile(r"locked|overloaded", re.IGNORECASE)
-_NEVER_FITS = re.compile(r"request too large", re.IGNORECASE)
-_TOKENS = re.compile(r"token|context", re.IGNORECASE)
+_STATUS = regex(r"[345][0-9][0-9]")
+_BUSY = regex(r"locked|overloaded", re.IGNORECASE)
+_NEVER_FITS = regex(r"request too large", re.IGNORECASE)
+_TOKENS = regex(r"token|context", re.IGNORECASE)
 
 
 def kind_of_status(status: int) -> str:

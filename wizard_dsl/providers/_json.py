@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from wizard_dsl.core.errors import InvalidRequest
+from wizard_dsl.core.regex import regex
 
-_ESCAPE = re.compile(
+_ESCAPE = regex(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 

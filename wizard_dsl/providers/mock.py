@@ -21,6 +21,7 @@ from wizard_dsl.core.component import Duration, Example, ModelSpec, ProviderConf
 from wizard_dsl.core.errors import AttemptFailed, ConnectError, ServerError, WizardError
 from wizard_dsl.core.messages import Completion, Delta, Request, Usage, estimate_tokens
 from wizard_dsl.core.node import BuildContext
+from wizard_dsl.core.regex import regex
 from wizard_dsl.core.response import Response
 from wizard_dsl.core.rng import lognormal, uniform
 from wizard_dsl.core.run import Run
@@ -38,7 +39,7 @@ _ADJECTIVES = ("quiet", "plain", "small", "steady", "early", "narrow", "clear", 
 _NOUNS = ("answer", "river", "lantern", "harbor", "meadow", "engine", "letter", "garden")
 _VERBS = ("rests", "turns", "waits", "holds", "opens", "settles", "returns", "begins")
 _STATUS = 503
-_WORD = re.compile(r"\w+")
+_WORD = regex(r"\w+")
 #: How an attempt can fail: a status, or one of two ways to lose the connection.
 _Failing = Annotated[str, Meta(pattern="^(?:[345][0-9]{2}|connect|cut)$")]
 #: Numbers of draws. Failures have the even ones from 0 on, one an attempt; latencies the negative ones, two each.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
@@ -11,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wizard_dsl.core.errors import InputInvalid
+from wizard_dsl.core.regex import regex
 
 if TYPE_CHECKING:
     from wizard_dsl.spec.document import InputSpec
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = regex("[\ud800-\udfff]")
 _SIMPLE = frozenset({"type", "minLength", "maxLength", "enum", "description", "title", "examples"})
 
 
@@ -50,7 +49,9 @@ class Inputs:
         return values
 
     def _unknown(self, name: str) -> InputInvalid:
-        near = difflib.get_close_matches(name, self._declared, n=1)
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, self._declared, n=1)
         if near:
             hint = f"did you mean '{near[0]}'?"
         else:

@@ -26,9 +26,8 @@ from wizard_dsl.runtime.services import Background, EventSink, SharedState, emit
 from wizard_dsl.runtime.statistics import Statistics
 from wizard_dsl.spec.diagnostics import render_text
 from wizard_dsl.spec.keeper import MEMORY_STATE, StateHome, state_home
-from wizard_dsl.stores._book_sqlite import BOOK
 from wizard_dsl.stores._open import StoreSet
-from wizard_dsl.stores._open_book import open_book
+from wizard_dsl.stores._open_book import BOOK, open_book
 from wizard_dsl.stores._open_state import open_state
 
 if TYPE_CHECKING:

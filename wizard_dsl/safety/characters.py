@@ -6,10 +6,11 @@ strings in C, ESC drives terminals, and most of the rest is a sign of binary dat
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]")
+from wizard_dsl.core.regex import regex
+
+_CONTROL: Final = regex("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
 def find_control(text: str) -> tuple[int, str] | None:

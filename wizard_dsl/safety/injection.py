@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from wizard_dsl.core.regex import regex
+
 _BEFORE: Final = r"(?:previous|prior|above|preceding|earlier|foregoing|system|initial|original)"
 _ORDERS: Final = r"(?:instructions?|prompts?|rules?|directives?|guidelines?|commands?|messages?)"
 
 _SIGNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
-    (name, re.compile(pattern, re.IGNORECASE))
+    (name, regex(pattern, re.IGNORECASE))
     for name, pattern in (
         (
             "tells the model to drop its instructions",

@@ -7,11 +7,12 @@ read a marker inside a user's text as the end of the user's turn. Written `< |im
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from wizard_dsl.core.regex import regex
+
 #: The markers of ChatML, Llama 2 to 4, Gemma, Phi, Mistral, Command, DeepSeek and Granite templates.
-_MARKER: Final = re.compile(
+_MARKER: Final = regex(
     r"<(?=\|[A-Za-z][A-Za-z0-9_]{0,40}\|>)"
     r"|<(?=｜[^｜<>]{1,40}｜>)"
     r"|<(?=/?(?:start_of_turn|end_of_turn|start_of_role|end_of_role|bos|eos|s)>)"

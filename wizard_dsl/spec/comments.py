@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 import msgspec
 import yaml
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.reader import LOADER
 
 #: What begins a comment that allows something.
-ALLOW: Final = re.compile(r"#[ \t]*wizard:[ \t]*allow\b(?P<rest>[^\r\n]*)")
-_BECAUSE: Final = re.compile(r"\bbecause\b")
-_CODE: Final = re.compile(r"[^\s,]+")
+ALLOW: Final = regex(r"#[ \t]*wizard:[ \t]*allow\b(?P<rest>[^\r\n]*)")
+_BECAUSE: Final = regex(r"\bbecause\b")
+_CODE: Final = regex(r"[^\s,]+")
 #: What may stand between two codes.
 _AND: Final = "and"
 

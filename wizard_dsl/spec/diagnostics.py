@@ -7,9 +7,7 @@ about a variable or a flag, whose name then stands in `file`.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Any, Final, Literal, NamedTuple, Protocol
@@ -17,15 +15,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from wizard_dsl.spec.codes import CODES
+from wizard_dsl.core.regex import regex
 
 DocPath = tuple[str | int, ...]
 Severity = Literal["error", "warning"]
 
 MAX_FINDINGS: Final = 100  # of one kind of check in one file; more help nobody and cost time
-_USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_QUERY: Final = re.compile(r"(://[^\s?]*\?)\S+")
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_USERINFO: Final = regex(r"(?<=://)[^/@\s]+(?=@)")
+_QUERY: Final = regex(r"(://[^\s?]*\?)\S+")
+_PLAIN_KEY: Final = regex(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class Place(NamedTuple):
@@ -130,7 +128,9 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
         return None
     by_shape = {_shape(each): each for each in sorted(candidates, reverse=True)}
     longer = [each for each in by_shape if len(name) > 2 and each.startswith(_shape(name))]
-    near = difflib.get_close_matches(_shape(name), by_shape, n=1, cutoff=0.6) or (longer if len(longer) == 1 else [])
+    from difflib import get_close_matches
+
+    near = get_close_matches(_shape(name), by_shape, n=1, cutoff=0.6) or (longer if len(longer) == 1 else [])
     return by_shape[near[0]] if near and by_shape[near[0]] != name else None
 
 
@@ -251,6 +251,8 @@ def render_sarif(found: Iterable[Diagnostic]) -> str:
 
 
 def _rule(code: str) -> dict[str, Any]:
+    from wizard_dsl.spec.codes import CODES
+
     entry = CODES.get(code)
     rule: dict[str, Any] = {
         "id": code,

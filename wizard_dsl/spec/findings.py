@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from wizard_dsl.spec import grammar, schema
+from wizard_dsl.spec import grammar
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, did_you_mean, finding, show_path, show_value
 from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.interpolate import has_reference
 from wizard_dsl.spec.layers import Layer
-from wizard_dsl.spec.schema_errors import schema_findings
 from wizard_dsl.spec.structs import Failure
 
 if TYPE_CHECKING:
@@ -50,6 +49,9 @@ def of_data(
 ) -> list[Diagnostic]:
     """The findings of one document. What stands at paths in `secret` came from references: it is never shown, and
     no secret written down. Nor are the values of headers shown."""
+    from wizard_dsl.spec import schema
+    from wizard_dsl.spec.schema_errors import schema_findings
+
     rules = schema.for_kind(kind, registry, plugins=_uses_plugins(data))
     found = schema_findings(rules, data, places, _hidden(secret))
     literal = [each for each in found if each.code != "E034" or each.path not in secret]

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, did_you_mean, finding, show_path
 from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.scalars import Scalar, core_scalar, is_finite
@@ -27,8 +28,8 @@ from wizard_dsl.spec.source import read_bytes
 MAX_FILE_BYTES: Final = 1024 * 1024
 SECRET_FOLDERS: Final = (Path("/run/secrets"), Path("/var/run/secrets"))
 _SCHEMES: Final = ("env", "file")
-_OPENING: Final = re.compile(r"\$\$\{|\$\{")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPENING: Final = regex(r"\$\$\{|\$\{")
+_NAME: Final = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Reference(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from wizard_dsl.spec.document import Document
 from wizard_dsl.spec.interpolate import Resolved, read_inside, reference_findings, resolve_tree
 from wizard_dsl.spec.layers import Layer, Merged, Setting, merge
 from wizard_dsl.spec.project import Project, find_project, layer_files
-from wizard_dsl.spec.settings import env_settings, flag_settings
+from wizard_dsl.spec.settings import PREFIX, env_settings, flag_settings
 from wizard_dsl.spec.shorthand import expanded, expanded_value, settled
 from wizard_dsl.spec.source import load_file, load_text
 from wizard_dsl.spec.structs import Given
@@ -106,12 +106,10 @@ class _Stack:
             self.layers.append(Layer(name, source.data, source))
 
     def set(self, flags: Sequence[str]) -> None:
-        keys = (
-            {each.name: each.config.__struct_encode_fields__ for each in self.registry.all_policies()}
-            if self.env
-            else {}
-        )
-        from_env, found = env_settings(self.env or {}, keys, OTHER_VARIABLES)
+        env, keys = self.env or {}, {}
+        if any(each.startswith(PREFIX) and each not in OTHER_VARIABLES for each in env):
+            keys = {each.name: each.config.__struct_encode_fields__ for each in self.registry.all_policies()}
+        from_env, found = env_settings(env, keys, OTHER_VARIABLES)
         from_flags, more = flag_settings(flags)
         self.settings = [*from_env, *from_flags]
         self.found += [*found, *more]

@@ -12,23 +12,25 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from wizard_dsl.core.regex import regex
+
 Scalar = str | int | float | bool | None
 
 _WORDS: Final[dict[str, bool | None]] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
-_INT: Final = re.compile(r"[-+]?[0-9]{1,100}|0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_SPECIAL: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_INT: Final = regex(r"[-+]?[0-9]{1,100}|0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
+_FLOAT: Final = regex(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_SPECIAL: Final = regex(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _NUMERIC_START: Final = frozenset("+-.0123456789")
-_PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s+)+")
+_PROPERTIES: Final = regex(r"(?:[&!]\S*\s+)+")
 _ESCAPE: Final = r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[^\s])"
 _WRITTEN: Final = {
-    '"': re.compile(rf"(?!\\[nNtrv_LP ]){_ESCAPE}|\\(?:[nNtrv_LP]|$)()|\S"),
-    "'": re.compile(r"''|\S"),
+    '"': regex(rf"(?!\\[nNtrv_LP ]){_ESCAPE}|\\(?:[nNtrv_LP]|$)()|\S"),
+    "'": regex(r"''|\S"),
 }
-_PLAIN_WRITTEN: Final = re.compile(r"\S")
+_PLAIN_WRITTEN: Final = regex(r"\S")
 
 
 def core_scalar(text: str) -> Scalar:

@@ -12,19 +12,19 @@ Values never appear in findings: a variable may hold a secret.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Place, did_you_mean, finding
 from wizard_dsl.spec.layers import LayerName, Setting
 from wizard_dsl.spec.source import parse_value
 
 PREFIX: Final = "WIZARD_"
 SET_PREFIX: Final = "WIZARD_SET__"
-_SEGMENT: Final = re.compile(r'\[([0-9]{1,9})\]|(?:^|\.)(?:"([^"]+)"|([^.\[\]="]+))')
+_SEGMENT: Final = regex(r'\[([0-9]{1,9})\]|(?:^|\.)(?:"([^"]+)"|([^.\[\]="]+))')
 
 
 class Variable(msgspec.Struct, frozen=True):

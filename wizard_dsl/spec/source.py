@@ -13,13 +13,14 @@ from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Place, capped, finding
 from wizard_dsl.spec.reader import Position, Reader
 from wizard_dsl.spec.scalars import position_in
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)  # there is none where opening a pipe does not wait
-_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_FORBIDDEN: Final = regex("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import DocPath
 from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.fit import admits_anything, fitted, leaves, sample, stand_in
@@ -28,10 +29,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 #: Sections whose entries are converted by what they declare.
 _RAW_SECTIONS: Final = frozenset({"inputs", "providers", "policies", "steps"})
 _MOST_MENDED: Final = 200
-_AT: Final = re.compile(r" - at (?:`key` in )?`\$(.*)`$", re.DOTALL)
-_PART: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|(\[\.\.\.\])")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`")
-_MISSING: Final = re.compile(r"Object missing required field `(.*?)`")
+_AT: Final = regex(r" - at (?:`key` in )?`\$(.*)`$", re.DOTALL)
+_PART: Final = regex(r"\.([^.\[\]]+)|\[(\d+)\]|(\[\.\.\.\])")
+_UNKNOWN: Final = regex(r"Object contains unknown field `(.*?)`")
+_MISSING: Final = regex(r"Object missing required field `(.*?)`")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ class Structs:
 
     def _without_nulls(self, raw: dict[str, Any], kind: type[msgspec.Struct], path: DocPath) -> dict[str, Any]:
         """A key without a value is a mistake wherever not just anything goes."""
-        for null in _nulls(raw, ()) if _holds_null(raw) else ():
+        for null in _nulls(raw, ()) if holds_null(raw) else ():
             options = leaves(kind, null)
             if options and not any(map(admits_anything, options)):
                 self.fail((*path, *null), "a value is missing")
@@ -154,13 +155,13 @@ def _with(holder: Any, part: str | int, new: Any) -> Any:
     return {**holder, part: new}
 
 
-def _holds_null(value: Any) -> bool:
-    """Whether there is any null; seldom is, and to find none takes less without the paths."""
+def holds_null(value: Any) -> bool:
+    """Whether there is any null in plain data; seldom is, and to find none takes less without the paths."""
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, list):
         return value is None
-    return None in value or any(_holds_null(each) for each in value if isinstance(each, (dict, list)))
+    return None in value or any(holds_null(each) for each in value if isinstance(each, (dict, list)))
 
 
 def _nulls(value: Any, path: DocPath) -> Iterator[DocPath]:

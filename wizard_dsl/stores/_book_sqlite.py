@@ -35,9 +35,6 @@ class _Settled(NamedTuple):
     told: Told | None = None
 
 
-#: Where the book of a project lies, below its root.
-BOOK = ".wizard/budgets.db"
-
 #: Seconds that the worker waits for another process's lock, and that anybody waits for the worker.
 _LOCK_PATIENCE = 2.0
 _PATIENCE = 3.0

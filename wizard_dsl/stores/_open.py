@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from wizard_dsl.core.node import Store, StoreUnavailable
-from wizard_dsl.stores._redis import PREFIX
-from wizard_dsl.stores._redis_cache import RedisStore
-from wizard_dsl.stores._redis_line import RedisLine
 from wizard_dsl.stores._worker import Inline, Thread
-from wizard_dsl.stores.disk import DISK
 from wizard_dsl.stores.memory import MEMORY
 
 if TYPE_CHECKING:
@@ -19,10 +16,9 @@ if TYPE_CHECKING:
 
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.component import StoreType
+    from wizard_dsl.stores._redis_line import RedisLine
     from wizard_dsl.stores._worker import Worker
     from wizard_dsl.stores.memory import Eviction
-
-BUILT_IN: Mapping[str, StoreType] = {each.name: each for each in (MEMORY, DISK)}
 
 
 class StoreSet:
@@ -31,7 +27,8 @@ class StoreSet:
     Every store gets a folder below `folder`, named after it. Without a folder nothing is written anywhere, and every
     store is one in memory: for mocked and simulated runs, whose answers must never be taken for real ones. `threads`
     is False where the loop tolerates none, as in virtual time. With `server`, a URL of Redis, what others keep in
-    memory lies there, under the name `family`, for all processes that use both.
+    memory lies there, under the name `family`, for all processes that use both. `types` are kinds besides the
+    built-in ones.
     """
 
     def __init__(
@@ -40,15 +37,15 @@ class StoreSet:
         clock: Clock,
         *,
         threads: bool = True,
-        types: Mapping[str, StoreType] = BUILT_IN,
+        types: Mapping[str, StoreType] = MappingProxyType({}),
         server: str = "",
         family: str = "",
     ) -> None:
         self._folder = folder
         self._clock = clock
         self._worker: Callable[[], Worker] = Thread if threads else lambda: Inline(clock)
+        self._line = _line_to(server, clock) if server else None
         self._types = types
-        self._line = RedisLine(server, clock) if server else None
         self._family = family
         self._open: dict[tuple[str, str], Store] = {}
 
@@ -56,11 +53,14 @@ class StoreSet:
         """The store of this kind and name; the first to open it decides its size. Does not touch the disk."""
         store = self._open.get((kind, name))
         if store is None and kind == "memory" and self._line is not None:
+            from wizard_dsl.stores._redis import PREFIX
+            from wizard_dsl.stores._redis_cache import RedisStore
+
             prefix = f"{PREFIX}cache:{{{self._family}/{name}}}:"
             store = RedisStore(self._line, prefix, max_entries, cast("Eviction", eviction), self._clock)
             self._open[kind, name] = store
         if store is None:
-            made = self._types[kind] if self._folder is not None else MEMORY
+            made = (self._types.get(kind) or _built_in(kind)) if self._folder is not None else MEMORY
             store = self._open[kind, name] = made.open(
                 folder=self._folder / folder_name(name) if self._folder is not None else None,
                 max_entries=max_entries,
@@ -82,6 +82,20 @@ class StoreSet:
         if self._line is not None:
             await self._line.close()
         return untold
+
+
+def _built_in(kind: str) -> StoreType:
+    if kind == MEMORY.name:
+        return MEMORY
+    from wizard_dsl.stores.disk import DISK
+
+    return {DISK.name: DISK}[kind]
+
+
+def _line_to(server: str, clock: Clock) -> RedisLine:
+    from wizard_dsl.stores._redis_line import RedisLine
+
+    return RedisLine(server, clock)
 
 
 def folder_name(name: str) -> str:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-from wizard_dsl.stores._redis import PREFIX, RedisKeeper
-from wizard_dsl.stores._state import SharedKeeper
-from wizard_dsl.stores._state_sqlite import SqliteKeeper
-from wizard_dsl.stores._worker import Thread
 
 if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
@@ -23,6 +17,15 @@ def open_state(
     """The state at `place`, a URL or a path; None where each process has its own. Nothing is asked yet."""
     if kind == "memory":
         return None
+    from wizard_dsl.stores._state import SharedKeeper
+
     if kind == "sqlite":
+        from pathlib import Path
+
+        from wizard_dsl.stores._state_sqlite import SqliteKeeper
+        from wizard_dsl.stores._worker import Thread
+
         return SharedKeeper(SqliteKeeper(Path(place), clock, Thread()), clock, tell)
+    from wizard_dsl.stores._redis import PREFIX, RedisKeeper
+
     return SharedKeeper(RedisKeeper(place, PREFIX), clock, tell)

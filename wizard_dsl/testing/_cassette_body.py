@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.observe._edits import Edit, edited
 from wizard_dsl.observe.redact import HIDDEN, names_secret
 
 if TYPE_CHECKING:
     from wizard_dsl.observe.redact import Redaction
 
-_LITERAL: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_LINE: Final = re.compile(r"[^\r\n]+")
-_DATA: Final = re.compile(r"data: ?")
-_ESCAPE_BEGUN: Final = re.compile(r"(?<!\\)(?:\\\\)*(\\u[0-9A-Fa-f]{0,3})$")
+_LITERAL: Final = regex(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_LINE: Final = regex(r"[^\r\n]+")
+_DATA: Final = regex(r"data: ?")
+_ESCAPE_BEGUN: Final = regex(r"(?<!\\)(?:\\\\)*(\\u[0-9A-Fa-f]{0,3})$")
 _PLACES: Final = ("index", "output_index", "content_index", "summary_index")
 _TAILS: Final = ("", ":null", "null")
 

@@ -19,13 +19,14 @@ from typing import Any, Final
 import msgspec
 
 from wizard_dsl.core.errors import SpecError
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import Diagnostic, Place, capped, finding, meant
 from wizard_dsl.spec.source import read_bytes
 from wizard_dsl.testing._cassette_lines import VERSION, Asked, Exchange, ExchangeLine, Failed, Header, Vectors
 
 MAX_BYTES: Final = 256 * 2**20
-_SUM: Final = re.compile(r',\s*"(?:sum|checksum)"\s*:\s*"([0-9a-f]{16})"\s*\}\s*$')
-_STEP: Final = re.compile(r"\.([A-Za-z_]+)")
+_SUM: Final = regex(r',\s*"(?:sum|checksum)"\s*:\s*"([0-9a-f]{16})"\s*\}\s*$')
+_STEP: Final = regex(r"\.([A-Za-z_]+)")
 #: The mappings in a line that have keys of their own.
 _PARTS: Final[dict[str, type[msgspec.Struct]]] = {"request": Asked, "failed": Failed, "vectors": Vectors}
 UNSIGNED: Final = "0" * 16

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import zip_longest
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.testing._cassette_body import redact_json
 from wizard_dsl.testing._cassette_file import digest
 from wizard_dsl.testing._cassette_lines import Asked
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 #: Base64 that is longer is kept as its hash: it is an image, which is large and may show somebody.
 _LONGEST_BASE64: Final = 1024
-_BASE64: Final = re.compile(r"(data:[a-z0-9.+/-]{1,100};base64,)?([A-Za-z0-9+/_-]+={0,2})")
+_BASE64: Final = regex(r"(data:[a-z0-9.+/-]{1,100};base64,)?([A-Za-z0-9+/_-]+={0,2})")
 _FORM_KEYS: Final = ("stream", "stream_options")
 _FORM_PLACES: Final = tuple(f"body.{key}" for key in _FORM_KEYS)
-_FORM_PATHS: Final = re.compile(r":(?:stream)?[gG]enerateContent(?:\?alt=sse)?$")
+_FORM_PATHS: Final = regex(r":(?:stream)?[gG]enerateContent(?:\?alt=sse)?$")
 _SHOWN: Final = 60  # characters of a text on each side of what differs
 _MOST: Final = 12  # differences that are shown
 _MISSING: Final = object()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -14,6 +13,7 @@ from wizard_dsl.core.component import Example, PolicyType, ProviderType, StepTyp
 from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.events import Event
 from wizard_dsl.core.outcomes import OutcomeType, Site
+from wizard_dsl.core.regex import regex
 from wizard_dsl.core.target import RateLimitRule
 from wizard_dsl.registry import BUILT_INS, Component, Group, Registry
 from wizard_dsl.spec.diagnostics import render_text
@@ -24,7 +24,7 @@ from wizard_dsl.testing._conformance_case import Case, expect, same
 #: Components whose declaration has a config and examples.
 Declared = PolicyType | StrategyType | ProviderType | StepType
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+_NAME: Final = regex(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _GROUPS: Final[Mapping[type[Any], Group]] = {
     PolicyType: "policies",
     StrategyType: "strategies",

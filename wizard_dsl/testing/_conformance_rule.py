@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.core.component import RuleType
+from wizard_dsl.core.regex import regex
 from wizard_dsl.lint.plugins import warning
 from wizard_dsl.lint.subject import Subject
 from wizard_dsl.registry import Registry
 from wizard_dsl.spec.diagnostics import Diagnostic, render_text
 from wizard_dsl.testing._conformance_case import Case, expect, same
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_NAME: Final = regex(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _TITLE: Final = 100
 _HEAD: Final = "version: 1\nproviders: {local: {type: mock}}\nchains: {default: {targets: [local]}}\n"
 #: Files of unusual shapes, that every rule gets through.

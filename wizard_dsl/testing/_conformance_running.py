@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from wizard_dsl.core.bound import Bound, BoundFacts, Figure
 from wizard_dsl.core.component import PolicyType, Scope, StrategyType

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from wizard_dsl.core.clock import LoopClock
 from wizard_dsl.core.component import PolicyType, Scope, StrategyType
@@ -69,18 +69,17 @@ class Passage:
         self.ends = 0
 
 
-@dataclass(slots=True)
-class Trace:
+class Trace(msgspec.Struct):
     """What the spies of one chain saw. `own` are errors that did not come from below, `steps` what was entered and
     left, by position: (position, None) is an entry, (position, error) a failure."""
 
     mood: Mood = "quiet"
-    passages: list[Passage] = field(default_factory=list)
-    ended: list[Passage] = field(default_factory=list)
-    own: list[WizardError] = field(default_factory=list)
-    below: list[BaseException] = field(default_factory=list)
-    steps: list[tuple[int, WizardError | None]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    passages: list[Passage] = []
+    ended: list[Passage] = []
+    own: list[WizardError] = []
+    below: list[BaseException] = []
+    steps: list[tuple[int, WizardError | None]] = []
+    events: list[Event] = []
 
     def sink(self, run: Run, event: Event) -> None:
         """Keeps each event; raises where observers do."""
@@ -183,8 +182,7 @@ class How(msgspec.Struct, frozen=True, kw_only=True):
     learns: Callable[[Any], bool] = lambda config: False
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True):
     """One config of a component in one surrounding, over these targets. `shared`: its state is kept elsewhere, as where
     several processes share it; `mid_stream` is what the chain does where a stream breaks."""
 

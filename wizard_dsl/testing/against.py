@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,6 @@ from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import DocPath, has_errors, meant, ordered, sentence, show_value
 from wizard_dsl.spec.docpath import value_in
 from wizard_dsl.spec.project import leaves
-from wizard_dsl.testing.against_cassettes import Cassettes
 from wizard_dsl.testing.against_checks import playable, readable, share
 from wizard_dsl.testing.cases import Assertion, Case, Options, PlannedRun, Suite, root_of
 from wizard_dsl.testing.expecting import expression_of
@@ -31,6 +31,7 @@ from wizard_dsl.testing.expecting import expression_of
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.compiler.program import Program
+    from wizard_dsl.testing.against_cassettes import Cassettes
 
 #: Names that log lines have: of all our events.
 LOGGED: Final = event_names()
@@ -71,7 +72,12 @@ class _Against:
         self.whole = not has_errors(self.report.found)
         self._told: set[bytes] = set()
         self._inputs: dict[int, Inputs] = {}
-        self._cassettes = Cassettes(suite.file, self.report, suite.programs)
+
+    @cached_property
+    def _cassettes(self) -> Cassettes:
+        from wizard_dsl.testing.against_cassettes import Cassettes
+
+        return Cassettes(self.suite.file, self.report, self.suite.programs)
 
     def case(self, case: Case) -> None:
         program = self._program(case) if self._overlays_are_there(case) else None

@@ -99,7 +99,7 @@ class Cassette:
 
     def provide(self, plan: TargetPlan, context: BuildContext) -> Node:
         """The node of a target; see compiler.link.Provide. Raises SpecError where a mock would be recorded."""
-        from dataclasses import replace
+        from msgspec.structs import replace
 
         self._clock = context.clock
         keyless = self._compiled.loaded.keyless

@@ -13,10 +13,10 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from wizard_dsl.core.attempt import AttemptFrame
 from wizard_dsl.core.clock import Clock, LoopClock
@@ -41,8 +41,7 @@ from wizard_dsl.testing.scripted import Script, Scripted
 Policy = tuple[PolicyType, Mapping[str, Any]]
 
 
-@dataclass(slots=True)
-class ScriptedChain:
+class ScriptedChain(msgspec.Struct):
     """A living chain. `transcript` is that of the last `ask`, `scripts` and `targets` are by name."""
 
     handler: Handler

@@ -6,7 +6,6 @@ that both texts have in matching blocks, over those of both. It depends on the t
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +14,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.core.units import parse_duration, parse_money, parse_ratio, show_duration, show_money
 from wizard_dsl.spec.diagnostics import DocPath
 from wizard_dsl.testing.testfile import Check, Number, Similar, Sum, Time
 
 _LONGEST: Final = 300  # characters of a value that are shown
-_PATH: Final = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
+_PATH: Final = regex(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
 _MILLISECOND: Final = 0.0005
 _CENT_OF_A_CENT: Final = 1e-9
 #: What is looked for and is not there; no value of a run.
@@ -136,7 +136,9 @@ def _similar(wanted: str | Similar, value: Any, what: str) -> list[Miss]:
     asked = Similar(to=wanted) if isinstance(wanted, str) else wanted
     if not isinstance(value, str):
         return [Miss(what, f"a text like {shown(asked.to)}", shown(value))]
-    ratio = difflib.SequenceMatcher(None, asked.to, value, autojunk=False).ratio()
+    from difflib import SequenceMatcher
+
+    ratio = SequenceMatcher(None, asked.to, value, autojunk=False).ratio()
     if ratio >= parse_ratio(asked.at_least):
         return []
     return [Miss(what, f"at least {asked.at_least} like {shown(asked.to)}", f"{ratio:.1%} like it: {shown(value)}")]
@@ -272,6 +274,8 @@ def _range(
 
 def difference(wanted: str, value: str, before: str = "expected", after: str = "was") -> str:
     """The lines of two texts that differ, as a unified diff."""
-    lines = difflib.unified_diff(wanted.splitlines(), value.splitlines(), before, after, lineterm="", n=3)
+    from difflib import unified_diff
+
+    lines = unified_diff(wanted.splitlines(), value.splitlines(), before, after, lineterm="", n=3)
     text = "\n".join(lines)
     return text or "they differ only in line breaks at their end"

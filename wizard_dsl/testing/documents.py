@@ -21,7 +21,6 @@ write `X | None | UnsetType = UNSET`. Quantities are those of core.component (`D
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -30,11 +29,12 @@ import msgspec
 from msgspec import inspect
 
 from wizard_dsl.compiler.report import Report
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, finding, has_errors, ordered, show_path
 from wizard_dsl.spec.schema import BASE, DRAFT
-from wizard_dsl.spec.schema_errors import schema_findings
 from wizard_dsl.spec.schema_nodes import Node
 from wizard_dsl.spec.source import Source, load_file, load_text
+from wizard_dsl.spec.structs import holds_null
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -42,7 +42,7 @@ _NULL: Final[Node] = {"type": "null"}
 #: Keys of a node that hold mappings of nodes, and those that hold lists of them.
 _MAPS: Final = ("properties", "patternProperties")
 _LISTS: Final = ("anyOf", "allOf", "prefixItems")
-_PART: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_PART: Final = regex(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
 class Grammar(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
@@ -93,15 +93,15 @@ def read(path: str | Path, grammar: Grammar[S], *, text: str | None = None) -> R
         value, found = _mended(source, grammar, str(error))
         report.found.extend(found)
     else:
-        if _has_null(source.data, _info(grammar.struct)):
-            report.found.extend(schema_findings(schema_of(grammar), source.data, source))
+        if holds_null(source.data) and _has_null(source.data, _info(grammar.struct)):
+            report.found.extend(_said(source, grammar))
     return Read(value, source, report)
 
 
 def _mended(source: Source, grammar: Grammar[S], told: str) -> tuple[S | None, list[Diagnostic]]:
     """What can be made of a document that does not convert, and what is wrong with it: in the words of its schema, for
     which 3.0 is a whole number, or, where that finds nothing, in conversion's own."""
-    found = schema_findings(schema_of(grammar), source.data, source)
+    found = _said(source, grammar)
     data: Any = _whole(source.data)
     for path in sorted({each.path for each in found}, key=lambda path: [*map(str, path)], reverse=True):
         data = _without(data, path)
@@ -111,6 +111,13 @@ def _mended(source: Source, grammar: Grammar[S], told: str) -> tuple[S | None, l
         message, at = _told(told)
         own = finding("E022", f"{show_path(at)}: {message}", source.value_at(at), path=at)
         return None, found or [own]
+
+
+def _said(source: Source, grammar: Grammar[Any]) -> list[Diagnostic]:
+    """What its schema says of a document."""
+    from wizard_dsl.spec.schema_errors import schema_findings
+
+    return schema_findings(schema_of(grammar), source.data, source)
 
 
 def _whole(value: Any) -> Any:

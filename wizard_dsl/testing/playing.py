@@ -19,10 +19,11 @@ from wizard_dsl.runtime.execution import error_row
 from wizard_dsl.runtime.runtime import running
 from wizard_dsl.runtime.together import together
 from wizard_dsl.testing import virtual
-from wizard_dsl.testing.cassettes import Cassette
 from wizard_dsl.testing.scripted import Script, Scripted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.compiler.program import Program, TargetPlan
     from wizard_dsl.core.events import Event
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from wizard_dsl.runtime.pipeline import Pipeline
     from wizard_dsl.runtime.stream import Stream
     from wizard_dsl.testing.cases import Case, PlannedRun, Source
+    from wizard_dsl.testing.cassettes import Cassette
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -234,12 +236,17 @@ async def _read(stream: Stream) -> None:
         await stream.finish()
 
 
+def _tape(file: Path, compiled: Compiled) -> Cassette:
+    from wizard_dsl.testing.cassettes import Cassette
+
+    return Cassette(file, compiled)
+
+
 def play(case: Case, compiled: Compiled, registry: Registry, seed: int) -> Played:
     """Play one sample in virtual time. Raises nothing of what happens in it; `compiled` must have a program, and the
     case's cassette be one."""
     assert compiled.program is not None
-    cassette = None if case.cassette is None else Cassette(case.cassette, compiled)
-    sample = Sample(case, compiled.program, cassette)
+    sample = Sample(case, compiled.program, None if case.cassette is None else _tape(case.cassette, compiled))
     broken: list[str] = []
     try:
         virtual.run(sample.play(compiled, registry, seed), max_steps=case.max_steps)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _ENDINGS: Final = (".test.yaml", ".test.yml")
 #: What tells one of our files from those of others that end alike: the key that each has, or the grammar that its
 #: editor is told of, so that a misspelt key hides no tests.
-_OURS: Final = re.compile(rb"^pipeline\s*:|^#.*\$schema=\S*\btest\.schema\.json", re.MULTILINE)
+_OURS: Final = rb"(?m)^pipeline\s*:|^#.*\$schema=\S*\btest\.schema\.json"
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """A file of tests, where it is one of ours."""
-    if not file_path.name.endswith(_ENDINGS) or not _OURS.search(file_path.read_bytes()):
+    if not file_path.name.endswith(_ENDINGS) or not re.search(_OURS, file_path.read_bytes()):
         return None
     found: pytest.Collector = TestFile.from_parent(parent, path=file_path)
     return found

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
+from wizard_dsl.core.regex import regex
 from wizard_dsl.runtime.runtime import require
 from wizard_dsl.testing import _cassette_file as files
 from wizard_dsl.testing.cassettes import Cassette, Record
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wizard_dsl.registry import Registry
     from wizard_dsl.testing.cases import Case, Suite
 
-_REFERENCE: Final = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)")
+_REFERENCE: Final = regex(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 class Recorded(msgspec.Struct, frozen=True):

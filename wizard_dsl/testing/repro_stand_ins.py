@@ -6,13 +6,13 @@ As far as the run tells how long its loops were and why its answers ended, stand
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from wizard_dsl.core.component import seconds
+from wizard_dsl.core.regex import regex
 from wizard_dsl.core.result import ToolCallRow
 from wizard_dsl.policies.timeout import TimeoutConfig
 from wizard_dsl.providers._instances import instance
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _REPLY: Final = "placeholder"
 #: In two pieces, of which the first comes when the stream's first content came, and the second at its end.
 _STREAMED: Final = "a placeholder"
-_ONE_NAME: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_ONE_NAME: Final = regex(r"\{\{\s*(\w+)\s*\}\}")
 
 
 def plan_of(program: Program, step: str) -> StepPlan | None:

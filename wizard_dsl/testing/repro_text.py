@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.layout import formatted
 from wizard_dsl.spec.scalars import core_scalar
 from wizard_dsl.spec.source import load_text
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./$+-]*")
-_DATE: Final = re.compile(r"\d{4}-\d")
+_PLAIN: Final = regex(r"[A-Za-z0-9.][A-Za-z0-9_./$+-]*")
+_DATE: Final = regex(r"\d{4}-\d")
 #: What JSON leaves as it is and YAML does not allow.
-_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_UNPRINTABLE: Final = regex("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 class Draft(msgspec.Struct, kw_only=True):

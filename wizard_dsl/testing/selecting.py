@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from wizard_dsl.core.regex import regex
+
 Picks = Callable[[str], bool]
 
-_TOKEN: Final = re.compile(r"""\s*(?:([()])|"([^"]*)"|'([^']*)'|([^\s()"']+))""")
+_TOKEN: Final = regex(r"""\s*(?:([()])|"([^"]*)"|'([^']*)'|([^\s()"']+))""")
 _WORDS: Final = ("and", "or", "not")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from wizard_dsl.core.messages import Image
+from wizard_dsl.core.regex import regex
 from wizard_dsl.testing.testfile import TEST_FILE
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "__snapshots__"
 _LONGEST: Final = 80  # characters of a file's name, without its ending
 _LONGEST_URL: Final = 60
-_KEY: Final = re.compile(r"(cache hit|cache miss|cached as|stale answer|refresh of|in flight,) ([0-9a-f]{8})\b")
+_KEY: Final = regex(r"(cache hit|cache miss|cached as|stale answer|refresh of|in flight,) ([0-9a-f]{8})\b")
 
 
 def path_of(case: Case) -> Path:

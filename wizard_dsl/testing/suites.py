@@ -10,7 +10,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -88,6 +87,8 @@ def _in_workers(orders: list[_Order], how: How, jobs: int) -> Generator[Outcome,
             return worker.ask(order)
         finally:
             idle.put(worker)
+
+    from concurrent.futures import ThreadPoolExecutor
 
     threads = ThreadPoolExecutor(len(workers))
     try:

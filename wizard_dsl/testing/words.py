@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from wizard_dsl.core.errors import ServerError, WizardError
 from wizard_dsl.core.messages import Assembler, Completion, Delta, ToolCall, ToolDelta
+from wizard_dsl.core.regex import regex
 
 if TYPE_CHECKING:
     from asyncio import Future
 
     from wizard_dsl.core.clock import Clock
 
-_PIECE: Final = re.compile(r"\s*\S+|\s+")
+_PIECE: Final = regex(r"\s*\S+|\s+")
 
 
 def pieces_of(text: str) -> list[str]:

@@ -10,14 +10,15 @@ from wizard_dsl.analysis.importing import values
 from wizard_dsl.analysis.importing._providers import COMPATIBLE, NO_KEYS, PARAMETERS, SAMPLES, TYPES, VARIABLES
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Keys, literal, reference, variable_of, without_keys
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import DocPath
 
 _OTHERS: Final = ("azure", "bedrock", "vertex_ai", "huggingface", "sagemaker", "replicate", "watsonx", "predibase")
 _AZURE_VERSION: Final = "2024-10-21"
 _OPENAI_LIKE: Final = ("openai_like", "custom_openai", "litellm_proxy", "lm_studio", "text-completion-openai",
                        "llamafile", "azure_ai", "databricks", "docker_model_runner", "vercel_ai_gateway")  # fmt: skip
-_URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
-_SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
+_URL: Final = regex(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_SECRET_HEADER: Final = regex(r"auth|key|token|secret|cookie", re.IGNORECASE)
 
 
 def service(params: dict[str, Any], path: DocPath, ledger: Ledger, keys: Keys) -> tuple[str, str, dict[str, Any]]:

@@ -16,6 +16,7 @@ import msgspec
 from wizard_dsl.analysis.importing import values
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import seconds
+from wizard_dsl.core.regex import regex
 from wizard_dsl.core.units import show_money, show_ratio
 from wizard_dsl.spec.diagnostics import DocPath
 
@@ -30,8 +31,8 @@ _REASONS: Final = {
          "max-score", "pi", "moderation", "classifier", "trajectory:goal-success", "is-refusal"), _MODEL,
     ),
 }  # fmt: skip
-_LENGTH: Final = re.compile(r"output\.length\s*(<=|<|>=|>)\s*(\d+);?")
-_INCLUDES: Final = re.compile(r"""(!?)output\.includes\((['"])(.*)\2\);?""")
+_LENGTH: Final = regex(r"output\.length\s*(<=|<|>=|>)\s*(\d+);?")
+_INCLUDES: Final = regex(r"""(!?)output\.includes\((['"])(.*)\2\);?""")
 
 Inline = Callable[[str], str | None]
 

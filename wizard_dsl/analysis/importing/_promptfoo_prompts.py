@@ -16,13 +16,14 @@ import msgspec
 
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Names, without_keys
+from wizard_dsl.core.regex import regex
 from wizard_dsl.prompts.environment import Fault, parse
 from wizard_dsl.prompts.template import Template, compile_template
 from wizard_dsl.spec.diagnostics import DocPath
 from wizard_dsl.spec.source import parse_value, read_bytes
 
-_TAGS: Final = re.compile(r"(\{\{.*?\}\}|\{%.*?%\})", re.DOTALL)
-_WORDS: Final = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?<![\w.|])([A-Za-z_]\w*)""")
+_TAGS: Final = regex(r"(\{\{.*?\}\}|\{%.*?%\})", re.DOTALL)
+_WORDS: Final = regex(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?<![\w.|])([A-Za-z_]\w*)""")
 _ROLES: Final = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _FILES: Final = (".txt", ".md", ".j2", ".json", ".yaml", ".yml")
 _OTHERS: Final = ("exec:", "langfuse://", "portkey://", "helicone://", "python:", "http://", "https://")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from wizard_dsl.core.regex import regex
 from wizard_dsl.core.units import show_duration
 
 #: What looks like a key, a password in a URL, or a private key, wherever it stands. Words that are joined by dashes, as
 #: in names of models, are none.
-_KEYS: Final = re.compile(
+_KEYS: Final = regex(
     r"(?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|hf|r8|pplx|nvapi|fw|tgp|ghp|gho|ghs|github_pat|glpat|xox[abprs])[-_]"
     r"(?:[A-Za-z0-9]*[-_]){0,4}(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,}[A-Za-z0-9_-]*"
     r"|(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{20,}|(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}"

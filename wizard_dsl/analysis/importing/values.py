@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 from wizard_dsl.analysis.importing.names import literal, reference
+from wizard_dsl.core.regex import regex
 
-_PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mo|s|m|h|d|w|y)?")
+_PERIOD = regex(r"(\d+(?:\.\d+)?)\s*(ms|mo|s|m|h|d|w|y)?")
 _LENGTHS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "mo": 30 * 86400, "y": 365 * 86400}
 
 
