@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from wizard_dsl.observe._edits import may_have
 from wizard_dsl.observe.redact import _LOOKS, HIDDEN, Redaction, redact, redact_tree
 
 HEX = "0123456789abcdef" * 4
@@ -143,3 +145,14 @@ def test_a_text_is_left_unsearched_only_where_nothing_would_be_found(text: str) 
         searched = look.sub(kept, searched)
     assert redact(text) == searched
     assert Redaction(personal=False).text(text) == searched
+
+
+def test_every_letter_that_a_pattern_takes_for_another_is_looked_for() -> None:
+    letter = re.compile("[a-z]", re.IGNORECASE)
+    taken = [each for each in map(chr, range(sys.maxunicode + 1)) if letter.fullmatch(each)]
+    assert {"ſ", "ı"} < set(taken)
+    assert [each for each in taken if not may_have(each, tuple("abcdefghijklmnopqrstuvwxyz"))] == []
+
+
+def test_a_text_that_is_not_ascii_is_searched_only_where_it_may_have_something() -> None:
+    assert not may_have("→ 503 …", ("key", "token"))

@@ -6,6 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
+from typing import Final
+
+#: What a pattern that ignores case takes for a letter of ASCII, and lower case does not make one: the long s and the
+#: two Turkish letters i.
+_ALIKE: Final = ("\u017f", "\u0130", "\u0131")
 
 #: `text[start:end]` becomes the third.
 Edit = tuple[int, int, str]
@@ -20,9 +25,8 @@ def pattern_rule(pattern: re.Pattern[str], new: str | Callable[[str], str | None
 
 
 def may_have(text: str, needs: Sequence[str]) -> bool:
-    """Whether a text has any of `needs`, in lower case. One that is not ASCII may: a pattern that ignores case takes
-    the long s for an s, which is no lower case."""
-    if not needs or not text.isascii():
+    """Whether a text has any of `needs`, in lower case. One with a letter of `_ALIKE` may."""
+    if not needs or (not text.isascii() and any(each in text for each in _ALIKE)):
         return True
     lower = text.lower()
     return any(need in lower for need in needs)

@@ -48,11 +48,11 @@ from wizard_dsl.core.units import parse_duration, parse_ratio
 from wizard_dsl.policies._cache_outcomes import OUTCOMES
 from wizard_dsl.policies._entry import VERSION, Entry, Refusal, cache_key, decode, encode
 from wizard_dsl.policies._flight import Flight, is_private
+from wizard_dsl.policies._leases import Lease, Leases, following
 from wizard_dsl.policies._shelf import Shelf, after
 
 if TYPE_CHECKING:
     from wizard_dsl.core.node import BuildContext, Handler
-    from wizard_dsl.policies._leases import Leases
 
 #: Up to 30 s: an error is remembered to spare the provider a burst, not to decide for those who mend the request.
 HalfMinute = Annotated[
@@ -132,8 +132,6 @@ class Cache:
         self._flights = self._shelf.flights
         self._leases: Leases | None = None
         if context.state is not None and self._single and self._ttl > 0:
-            from wizard_dsl.policies._leases import Leases
-
             make = partial(Leases, context.state, self._store, context.clock, context.spawn)
             self._leases = context.shared.state("leases", context.path, make)
 
@@ -204,8 +202,6 @@ class Cache:
 
     async def _ask_for_all(self, key: str, request: Request, run: Run, leases: Leases, old: Entry | None) -> Response:
         """A live answer, of which equal calls in other processes get theirs; or the one that such a call gets."""
-        from wizard_dsl.policies._leases import Lease
-
         found = await leases.seek(key, run.deadline, partial(self._follows, key, run))
         lease = found if isinstance(found, Lease) else None
         entry = decode(found) if isinstance(found, bytes) and found else None
@@ -353,11 +349,7 @@ class Cache:
 
 def bound(config: CacheConfig, inner: Bound, facts: BoundFacts) -> Bound:
     """A miss is the worst case; a follower may see two flights end without an answer before it goes alone."""
-    flight = inner.latency
-    if facts.shared:
-        from wizard_dsl.policies._leases import following
-
-        flight = following(flight)
+    flight = following(inner.latency) if facts.shared else inner.latency
     return inner.with_latency(flight.times(1 + _ROUNDS)) if config.single_flight else inner
 
 

@@ -3,9 +3,9 @@
 The structs here are what every file has; `providers`, `policies`, `strategy` and `steps` hold raw maps, and each
 of those converts with the struct its kind declares in the registry. The JSON Schema is generated from both
 levels. Units stay strings until link.
-"""
 
-from __future__ import annotations
+Its annotations are no texts, which other modules' are: msgspec would evaluate each before the first file is read.
+"""
 
 from typing import Annotated, Any, Literal
 

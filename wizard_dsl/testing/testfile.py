@@ -1,7 +1,8 @@
 """The grammar of test files, `triage.test.yaml` beside `triage.yaml`: structs alone. What each key does is said where
-it is declared, and stands in the reference from here."""
+it is declared, and stands in the reference from here.
 
-from __future__ import annotations
+Its annotations are no texts, which other modules' are: msgspec would evaluate each before the first file is read.
+"""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -33,6 +34,14 @@ class Similar(_Keys, frozen=True, kw_only=True):
     at_least: Annotated[Ratio, Meta(description="the share of equal characters that is enough")] = "80%"
 
 
+class Number(_Keys, frozen=True, kw_only=True, omit_defaults=True):
+    """A range of numbers."""
+
+    equals: Annotated[float, Meta(description="the very number")] | UnsetType = UNSET
+    at_least: Annotated[float, Meta(description="the smallest one")] | UnsetType = UNSET
+    at_most: Annotated[float, Meta(description="the largest one")] | UnsetType = UNSET
+
+
 class Check(_Keys, frozen=True, kw_only=True, omit_defaults=True):
     """What a value has to be; of several keys, each has to hold."""
 
@@ -57,22 +66,14 @@ class Check(_Keys, frozen=True, kw_only=True, omit_defaults=True):
     at_most: Annotated[float, Meta(description="of a number")] | UnsetType = UNSET
     at: (
         Annotated[
-            dict[str, Value],
+            dict[str, "Value"],
             Meta(min_length=1, description="what stands at a path, such as `topic` or `lines[0].text`"),
         ]
         | UnsetType
     ) = UNSET
-    not_: Annotated[Value, Meta(description="what must not hold")] | UnsetType = msgspec.field(
+    not_: Annotated["Value", Meta(description="what must not hold")] | UnsetType = msgspec.field(
         default=UNSET, name="not"
     )
-
-
-class Number(_Keys, frozen=True, kw_only=True, omit_defaults=True):
-    """A range of numbers."""
-
-    equals: Annotated[float, Meta(description="the very number")] | UnsetType = UNSET
-    at_least: Annotated[float, Meta(description="the smallest one")] | UnsetType = UNSET
-    at_most: Annotated[float, Meta(description="the largest one")] | UnsetType = UNSET
 
 
 class Time(_Keys, frozen=True, kw_only=True, omit_defaults=True):
