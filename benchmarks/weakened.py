@@ -165,7 +165,6 @@ WEAKENINGS: Final = tuple(
         ("analysis._plan_attempt", "size.value / measure.read", "size.value / measure.read / 2"),
         ("analysis._plan_attempt", "return Figure(most)", "return Figure(most - 1)"),
         ("analysis._plan_attempt", "written.times(measure.written)", "written.times(measure.written / 2)"),
-        ("analysis._plan_attempt", "target.params, facts)\n    if most", "{}, facts)\n    if most"),
         ("analysis._plan_attempt", " + written.times(output / 1e6)", ""),
         (
             "analysis._plan_call",

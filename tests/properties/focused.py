@@ -38,8 +38,8 @@ def focused_caller(dice: Dice, document: Document, number: int) -> dict[str, Any
     crowd = "cache" in document["policies"]["default"]
     at = _before_midnight(document) if number == 0 else 86_400.0 * 3 * number
     return {
-        "asks": "run",
-        "options": {"q": "𝒳" * 40 if crowd else dice.one(["<s>" * 13, "𝒳" * 40]), "parts": ["ß" * 9] * 4},
+        "asks": "callback" if "on_mid_stream_error" in document["chains"]["default"] else "run",
+        "options": {"q": "𝒳" * 40 if crowd else dice.one(["<s>" * 13, "𝒳" * 40]), "parts": ["𝒳" * 9] * 4},
         "at": at if "day" in document.get("budgets", {}) else 0.0,
         "reads": 99,
         "pause": 0.3,
@@ -60,6 +60,7 @@ def _plain(dice: Dice) -> Document:
         "inputs": {
             "q": {"type": "string", "maxLength": 40},
             "parts": {"type": "array", "maxItems": 4, "items": {"type": "string", "maxLength": 9}},
+            "marks": {"enum": ["<s>" * 30], "default": "<s>" * 30},
         },
         "providers": {name: _provider(name, 5) for name in ("a", "b")},
         "policies": {
@@ -125,7 +126,9 @@ def _repairs(dice: Dice, document: Document) -> None:
 def _continues(dice: Dice, document: Document) -> None:
     document["chains"]["default"]["on_mid_stream_error"] = "continue"
     document["policies"]["default"]["retry"]["max_attempts"] = dice.one([2, 3])
-    document["steps"]["t"] = {"prompt": {"user": "{{ steps.s.text }}"}}
+    document["chains"]["other"] = {"targets": ["b"], "policies": {"retry": 1}}
+    reader = dice.one([{}, {"chain": "other", "for_each": "parts"}])
+    document["steps"]["t"] = {"prompt": {"user": "{{ steps.s.text }}"}, **reader}
     document["output"] = "{{ steps.s.text }}"
 
 
@@ -151,12 +154,16 @@ def _loops(dice: Dice, document: Document) -> None:
 
 def _defaults(dice: Dice, document: Document) -> None:
     document["steps"]["s"]["on_error"] = dice.one([{"default": "n" * 3000}, "skip"])
-    document["steps"]["t"] = {"prompt": {"user": dice.one(["{{ steps.s.text }}", "{{ steps.s.json | tojson }}"])}}
+    text = dice.one(["{{ steps.s.text }}", "{{ steps.s.json | tojson }}"])
+    document["chains"]["other"] = {"targets": ["b"]}
+    document["steps"]["t"] = {"prompt": {"user": text}, "chain": dice.one(["default", "other", "other"])}
 
 
 def _embeds(dice: Dice, document: Document) -> None:
-    texts = dice.one(["{{ parts }}", ["{{ q }}", "{{ parts[0] }}", "b"]])
+    texts = dice.one(["{{ q }}", "{{ parts }}", ["{{ q }}", "{{ parts[0] }}", "b"]])
     document["steps"] = {"s": {"type": "embed", "texts": texts}}
+    for given in (document["inputs"][name] for name in ("q", "parts")):
+        given["trusted"] = True
 
 
 def _asks_for_less(dice: Dice, document: Document) -> None:
@@ -170,6 +177,15 @@ def _ends_early(dice: Dice, document: Document) -> None:
     document["policies"]["default"] |= {"deadline": "9s", "retry": {"max_attempts": 4}}
     document["steps"] |= {"t": {"prompt": {"user": "{{ q }}"}, "needs": ["s"]}}
     document["policies"]["default"] |= dice.keys(0.5, rate_limit=[{"rate": "1/s", "burst": 1}])
+
+
+def _waits_till_the_deadline(dice: Dice, document: Document) -> None:
+    document["policies"]["default"] |= {"deadline": "9s", "retry": {"max_attempts": 1}, "timeout": {"total": "1s"}}
+    document["policies"]["default"]["rate_limit"] = {"rate": "1/s", "burst": 1}
+
+
+def _marks(dice: Dice, document: Document) -> None:
+    document["steps"] = {"s": {"prompt": {"user": "{{ marks }}"}}}
 
 
 def _runs_another(dice: Dice, document: Document) -> None:
@@ -192,5 +208,7 @@ FOCUSES: Final[tuple[_Focus, ...]] = (
     _embeds,
     _asks_for_less,
     _ends_early,
+    _waits_till_the_deadline,
+    _marks,
     _runs_another,
 )

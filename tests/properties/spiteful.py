@@ -22,17 +22,9 @@ _HABITS = (
     "nonsense", "answer", "answer at once", "hang", "hang up",
 )  # fmt: skip
 _NARROW = (
-    "fail",
-    "fail",
-    "fail and ask",
-    "refuse",
-    "refuse for long",
-    "break",
-    "nonsense",
-    "nonsense",
-    "answer",
-    "answer",
-)
+    "fail", "fail", "fail and ask", "refuse", "refuse for long", "break", "break every other time",
+    "break every other time", "nonsense", "nonsense", "answer", "answer",
+)  # fmt: skip
 
 
 class Spite:
@@ -43,11 +35,12 @@ class Spite:
         self._rule = rule
         few = [dice.one(_HABITS) for _ in range(dice.one([1, 1, 2, 3]))]
         self._habits = [dice.one(_NARROW)] if narrow else few
+        self._broke = False
 
     def item(self, request: Request, run: Run, longest: int) -> Item:
         """The next exchange; an answer has at most `longest` bytes."""
         late = max(0.0, (_LONG if run.total is None else run.total) - 0.001)
-        habit = self._dice.one(self._habits)
+        habit = self._habit()
         if habit.startswith("break") and run.commit == "content":
             return self._broken(run, late if habit == "break" else min(late, 1.0), longest)
         delay = f"{0 if habit.endswith('at once') else round(late * 1000)}ms"
@@ -66,6 +59,13 @@ class Spite:
                 return Item(refuse=True) if habit == "hang up" else Item(reply="never", delay="1h")
         asks = f"{round(self._rule.wait_up_to * 1000)}ms" if habit == "fail and ask" and self._rule.wait_up_to else None
         return Item(status=503, delay=delay, retry_after=asks)
+
+    def _habit(self) -> str:
+        habit = self._dice.one(self._habits)
+        if habit != "break every other time":
+            return habit
+        self._broke = not self._broke
+        return "break" if self._broke else "answer"
 
     def _broken(self, run: Run, late: float, longest: int) -> Item:
         """A stream that breaks as late as can be, with almost all of the answer."""
