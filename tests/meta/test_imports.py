@@ -152,12 +152,14 @@ steps:
     prompt: {system: Answer briefly., user: "{{ question }}"}
 """
 
-#: What a test of a plain file has no use for: tapes, servers, files of SQLite, shared state, words for mistakes.
+#: What a test of a plain file has no use for: templates with more than names, tapes, servers, files of SQLite, shared
+#: state, words for mistakes.
 UNUSED = (
     "email",
     "sqlite3",
     "difflib",
     "html",
+    "jinja2",
     "wizard_dsl.testing.cassettes",
     "wizard_dsl.testing._cassette",
     "wizard_dsl.stores.disk",

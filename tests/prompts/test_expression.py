@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from wizard_dsl.core.errors import StepFailed
-from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.expression import Expression, compile_expression
+from wizard_dsl.prompts.names import Known
 from wizard_dsl.prompts.template import bind
 
 KNOWN = Known(inputs=frozenset({"ticket", "result"}), steps=frozenset({"topic"}))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,9 +14,11 @@ from jinja2.nodes import Node
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.prompts.environment import ENVIRONMENT, parse
 from wizard_dsl.prompts.expression import Expression, compile_expression
-from wizard_dsl.prompts.simple import of_names
-from wizard_dsl.prompts.template import Template, bind, compile_template
-from wizard_dsl.prompts.trees import every
+from wizard_dsl.prompts.names import Known
+from wizard_dsl.prompts.parsed import compile_parsed
+from wizard_dsl.prompts.simple import parts_of
+from wizard_dsl.prompts.template import Scope, Template, bind, compile_template
+from wizard_dsl.prompts.trees import every, tree_of
 
 SCOPE = bind({"a": "x", "n": 2, "list": [1, 2]})
 
@@ -26,7 +32,7 @@ def template(source: str) -> Template:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("{{ a }}.", "x."),
+        ("{{ a | string }}.", "x."),
         ("{% for each in list if each > n - 1 %}{{ loop.index }}:{{ each }}{% else %}-{% endfor %}", "1:2"),
         ("{% for i, each in [(1, a), (2, n)] %}{{ i }}{{ each }}{% endfor %}", "1x22"),
         ("{{ a.replace('x', 'y') }}{{ range(n) | join }}", "y01"),
@@ -80,8 +86,9 @@ PIECES = [
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
 def test_a_text_of_names_is_parsed_as_jinja_parses_it(text: str) -> None:
-    made = of_names(text)
-    if made is not None:
+    parts = parts_of(text)
+    if parts is not None:
+        made = tree_of(parts)
         found = ENVIRONMENT.parse(text)
         assert made == found
         assert [(type(each), each.lineno) for each in every(made)] == [
@@ -89,8 +96,59 @@ def test_a_text_of_names_is_parsed_as_jinja_parses_it(text: str) -> None:
         ]
 
 
+VALUES = {
+    "a": "x", "n": 3, "f": 0.1, "yes": True, "no": False, "null": None, "list": [1, "a"], "map": {"k": "ö"},
+    "huge": 10**5000, "long": 10**80, "nan": float("nan"), "empty": "", "range": "mine", "loop": "l",
+}  # fmt: skip
+NAMES = [*(f"{{{{ {name} }}}}" for name in (*VALUES, "missing", "dict", "joiner")), "a", "\n", "ö ", "\ud800", "}}"]
+
+
+def outcome(made: Template, scope: Scope) -> list[object]:
+    """What rendering comes to, and what the value is."""
+    found: list[object] = []
+    for work in (made.render, made.value):
+        try:
+            found.append(work(scope))
+        except StepFailed as error:
+            found.append(error.message)
+    return found
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(NAMES), max_size=5).map("".join), st.sampled_from([3, 1000]))
+def test_values_are_put_in_as_jinja_puts_them(text: str, limit: int) -> None:
+    known = Known(frozenset({*VALUES, "missing"}))
+    made = compile_template(text, known, limit=limit, where="here", first_line=4)
+    theirs = compile_parsed(text, known, limit=limit, where="here", first_line=4)
+    if isinstance(made, Template) and isinstance(theirs, Template):
+        assert msgspec.structs.replace(made.shape, parts=None) == theirs.shape
+        assert outcome(made, bind(VALUES)) == outcome(theirs, bind(VALUES))
+    else:
+        assert made == theirs
+
+
+def test_a_long_text_is_work_whoever_puts_it_in() -> None:
+    made = compile_template("{{ a }}{{ a }}", limit=1 << 30)
+    assert isinstance(made, Template)
+    assert made.render(bind({"a": "x" * (1 << 22)})) == "x" * (1 << 23)
+    with pytest.raises(StepFailed, match="more work than a template may do"):
+        made.render(bind({"a": "x" * (1 << 24)}))
+
+
+@pytest.mark.parametrize("source", ["", "text", "{{ a }}", "{{ a }} of {{ n }}", "{{ a | upper }}", "{{ b"])
+def test_jinja_is_imported_for_what_is_more_than_text_and_names(source: str) -> None:
+    program = (
+        "import sys\nfrom wizard_dsl.prompts.template import Scope, Template, bind, compile_template\n"
+        "made = compile_template(sys.argv[1])\n"
+        "if isinstance(made, Template):\n    made.render(bind({'a': 'x', 'n': 2}))\n"
+        "print('jinja2' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", program, source], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(source in {"{{ a | upper }}", "{{ b"})
+
+
 def test_what_is_more_than_names_is_for_the_parser() -> None:
-    simple = {piece for piece in PIECES if of_names(piece) is not None}
+    simple = {piece for piece in PIECES if parts_of(piece) is not None}
     assert {"{{ a }}", "{{a.b}}", "{{\ta.b.c }}", "{{ a.not }}", "{{ a }}}", "a", "}}"} <= simple
     assert simple & {"{{ true }}", "{{- a }}", "{{ 1 }}", "{# c #}", "{{ if }}", "{% if a %}x{% endif %}"} == set()
     assert "nested too deeply" in compile_template("{{ a" + ".b" * 200 + " }}")[0].message  # type: ignore[index]

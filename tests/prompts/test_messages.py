@@ -6,8 +6,8 @@ import pytest
 
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.core.messages import Image, Message, Text, message
-from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.messages import Prompt, compile_prompt, file_messages, inline_messages
+from wizard_dsl.prompts.names import Known
 from wizard_dsl.prompts.promptfile import PromptFile, parse_prompt_file
 from wizard_dsl.prompts.template import bind
 

@@ -8,7 +8,7 @@ import pytest
 
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.core.messages import Usage
-from wizard_dsl.prompts.analysis import Known, Problem
+from wizard_dsl.prompts.names import Known, Problem
 from wizard_dsl.prompts.template import Template, bind, compile_template
 
 KNOWN = Known(inputs=frozenset({"ticket", "language"}), steps=frozenset({"topic", "draft"}))

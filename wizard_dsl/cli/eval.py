@@ -11,8 +11,8 @@ from wizard_dsl.cli._history import place_option, recorded
 from wizard_dsl.cli._output import as_json, format_option
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.observe.facts import ERROR_FACTS, NAMES, STEP_FACTS, facts
-from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.expression import Expression, compile_expression
+from wizard_dsl.prompts.names import Known
 from wizard_dsl.prompts.template import bind
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from wizard_dsl.core import units
 from wizard_dsl.core.component import PolicyConfig, PolicyType, Scope
 from wizard_dsl.core.target import Facts, Prices, RateLimitRule
 from wizard_dsl.policies.budget import BUDGET, BudgetConfig, Limit
-from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.expression import Expression, compile_expression
+from wizard_dsl.prompts.names import Known
 from wizard_dsl.spec.diagnostics import DocPath, Place, Related, meant, show_path
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from wizard_dsl.core.result import FACTS, ErrorRow, StepRow
-from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.expression import Expression, compile_expression
+from wizard_dsl.prompts.names import Known
 from wizard_dsl.spec.fit import expression_fields
 
 if TYPE_CHECKING:

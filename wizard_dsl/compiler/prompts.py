@@ -16,7 +16,7 @@ from wizard_dsl.spec.source import load_text
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.report import Report
-    from wizard_dsl.prompts.analysis import Known
+    from wizard_dsl.prompts.names import Known
 
 
 class CompiledPrompt(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Place, Places, Related, finding
 
 if TYPE_CHECKING:
-    from wizard_dsl.prompts.analysis import Problem
+    from wizard_dsl.prompts.names import Problem
 
 #: What kind of problem in a template is which code.
 _TEMPLATE_CODES = {"syntax": "E050", "filter": "E050", "test": "E050", "refused": "E050", "shape": "E055"}

@@ -11,8 +11,8 @@ from wizard_dsl.compiler import graph
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
 from wizard_dsl.compiler.prompts import CompiledPrompt, compile_spec
 from wizard_dsl.core.errors import WizardError
-from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.expression import Expression, compile_expression
+from wizard_dsl.prompts.names import Known
 from wizard_dsl.prompts.template import Template, bind, compile_template
 from wizard_dsl.prompts.trust import item_is_trusted
 from wizard_dsl.spec.diagnostics import DocPath, meant

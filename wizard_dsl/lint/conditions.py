@@ -10,7 +10,7 @@ from typing import Any, Final
 from wizard_dsl.compiler.program import StepPlan
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.lint.subject import Subject
-from wizard_dsl.prompts.environment import GLOBALS
+from wizard_dsl.prompts.names import GLOBALS
 from wizard_dsl.prompts.template import bind
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 

@@ -9,8 +9,8 @@ from wizard_dsl.core.errors import TABLE, StepFailed
 from wizard_dsl.lint.clashes import repeated
 from wizard_dsl.lint.repeats import Place, backoffs, places
 from wizard_dsl.lint.subject import Found, Subject, idle_for_all
-from wizard_dsl.prompts.analysis import Use
 from wizard_dsl.prompts.expression import compile_expression
+from wizard_dsl.prompts.names import Use
 from wizard_dsl.prompts.template import bind
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath
 

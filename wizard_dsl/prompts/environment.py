@@ -22,9 +22,10 @@ from jinja2.utils import Joiner, Namespace, missing, pass_context
 from wizard_dsl.prompts.budget import ELEMENT, TURN, Meter
 from wizard_dsl.prompts.filters import FILTERS, INTERNAL, TESTS, settled
 from wizard_dsl.prompts.metering import put_meter_in
+from wizard_dsl.prompts.names import GLOBALS
 from wizard_dsl.prompts.operators import METHODS, binary, pay_method
-from wizard_dsl.prompts.simple import of_names
-from wizard_dsl.prompts.trees import children
+from wizard_dsl.prompts.simple import parts_of
+from wizard_dsl.prompts.trees import children, tree_of
 
 #: Characters of one template's source.
 MAX_SOURCE = 1 << 20
@@ -147,7 +148,7 @@ def _finalize(context: Meter, value: Any) -> str:
 
 def _sandbox() -> Sandbox:
     made = Sandbox(undefined=Missing, autoescape=False, finalize=_finalize, optimized=False, cache_size=0)
-    made.globals = {name: made.globals[name] for name in ("dict", "joiner", "namespace", "range")}
+    made.globals = {name: made.globals[name] for name in sorted(GLOBALS)}
     made.filters = {**FILTERS, **INTERNAL}
     made.tests = dict(TESTS)
     return made
@@ -155,15 +156,14 @@ def _sandbox() -> Sandbox:
 
 #: Shared by all templates: it is set up once, here, and nothing changes it.
 ENVIRONMENT = _sandbox()
-GLOBALS: Mapping[str, Any] = dict(ENVIRONMENT.globals)
 
 
 def parse(source: str) -> nodes.Template | Fault:
     """The syntax tree of a template; a Fault for whatever is wrong with it. Never raises."""
     if len(source) > MAX_SOURCE:
         return Fault(1, f"the template has {len(source):,} characters; at most {MAX_SOURCE:,} are allowed")
-    simple = of_names(source)
-    return simple if simple is not None else _guarded(lambda: ENVIRONMENT.parse(source))
+    parts = parts_of(source)
+    return tree_of(parts) if parts is not None else _guarded(lambda: ENVIRONMENT.parse(source))
 
 
 def parse_expression(source: str) -> nodes.Template | Fault:

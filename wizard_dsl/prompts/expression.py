@@ -8,26 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
-
-from jinja2.environment import Template as Linked
+from typing import TYPE_CHECKING, Any
 
 from wizard_dsl.core.errors import StepFailed
-from wizard_dsl.prompts.analysis import Known, Placer, Problem, Use, construct_problems, name_problems, uses
-from wizard_dsl.prompts.budget import WORK
-from wizard_dsl.prompts.environment import Fault, parse_expression
-from wizard_dsl.prompts.linking import linking
+from wizard_dsl.prompts.names import Known, Placer, Problem, Use, name_problems
 from wizard_dsl.prompts.template import (
     Scope,
-    failing_line,
     in_order,
     outside_names,
     reason,
-    result,
     step_fields,
     step_refs,
 )
-from wizard_dsl.prompts.trees import every
+
+if TYPE_CHECKING:
+    from jinja2.environment import Template as Linked
 
 
 class Expression:
@@ -71,6 +66,9 @@ class Expression:
 
     def evaluate(self, scope: Scope) -> Any:
         """The value, of JSON types only. Raises StepFailed where the values do not fit or the limits are reached."""
+        from wizard_dsl.prompts.budget import WORK
+        from wizard_dsl.prompts.parsed import failing_line, result
+
         meter = scope.meter
         meter.work = WORK
         try:
@@ -82,6 +80,11 @@ class Expression:
 
 def compile_expression(source: str, known: Known | None = None, *, where: str = "") -> Expression | list[Problem]:
     """The expression, or all its problems. Never raises. `known` and `where` as for `compile_template`."""
+    from wizard_dsl.prompts.analysis import construct_problems, uses
+    from wizard_dsl.prompts.environment import Fault, parse_expression
+    from wizard_dsl.prompts.linking import linking
+    from wizard_dsl.prompts.trees import every
+
     tree = parse_expression(source)
     if isinstance(tree, Fault):
         hint = "write the expression without braces" if source.lstrip().startswith("{{") else None

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from wizard_dsl.core.errors import StepFailed
 from wizard_dsl.core.messages import Image, Message, Part, Text
 from wizard_dsl.core.regex import regex
-from wizard_dsl.prompts.analysis import Known, Problem, Use, close
+from wizard_dsl.prompts.names import Known, Problem, Use, close
 from wizard_dsl.prompts.promptfile import PromptFile, Speaker
 from wizard_dsl.prompts.template import MAX_OUTPUT, Scope, Template, compile_template, step_fields, step_refs
 from wizard_dsl.prompts.trust import untrusted_in_system

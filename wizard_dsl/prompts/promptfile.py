@@ -25,7 +25,7 @@ from typing import Literal, cast
 import msgspec
 
 from wizard_dsl.core.regex import regex
-from wizard_dsl.prompts.analysis import Problem
+from wizard_dsl.prompts.names import Problem
 
 Speaker = Literal["system", "user", "assistant"]
 

@@ -21,7 +21,8 @@ from wizard_dsl.prompts._filter_sizes import filtered
 from wizard_dsl.prompts.environment import Fault, parse, parse_expression
 from wizard_dsl.prompts.expression import Expression
 from wizard_dsl.prompts.messages import Prompt, TurnPart
-from wizard_dsl.prompts.template import Template, sole_expression
+from wizard_dsl.prompts.parsed import sole_expression
+from wizard_dsl.prompts.template import Template
 
 #: Digits of the largest number that arithmetic may make (`NUMBER_BITS` of budget.py).
 _ARITHMETIC = 1240

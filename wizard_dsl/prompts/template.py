@@ -4,31 +4,40 @@
 renders every template against that scope: making a context for each costs more than rendering.
 
 A template's one trailing newline is not part of it, so that `text: |` in YAML ends where its last word does.
+
+Most templates are texts with names in them, and most values texts and numbers: these are put in here, and jinja2 is
+imported for what is more than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from jinja2 import nodes
-from jinja2.environment import Template as Linked
 from msgspec.structs import replace
 
 from wizard_dsl.core.errors import StepFailed
-from wizard_dsl.prompts.analysis import Known, Placer, Problem, Use, construct_problems, name_problems, uses
-from wizard_dsl.prompts.budget import WORK, Meter
-from wizard_dsl.prompts.environment import ENVIRONMENT, FILENAME, GLOBALS, RESULT, Fault, as_value, parse
-from wizard_dsl.prompts.linking import linking
-from wizard_dsl.prompts.trees import every
+from wizard_dsl.prompts.names import GLOBALS, Known, Placer, Problem, Use, name_problems
+from wizard_dsl.prompts.simple import Named, Parts, parts_of
+
+if TYPE_CHECKING:
+    from jinja2.environment import Template as Linked
+
+    from wizard_dsl.prompts.budget import Meter
 
 #: Characters of an error's reason: Python quotes whole values in some.
 _LONGEST_REASON = 300
 
 #: Characters of one rendered text, unless the caller says otherwise.
 MAX_OUTPUT = 1 << 20
+#: Characters of a text that are put in without being counted as work.
+_SHORT: Final = 1 << 20
+#: Whole numbers that have few digits.
+_FEW_DIGITS: Final = 1 << 64
+#: What is passed on as it is.
+_PLAIN: Final = frozenset({str, bool, int, float})
 
 
 class Scope:
@@ -37,14 +46,24 @@ class Scope:
     `values` is copied once, shallowly: a `steps` mapping that the run keeps filling is seen as it grows.
     """
 
-    __slots__ = ("meter",)
+    __slots__ = ("_meter", "values")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self.meter = Meter(ENVIRONMENT, {**GLOBALS, **values}, None, {})
+        self.values = dict(values)
+        self._meter: Meter | None = None
+
+    @property
+    def meter(self) -> Meter:
+        """The context of the code that jinja2 makes, the same one for all templates."""
+        if self._meter is None:
+            from wizard_dsl.prompts.parsed import meter_of
+
+            self._meter = meter_of(self.values)
+        return self._meter
 
     def with_values(self, **values: Any) -> Scope:
         """A scope that has these values too, such as `item` and `index`."""
-        return Scope({**self.meter.parent, **values})
+        return Scope({**self.values, **values})
 
 
 def bind(values: Mapping[str, Any]) -> Scope:
@@ -58,7 +77,8 @@ class Shape(msgspec.Struct, frozen=True):
     `uses` are the outside names with what is behind them. `constant` is the text of a template without tags, else
     None. `passthrough` is true for exactly one `{{ expression }}` and nothing else, whose value keeps its JSON
     type; `passthrough_step` is NAME where that expression is `steps.NAME.text`, `name` the expression where it is a
-    name alone. `binds` is true where the template sets names of its own. `line` is where it begins to compute.
+    name alone. `binds` is true where the template sets names of its own. `line` is where it begins to compute. `parts`
+    are those of a text of names without keys; None of any other.
     """
 
     uses: tuple[Use, ...]
@@ -68,6 +88,7 @@ class Shape(msgspec.Struct, frozen=True):
     name: str | None
     binds: bool
     line: int
+    parts: Parts | None = None
 
 
 class Template:
@@ -88,7 +109,8 @@ class Template:
         return self._make()
 
     @cached_property
-    def _root(self) -> Any:
+    def root(self) -> Any:
+        """The function that jinja2 makes of it."""
         return self._code.root_render_func
 
     @property
@@ -144,11 +166,9 @@ class Template:
         shape = self.shape
         if shape.constant is not None:
             return shape.constant
-        meter = self._meter(scope)
-        try:
-            text = meter.printed(self._result(meter)) if shape.passthrough else "".join(self._root(meter))
-        except Exception as error:
-            raise self._failed(error) from error
+        text = None if shape.parts is None else _put_in(shape.parts, scope.values)
+        if text is None:
+            text = self._rendered(scope)
         if len(text) > self._limit:
             raise StepFailed(
                 f"the template makes {len(text):,} characters; at most {self._limit:,} are allowed",
@@ -157,28 +177,32 @@ class Template:
             )
         return text
 
+    def _rendered(self, scope: Scope) -> str:
+        from wizard_dsl.prompts.parsed import rendered
+
+        try:
+            return rendered(self, scope)
+        except Exception as error:
+            raise self._failed(error) from error
+
     def value(self, scope: Scope) -> Any:
         """The JSON value of a single `{{ expression }}`; of any other template its text. Raises as `render`."""
         if not self.shape.passthrough:
             return self.render(scope)
-        meter = self._meter(scope)
+        value = None if self.shape.name is None else scope.values.get(self.shape.name)
+        return value if type(value) in _PLAIN else self._evaluated(scope)
+
+    def _evaluated(self, scope: Scope) -> Any:
+        from wizard_dsl.prompts.parsed import evaluated
+
         try:
-            return meter.plain(self._result(meter))
+            return evaluated(self, scope)
         except Exception as error:
             raise self._failed(error) from error
 
-    def _result(self, meter: Meter) -> Any:
-        """The value of the single expression; of a name that there is, without making code."""
-        name = self.shape.name
-        return meter.parent[name] if name is not None and name in meter.parent else result(self._root, meter)
-
-    def _meter(self, scope: Scope) -> Meter:
-        """The shared context, or one of its own for a template that binds names, which others must not see."""
-        meter = Meter(ENVIRONMENT, scope.meter.parent, None, {}) if self.shape.binds else scope.meter
-        meter.work = WORK
-        return meter
-
     def _failed(self, error: Exception) -> StepFailed:
+        from wizard_dsl.prompts.parsed import failing_line
+
         line = (failing_line(error, self._code) or self.shape.line) + self._first_line - 1
         return StepFailed(f"line {line} of the template: {reason(error)}", where=self.where)
 
@@ -192,26 +216,70 @@ def compile_template(
     at run time carry (`prompts.reply.user`), `limit` the characters one rendering may make, `first_line` the line
     of a file at which the template begins.
     """
-    tree = parse(source)
-    if isinstance(tree, Fault):
-        return in_order([_syntax(tree)], first_line)
-    place = Placer(source)
-    inside = every(tree)
-    shape = _shape_of(tree, inside)
-    problems = construct_problems(inside, place)
-    if known is not None:
-        problems += name_problems(shape.uses, known, place)
+    parts = parts_of(source) if len(source) <= _SHORT and _is_writable(source) else None
+    if parts is None or any(isinstance(each, Named) and each.keys for each in parts):
+        from wizard_dsl.prompts.parsed import compile_parsed
+
+        return compile_parsed(source, known, where=where, limit=limit, first_line=first_line)
+    place, shape = Placer(source), _shape_of(parts)
+    problems = [] if known is None else name_problems(shape.uses, known, place)
     if problems:
         return in_order(problems, first_line)
-    expression = sole_expression(tree)
-    code = linking(as_value(expression) if expression is not None else tree, inside)
-    if isinstance(code, Fault):
-        return in_order([_syntax(code)], first_line)
-    return Template(place, shape, code, where=where, limit=limit, first_line=first_line)
+    return Template(place, shape, partial(_code_of, parts), where=where, limit=limit, first_line=first_line)
 
 
-def _syntax(fault: Fault) -> Problem:
-    return Problem(line=fault.line, message=fault.message, kind="syntax")
+def _is_writable(source: str) -> bool:
+    """Whether it can be encoded: jinja2 has words for what cannot."""
+    return source.isascii() or not any("\ud800" <= each <= "\udfff" for each in source)
+
+
+def _code_of(parts: Parts) -> Linked:
+    from wizard_dsl.prompts.parsed import code_of
+
+    return code_of(parts)
+
+
+def _shape_of(parts: Parts) -> Shape:
+    """The facts of a text of names."""
+    found: list[Use] = []
+    line = 1
+    for part in parts:
+        if isinstance(part, Named):
+            found.append(Use(part.name, line))
+        else:
+            line += part.count("\n")
+    alone = found[0].name if len(parts) == len(found) == 1 else None
+    return Shape(
+        uses=tuple(found),
+        constant=None if found else "".join(map(str, parts)),
+        passthrough=alone is not None,
+        passthrough_step=None,
+        name=alone,
+        binds=False,
+        line=1,
+        parts=parts,
+    )
+
+
+def _put_in(parts: Parts, values: Mapping[str, Any]) -> str | None:
+    """The text with its values in it; None where one is missing, is a list or mapping, or is too long."""
+    made = []
+    for part in parts:
+        if isinstance(part, str):
+            made.append(part)
+            continue
+        value: Any = values.get(part.name)
+        kind = type(value)
+        if kind is str:
+            made.append(value)
+        elif kind is float or (kind is int and -_FEW_DIGITS < value < _FEW_DIGITS):
+            made.append(str(value))
+        elif kind is bool:
+            made.append("true" if value else "false")
+        else:
+            return None
+    text = "".join(made)
+    return text if len(text) <= _SHORT else None
 
 
 def in_order(problems: list[Problem], first_line: int = 1) -> list[Problem]:
@@ -221,7 +289,7 @@ def in_order(problems: list[Problem], first_line: int = 1) -> list[Problem]:
 
 
 def outside_names(found: tuple[Use, ...]) -> frozenset[str]:
-    return frozenset(use.name for use in found) - GLOBALS.keys()
+    return frozenset(use.name for use in found) - GLOBALS
 
 
 def step_refs(found: tuple[Use, ...]) -> frozenset[str]:
@@ -234,70 +302,9 @@ def step_fields(found: tuple[Use, ...]) -> frozenset[tuple[str, str]]:
     return frozenset((step, field) for step, field in pairs if isinstance(step, str) and isinstance(field, str))
 
 
-def result(root: Any, meter: Meter) -> Any:
-    """The value that a tree of `as_value` sets."""
-    next(root(meter), None)  # such a tree prints nothing, so the first step is the whole of it
-    return meter.vars.pop(RESULT)
-
-
 def reason(error: Exception) -> str:
     """What went wrong in a rendering, in words."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply, or a macro calls itself without end"
     text = str(error) or type(error).__name__
     return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
-
-
-def failing_line(error: Exception, code: Linked) -> int | None:
-    """The line of the template that was running, 1 for its first; None where the error came from outside it."""
-    line, trace = None, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == FILENAME:
-            line = code.get_corresponding_lineno(trace.tb_lineno)
-        trace = trace.tb_next
-    return line
-
-
-def _shape_of(tree: nodes.Template, inside: Sequence[nodes.Node]) -> Shape:
-    """The facts of a tree; taken before `link`, which changes it."""
-    expression = sole_expression(tree)
-    return Shape(
-        uses=uses(tree),
-        constant=_constant_text(tree),
-        passthrough=expression is not None,
-        passthrough_step=_streamed_step(expression),
-        name=expression.name if isinstance(expression, nodes.Name) else None,
-        binds=any(isinstance(each, nodes.Assign | nodes.AssignBlock | nodes.Macro) for each in inside),
-        line=expression.lineno if expression is not None else 1,
-    )
-
-
-def sole_expression(tree: nodes.Template) -> nodes.Expr | None:
-    """The expression of a template that is one `{{ expression }}` and nothing else."""
-    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output) or len(tree.body[0].nodes) != 1:
-        return None
-    only = tree.body[0].nodes[0]
-    return None if isinstance(only, nodes.TemplateData) else only
-
-
-def _constant_text(tree: nodes.Template) -> str | None:
-    texts = []
-    for node in tree.body:
-        if not isinstance(node, nodes.Output):
-            return None
-        for each in node.nodes:
-            if not isinstance(each, nodes.TemplateData):
-                return None
-            texts.append(each.data)
-    return "".join(texts)
-
-
-def _streamed_step(expression: nodes.Expr | None) -> str | None:
-    """NAME of `steps.NAME.text`."""
-    if not isinstance(expression, nodes.Getattr | nodes.Getitem):
-        return None
-    found = uses(expression)
-    if len(found) == 1 and found[0].name == "steps" and len(found[0].path) == 2 and found[0].path[1] == "text":
-        step = found[0].path[0]
-        return step if isinstance(step, str) else None
-    return None

@@ -1,4 +1,5 @@
-"""Walks over syntax trees, as jinja2's own, with lists for its generators, in which most of a walk's time goes."""
+"""Walks over syntax trees, as jinja2's own, with lists for its generators, in which most of a walk's time goes, and the
+tree of a text of names."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from jinja2 import nodes
+
+from wizard_dsl.prompts.simple import Named, Parts
 
 #: Nodes that hold no others.
 _LEAVES: Final = frozenset({nodes.Const, nodes.Name, nodes.NSRef, nodes.TemplateData})
@@ -34,3 +37,24 @@ def every(tree: nodes.Node) -> list[nodes.Node]:
         found.append(node)
         pending += children(node)[::-1]
     return found[1:]
+
+
+def tree_of(parts: Parts) -> nodes.Template:
+    """The tree that jinja2's parser makes of a text of names."""
+    made: list[nodes.Expr] = []
+    line = 1
+    for part in parts:
+        if isinstance(part, Named):
+            made.append(_path(part, line))
+        else:
+            made.append(nodes.TemplateData(part, lineno=line))
+            line += part.count("\n")
+    body: list[nodes.Node] = [nodes.Output(made, lineno=1)] if made else []
+    return nodes.Template(body, lineno=1)
+
+
+def _path(part: Named, line: int) -> nodes.Expr:
+    made: nodes.Expr = nodes.Name(part.name, "load", lineno=line)
+    for key in part.keys:
+        made = nodes.Getattr(made, key, "load", lineno=line)
+    return made

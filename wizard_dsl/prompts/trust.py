@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
-from wizard_dsl.prompts.analysis import Problem, Use
-from wizard_dsl.prompts.environment import GLOBALS
 from wizard_dsl.prompts.expression import Expression
+from wizard_dsl.prompts.names import GLOBALS, Problem, Use
 from wizard_dsl.prompts.template import Template
 
 _OUR_FIELDS = frozenset({"served_by", "skipped", "usage"})

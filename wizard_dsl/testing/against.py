@@ -17,8 +17,8 @@ from wizard_dsl.compiler.names import subprograms, targets_of
 from wizard_dsl.core.errors import InputInvalid
 from wizard_dsl.observe.facts import ERROR_FACTS, NAMES, STEP_FACTS
 from wizard_dsl.observe.log import event_names
-from wizard_dsl.prompts.analysis import Known
 from wizard_dsl.prompts.expression import Expression
+from wizard_dsl.prompts.names import Known
 from wizard_dsl.runtime.breakers import breaker_names
 from wizard_dsl.runtime.inputs import Inputs
 from wizard_dsl.spec.diagnostics import DocPath, has_errors, meant, ordered, sentence, show_value
