@@ -14,6 +14,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import click
     from click.shell_completion import CompletionItem
 
@@ -52,6 +54,8 @@ ALIASES = {"lint": "validate"}
 UNWRITABLE = 2
 #: The place that the output goes to is at fault.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+#: New objects after which garbage is looked for.
+_YOUNG = 10_000
 BUG = 70
 INTERRUPTED = 130
 
@@ -99,6 +103,8 @@ def _told(arguments: list[str], debug: bool) -> int:
 
         print(f"wizard {__version__}")
         return 0
+    _import("click")
+    _import("wizard_dsl.core.errors")
     import click
 
     from wizard_dsl.core.errors import WizardError
@@ -193,20 +199,20 @@ def verbs_like(typed: str) -> list[CompletionItem]:
     return [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(typed)]
 
 
-def _verb(module: str) -> click.Command:
-    """The command of a verb's module. What importing makes is there to stay: no garbage is looked for in it, neither
-    meanwhile nor later, which would take a tenth of a short verb's time."""
+def _import(module: str) -> ModuleType:
+    """A module. What importing makes is there to stay: no garbage is looked for in it, neither meanwhile nor later,
+    which would take a tenth of a short verb's time; nor then after every few objects that the verb makes."""
     from importlib import import_module
 
-    if module not in sys.modules and gc.isenabled():
-        gc.disable()
-        try:
-            import_module(module)
-        finally:
-            gc.freeze()
-            gc.enable()
-    found: click.Command = import_module(module).command
-    return found
+    if module in sys.modules or not gc.isenabled():
+        return import_module(module)
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
+        gc.set_threshold(_YOUNG)
 
 
 def make_group() -> click.Group:
@@ -219,7 +225,7 @@ def make_group() -> click.Group:
 
         def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
             verb = ALIASES.get(name, name)
-            return _verb(f"wizard_dsl.cli.{VERBS[verb][0]}") if verb in VERBS else None
+            return _import(f"wizard_dsl.cli.{VERBS[verb][0]}").command if verb in VERBS else None
 
         def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
             return verbs_like(incomplete) or super().shell_complete(ctx, incomplete)
