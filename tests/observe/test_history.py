@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sqlite3
+import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +23,7 @@ from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.events import Event
 from wizard_dsl.core.record import Record
 from wizard_dsl.core.run import Run
-from wizard_dsl.observe.history_file import HISTORY, SCHEMA_VERSION, HistoryFile
+from wizard_dsl.observe.history_file import HISTORY, SCHEMA_VERSION, HistoryFile, HistoryUnavailable
 from wizard_dsl.observe.history_past import asks_for_past, past_of
 from wizard_dsl.observe.history_record import FORMAT, Stored, decode, encode
 from wizard_dsl.observe.story import story
@@ -296,6 +301,88 @@ def test_reading_where_nothing_was_recorded_makes_nothing(file: Path) -> None:
     history = HistoryFile(file.parent / HISTORY)
     assert (history.rows(5), history.find("last"), history.short("abcdef")) == ([], [], "abcdef")
     assert not (file.parent / ".wizard").exists()
+
+
+# -- where nothing may be written ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(file: Path) -> Iterator[Path]:
+    """A recorded run's database, in a folder that everybody may look into."""
+    play(file, {"a": ["one"], "b": []})
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    path = folder / "history.db"
+    shutil.copyfile(file.parent / HISTORY, path)
+    yield path
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def read_only(*paths: Path) -> Iterator[None]:
+    """None of them may be written, by root neither, who is somebody else meanwhile."""
+    for path in paths:
+        path.chmod(path.stat().st_mode & 0o555)
+    root = os.geteuid() == 0
+    if root:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if root:
+            os.setresuid(0, 0, 0)
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the rights of files")
+
+
+@posix
+def test_runs_are_read_where_neither_the_file_nor_its_folder_may_be_written(kept: Path) -> None:
+    with read_only(kept, kept.parent):
+        (row,) = HistoryFile(kept).rows(10)
+        found = HistoryFile(kept).find(row.id[:6])
+    assert isinstance(found, Stored)
+    assert [each.name for each in kept.parent.iterdir()] == ["history.db"]
+
+
+@posix
+def test_reading_a_file_that_may_not_be_written_leaves_nothing_beside_it(kept: Path) -> None:
+    kept.parent.chmod(0o777)
+    kept.chmod(0o444)
+    with read_only(kept):
+        assert len(HistoryFile(kept).rows(10)) == 1
+    assert [each.name for each in kept.parent.iterdir()] == ["history.db"]
+
+
+@posix
+def test_runs_that_a_crash_left_in_the_log_are_read_without_writing(kept: Path, file: Path) -> None:
+    with sqlite3.connect(file.parent / HISTORY, isolation_level=None) as crashed:
+        crashed.execute("UPDATE runs SET name = 'after the last checkpoint'")
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{file.parent / HISTORY}{end}", f"{kept}{end}")
+    crashed.close()
+    with read_only(kept, kept.parent):
+        (row,) = HistoryFile(kept).rows(10)
+    assert row.name == "after the last checkpoint"
+    assert sorted(each.name for each in kept.parent.iterdir()) == ["history.db", "history.db-wal"]
+
+
+@posix
+def test_what_another_process_has_just_recorded_is_read_without_writing(kept: Path) -> None:
+    with sqlite3.connect(kept, isolation_level=None) as writer:
+        writer.execute("UPDATE runs SET name = 'just now'")
+        with read_only(kept, kept.parent):
+            (row,) = HistoryFile(kept).rows(10)
+    writer.close()
+    assert row.name == "just now"
+
+
+@posix
+def test_a_database_that_may_not_be_read_says_so(kept: Path) -> None:
+    kept.chmod(0)
+    with read_only(kept), pytest.raises(HistoryUnavailable, match="Permission denied"):
+        HistoryFile(kept).rows(10)
 
 
 def test_a_second_process_that_holds_the_lock_costs_a_warning_and_no_waiting_run(

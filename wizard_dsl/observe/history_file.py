@@ -6,11 +6,14 @@ same id are all kept, and the newest is meant.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 import msgspec
@@ -143,7 +146,7 @@ class HistoryFile:
     def _looked(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
         if not self.path.exists():
             return nothing
-        with closing(_connected(self.path)) as database:
+        with _reading(self.path) as place, closing(_connected(place)) as database:
             return work(database) if _version(database) else nothing
 
     def _attempt(self, work: Callable[[], T]) -> T:
@@ -155,8 +158,33 @@ class HistoryFile:
             raise HistoryUnavailable(f"the history {self.path} cannot be used: {_what(error)}") from error
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+@contextmanager
+def _reading(path: Path) -> Iterator[Path | str]:
+    """What to open in order to read. SQLite makes two files beside a database that it reads, and cannot where nothing
+    may be written; where the database alone may not be, it would leave them behind, as files that the owner of the
+    database cannot use."""
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    if _may_be_written(path) or (log.exists() and index.exists()):
+        yield path
+    elif log.exists() and log.stat().st_size:  # runs that only a recovery brings back: on a copy
+        with TemporaryDirectory() as folder:
+            for each in (path, log):
+                shutil.copyfile(each, Path(folder, each.name))
+            yield Path(folder, path.name)
+    else:  # nobody has it open, or both files would be there
+        yield f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+
+
+def _may_be_written(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def _connected(path: Path | str) -> sqlite3.Connection:
+    """`path` is one, or a URI."""
+    uri = isinstance(path, str)
+    return sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 def _version(database: sqlite3.Connection) -> int:
