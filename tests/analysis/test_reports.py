@@ -143,5 +143,5 @@ def test_light_dark_and_print_have_colours_of_their_own(alone) -> None:
 
 def test_the_page_of_a_simulation_without_seeds_to_compare_has_no_intervals(made) -> None:
     one = report(made.file, made.scenario, ("new.yaml", made.new.seeds[:1]), None)
-    assert "interval" not in html.page(one) and "one seed" in html.page(one)
+    assert "interval" not in html.page(one) and "1 seed" in html.page(one)
     assert "interval" not in text.render(one)

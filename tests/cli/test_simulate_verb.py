@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cli_kit import Wizard
+from interrupt_kit import interruptible
+
+from wizard_dsl.cli._progress import Progress
 
 PIPELINE = """\
 version: 1
@@ -88,6 +93,51 @@ def test_another_pipeline_is_compared_under_the_same_arrivals_and_faults(wizard:
     same = wizard("simulate", scenario, "--compare", "p.yaml", "--format", "json", "--jobs", "1")
     differences = json.loads(same.out)["compared"]["differences"]
     assert {each["mean"] for each in differences.values()} == {0.0, None}
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Says after how many runs Ctrl-C comes."""
+    after: list[int] = []
+
+    def at(self: Progress, ended: int) -> None:
+        if after and ended > after[0]:
+            after.clear()
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "at", at)
+    with interruptible():
+        yield after.append
+
+
+def test_ctrl_c_tells_of_the_seeds_that_were_played(wizard: Wizard, scenario, interrupt) -> None:
+    scenario.write_text(SCENARIO.replace("20s}", "20s, arrivals: even}").replace("5s}}", "1500ms}}"))
+    given = ("simulate", scenario, "--seeds", "5", "--jobs", "1")
+    interrupt(500)  # of 200 a seed
+    ran = wizard(*given, "--html", "report.html")
+    assert ran.code == 130
+    assert "even arrivals, 2 seeds (interrupted before 3 more had ended), 400 runs" in ran.out
+    assert re.fullmatch(r"not as expected: p99: .* 2 seeds\)\n", ran.err), ran.err
+    assert "2 seeds (interrupted before 3 more had ended)" in Path("report.html").read_text()
+    interrupt(500)
+    plain = json.loads(wizard(*given, "--format", "json").out)
+    assert ([each["seed"] for each in plain["seeds"]], plain["left_out"]) == ([0, 1], 3)
+
+
+def test_ctrl_c_in_a_comparison_tells_of_the_seeds_that_both_have_played(wizard: Wizard, scenario, interrupt) -> None:
+    scenario.write_text(SCENARIO.replace("20s}", "20s, arrivals: even}"))
+    interrupt(500)
+    given = ("simulate", scenario, "--seeds", "5", "--jobs", "1", "--compare", "p.yaml", "--format", "json")
+    ran = wizard(*given)
+    plain = json.loads(ran.out)
+    assert (ran.code, len(plain["seeds"]), len(plain["compared"]["seeds"]), plain["left_out"]) == (130, 1, 1, 4)
+
+
+def test_ctrl_c_before_a_seed_has_ended_says_that_there_is_nothing(wizard: Wizard, scenario, interrupt) -> None:
+    interrupt(0)
+    ran = wizard("simulate", scenario, "--seeds", "2", "--jobs", "1")
+    assert (ran.code, ran.out) == (130, "")
+    assert ran.err == "interrupted before a seed had ended: there is nothing to tell\n"
 
 
 def test_settings_lie_over_the_pipeline(wizard: Wizard, scenario) -> None:

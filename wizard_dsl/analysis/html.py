@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from wizard_dsl.analysis import timeline
 from wizard_dsl.analysis._page import document
 from wizard_dsl.analysis._plots import Block, Frame, Line, bars, lanes, lines
-from wizard_dsl.analysis.report import Report, Side, signed, told
+from wizard_dsl.analysis.report import Report, Side, seeds_of, signed, told
 from wizard_dsl.analysis.summary import METRICS, Unit, interval, shown
 from wizard_dsl.core.units import show_duration
 
@@ -32,14 +32,13 @@ def page(report: Report) -> str:
 
 
 def _head(report: Report, title: str) -> str:
-    load, count = report.scenario.load, len(report.new.seeds)
+    load = report.scenario.load
     said = f"{load.rate} for {load.duration}{', shaped' if load.shape else ''}, {load.arrivals} arrivals"
-    seeds = "one seed" if count == 1 else f"{count} seeds"
     against = "" if report.old is None else f" Compared with {escape(report.old.pipeline)}: its lines are dotted."
     note = f"<p>{escape(report.scenario.description)}</p>" if report.scenario.description else ""
     return (
-        f"<h1>{escape(title)}</h1>{note}<p>{escape(said)}, {seeds}, {report.new.runs:,} runs of the real executor in "
-        f"virtual time.{against}</p>"
+        f"<h1>{escape(title)}</h1>{note}<p>{escape(said)}, {seeds_of(report)}, {report.new.runs:,} runs of the "
+        f"real executor in virtual time.{against}</p>"
     )
 
 

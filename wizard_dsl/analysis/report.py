@@ -46,7 +46,8 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A simulation; `old` is the pipeline it is compared with, and `differences` are new less old."""
+    """A simulation; `old` is the pipeline it is compared with, and `differences` are new less old. An interrupt left
+    `left_out` seeds out."""
 
     file: str
     scenario: Any
@@ -54,6 +55,7 @@ class Report(msgspec.Struct, frozen=True):
     old: Side | None
     differences: dict[str, Measure]
     verdicts: list[Verdict]
+    left_out: int = 0
 
     @property
     def met(self) -> bool:
@@ -78,6 +80,7 @@ class Report(msgspec.Struct, frozen=True):
                 for each in self.verdicts
             ],
             "met": self.met,
+            "left_out": self.left_out,
         }
 
 
@@ -86,12 +89,20 @@ def report(
     scenario: Scenario,
     new: tuple[str, Sequence[SeedFigures]],
     old: tuple[str, Sequence[SeedFigures]] | None,
+    left_out: int = 0,
 ) -> Report:
     """`new` and `old` are names of pipelines with their figures, seed by seed."""
     side = Side(*new, measures(new[1]))
     other = None if old is None else Side(*old, measures(old[1]))
     apart = {} if old is None else differences(new[1], old[1])
-    return Report(file, scenario, side, other, apart, judged(scenario.expect, side.measures))
+    return Report(file, scenario, side, other, apart, judged(scenario.expect, side.measures), left_out)
+
+
+def seeds_of(report: Report) -> str:
+    """How many seeds the report is about, and how many are missing."""
+    count, left = len(report.new.seeds), report.left_out
+    played = "1 seed" if count == 1 else f"{count} seeds"
+    return f"{played} (interrupted before {left} more had ended)" if left else played
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from wizard_dsl.analysis import timeline
-from wizard_dsl.analysis.report import Report, Side, signed, told
+from wizard_dsl.analysis.report import Report, Side, seeds_of, signed, told
 from wizard_dsl.analysis.summary import METRICS, counted, interval, shown
 from wizard_dsl.core.units import show_duration
 
@@ -30,11 +30,10 @@ def render(report: Report) -> str:
 def _head(report: Report) -> str:
     load, side = report.scenario.load, report.new
     against = "" if report.old is None else f", compared with {report.old.pipeline}"
-    seeds = "1 seed" if len(side.seeds) == 1 else f"{len(side.seeds)} seeds"
     shape = ", shaped" if load.shape else ""
     return (
         f"{report.file}: {side.pipeline}{against}\n"
-        f"{load.rate} for {load.duration}{shape}, {load.arrivals} arrivals, {seeds}, {side.runs:,} runs\n"
+        f"{load.rate} for {load.duration}{shape}, {load.arrivals} arrivals, {seeds_of(report)}, {side.runs:,} runs\n"
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -43,11 +44,11 @@ class Job(msgspec.Struct, frozen=True):
     plugins: bool = True
 
 
-def play(jobs: Sequence[Job], processes: int, progress: Progress | None = None) -> list[SeedFigures]:
-    """The figures of every job, in their order. With one process everything happens in this one. An interrupt leaves
-    no process behind."""
+def play(jobs: Sequence[Job], processes: int, progress: Progress | None = None) -> list[SeedFigures | None]:
+    """The figures of every job, in their order. With one process everything happens in this one. An interrupt ends what
+    is under way and leaves no process behind: a job that has not ended by then has None."""
     if processes <= 1 or len(jobs) <= 1:
-        return list(_one_by_one(jobs, progress))
+        return _one_by_one(jobs, progress)
     return _at_once(jobs, min(processes, len(jobs)), progress)
 
 
@@ -56,7 +57,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _one_by_one(jobs: Sequence[Job], progress: Progress | None) -> Iterator[SeedFigures]:
+def _one_by_one(jobs: Sequence[Job], progress: Progress | None) -> list[SeedFigures | None]:
+    found: list[SeedFigures | None] = []
+    with suppress(KeyboardInterrupt):
+        for figures in _in_turn(jobs, progress):
+            found.append(figures)
+    return found + [None] * (len(jobs) - len(found))
+
+
+def _in_turn(jobs: Sequence[Job], progress: Progress | None) -> Iterator[SeedFigures]:
     done = 0
     for job in jobs:
         before = done
@@ -81,21 +90,28 @@ def _figures(encoded: bytes) -> SeedFigures:
     return msgspec.json.decode(encoded, type=SeedFigures)
 
 
-def _at_once(jobs: Sequence[Job], processes: int, progress: Progress | None) -> list[SeedFigures]:
+def _at_once(jobs: Sequence[Job], processes: int, progress: Progress | None) -> list[SeedFigures | None]:
     with TemporaryDirectory() as folder:
         board = Path(folder) / "ended"
         board.write_bytes(bytes(_COUNT.size * len(jobs)))
         pool = ProcessPoolExecutor(processes, mp_context=fresh_or_forked(), initializer=_begin)
+        futures: list[Future[bytes]] = []
         try:
-            futures = [pool.submit(_work, job, board, number) for number, job in enumerate(jobs)]
+            futures += (pool.submit(_work, job, board, number) for number, job in enumerate(jobs))
             _watch(futures, board, progress)
-            return [_figures(future.result()) for future in futures]
-        except BaseException:
+        except BaseException as error:
             for process in multiprocessing.active_children():
                 process.terminate()
-            raise
+            if not isinstance(error, KeyboardInterrupt):
+                raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+    found = [_figures(each.result()) if _ended_well(each) else None for each in futures]
+    return found + [None] * (len(jobs) - len(found))
+
+
+def _ended_well(future: Future[bytes]) -> bool:
+    return not future.cancelled() and future.exception() is None
 
 
 def _watch(futures: Sequence[Future[bytes]], board: Path, progress: Progress | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from wizard_dsl.cli._output import as_json, format_option, layer_options, refuse
 from wizard_dsl.cli._program import refused
 from wizard_dsl.cli._progress import Progress
 from wizard_dsl.cli._registry import has_plugins, registry_of
+from wizard_dsl.cli.main import INTERRUPTED
 from wizard_dsl.spec.diagnostics import has_errors, ordered, render_text
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def command(file: Path, form: str, page: Path | None, compare: Path | None, **op
     """Play the scenario FILE: thousands of runs of the real executor against targets that behave as it says.
 
     --overlay and --set lie over the scenario's pipeline, not over the one it is compared with. Exits with 1 where
-    something is not as the scenario expects.
+    something is not as the scenario expects. Ctrl-C ends it at once, and tells of the seeds that were played.
     """
     registry = registry_of()
     opened = _opened(file, registry, options)
@@ -51,14 +51,14 @@ def command(file: Path, form: str, page: Path | None, compare: Path | None, **op
     refuse_unwritable(page, "--html")
     if options["seeds"] is not None:
         scenario = msgspec.structs.replace(scenario, seeds=options["seeds"])
-    made = _played(opened, scenario, compare, registry, options)
+    made = _played(opened, scenario, compare, options)
     if page is not None:
         page.write_text(html.page(made), encoding="utf-8")
     click.echo(text.render(made) if form == "text" else as_json(made.to_json()), nl=False)
     for each in made.verdicts:
         if not each.met:
-            click.echo(f"not as expected: {each.sentence(scenario.seeds)}", err=True)
-    return int(not made.met)
+            click.echo(f"not as expected: {each.sentence(len(made.new.seeds))}", err=True)
+    return INTERRUPTED if made.left_out else int(not made.met)
 
 
 def _opened(file: Path, registry: Registry, options: dict[str, Any]) -> Opened:
@@ -79,21 +79,25 @@ def _require(scenario: Scenario, pipeline: Path, registry: Registry) -> None:
         raise refused(compiled.diagnostics)
 
 
-def _played(
-    opened: Opened, scenario: Scenario, compare: Path | None, registry: Registry, options: dict[str, Any]
-) -> Report:
+def _played(opened: Opened, scenario: Scenario, compare: Path | None, options: dict[str, Any]) -> Report:
+    """The report on the seeds that were played on every side. Raises Exit where an interrupt came before the first."""
     sides: list[tuple[Path, tuple[str, ...], tuple[str, ...]]] = [
         (opened.pipeline, tuple(options["overlays"]), tuple(options["sets"]))
     ]
     sides += [] if compare is None else [(compare, (), ())]
     seeds = range(options["first"], options["first"] + scenario.seeds)
-    jobs = [Job(scenario, *side, seed, has_plugins()) for side in sides for seed in seeds]
+    jobs = [Job(scenario, *side, seed, has_plugins()) for seed in seeds for side in sides]
     expected = round(sum(each.arrivals for each in stretches(scenario.load))) * len(jobs)
     progress = Progress(max(1, expected), "runs, more or less")
     try:
         found = play(jobs, options["jobs"] or cores(), progress.at)
     finally:
         progress.clear()
-    new, old = found[: len(seeds)], found[len(seeds) :]
-    names: Sequence[str] = [scenario.pipeline, str(compare)]
-    return report(opened.file.name, scenario, (names[0], new), (names[1], old) if compare is not None else None)
+    rounds = [found[at : at + len(sides)] for at in range(0, len(found), len(sides))]
+    whole = [[each for each in group if each is not None] for group in rounds if None not in group]
+    if not whole:
+        click.echo("interrupted before a seed had ended: there is nothing to tell", err=True)
+        raise click.exceptions.Exit(INTERRUPTED)
+    names = (scenario.pipeline, str(compare))
+    new, *old = ((name, [group[at] for group in whole]) for at, name in enumerate(names[: len(sides)]))
+    return report(opened.file.name, scenario, new, old[0] if old else None, len(seeds) - len(whole))
