@@ -280,6 +280,22 @@ def test_what_lies_behind_tests_is_watched_also_below_files_that_steps_run(wizar
         assert {each.name for each in found} == every
 
 
+def test_files_that_are_missing_are_waited_for(wizard: Wizard) -> None:
+    Path("ask.yaml").write_text(
+        PIPELINE.replace('{user: "{{ question }}"}', "{file: later.md}").replace(
+            "steps:", "steps: {a: {type: pipeline, file: inner.yaml, inputs: {question: x}}}\n#"
+        )
+        + "prompts: {kept: {file: later.md}}\nserve: {keys_file: '${file:later.key}'}\n"
+    )
+    found = behind(collect(Path("ask.test.yaml"), Programs(Registry(plugins=False))))
+    missing = {each for each in found if not each.exists()}
+    assert {each.name for each in missing} == {"later.md", "inner.yaml", "later.key"}
+    for each in missing:
+        before = stamps(found)
+        each.write_text("x")
+        virtual.run(changed(found, lambda: [], before))
+
+
 def test_a_file_that_an_editor_takes_away_to_write_it_is_waited_for(wizard: Wizard) -> None:
     path, looks = Path("ask.test.yaml"), 0
     before = stamps([path])

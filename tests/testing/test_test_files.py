@@ -282,6 +282,17 @@ def test_a_pipeline_that_cannot_be_run_is_told(project: Path, pipeline: str, tol
     assert told in found
 
 
+@pytest.mark.parametrize("record", [False, True])
+def test_a_folder_where_a_cassette_should_be_is_told_where_it_is_named(project: Path, record: bool) -> None:
+    Path("tapes").mkdir()
+    Path("t.test.yaml").write_text(f"{HEAD}tests:\n  a: {{cassette: tapes}}\n")
+    programs = Programs(Registry(plugins=False), record=record)
+    told = "t.test.yaml:5:17 error[E002] 'tapes' is a directory, not a cassette; name a file"
+    assert render_text(collect("t.test.yaml", programs).found.diagnostics) == f"{told}\n"
+    Path("tapes", "one.jsonl").touch()
+    assert render_text(collect("t.test.yaml", programs).found.diagnostics) == f"{told} in it, such as tapes/one.jsonl\n"
+
+
 def test_options_that_break_the_pipeline_are_told_where_they_stand(project: Path) -> None:
     Path("t.test.yaml").write_text(
         f"{HEAD}tests:\n  a:\n    set: {{chains.cheap.targets: []}}\n  b: {{chain: wrter}}\n"

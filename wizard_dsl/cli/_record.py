@@ -33,7 +33,7 @@ def record_cassettes(found: Sequence[Path], picks: Picks | None, how: Record) ->
         if left:
             said = f"{left[0].cassette} is the cassette of '{left[0].name}' too, which -k leaves out"
             raise click.UsageError(f"{said}: --record all would drop what that test asks; take --record missing")
-    if not picked:
+    if not picked and all(suite.found.ok for suite in suites):
         click.echo("no test here has a cassette, so there is nothing to record", err=True)
     try:
         for each in record(picked, how):

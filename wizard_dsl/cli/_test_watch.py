@@ -69,10 +69,10 @@ def behind(suite: Suite) -> set[Path]:
 
 
 def _read_by(loaded: Loaded) -> Iterator[Path]:
-    """The files that a pipeline was made of."""
+    """The files that a pipeline was made of, and those that it misses."""
     layers = [each for each in loaded.places.parts if isinstance(each, Layer)]
     yield from (Path(each.source.file) for each in layers if each.source is not None)
-    yield from (Path(name) for name, _ in loaded.files.values())
+    yield from loaded.named
 
 
 def stamps(paths: Iterable[Path]) -> Stamps:

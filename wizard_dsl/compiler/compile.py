@@ -193,6 +193,7 @@ class _Compiler:
             message, hint = leaves(file, Path(self._stack[-1]))
             self._report.add("E033", message, path, suggestion=hint)
             return None
+        self._loaded = msgspec.structs.replace(self._loaded, named=self._loaded.named | {target})
         if not target.is_file():
             self._report.add("E035", f"there is no file '{file}'", path)
             return None

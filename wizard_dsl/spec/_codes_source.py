@@ -17,7 +17,7 @@ SOURCE_CODES: Final = (
     Code(
         "E002", "a directory stands where a file is wanted",
         "The path names a directory. `wizard validate` takes folders and looks for pipelines in them; `run` and the "
-        "other verbs take one file.",
+        "other verbs take one file, as `cassette` of a test does.",
         "# wizard run pipelines/",
         "# wizard run pipelines/triage.yaml",
     ),

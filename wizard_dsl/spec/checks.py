@@ -13,17 +13,14 @@ from wizard_dsl.spec import grammar
 from wizard_dsl.spec.convert_policies import Uninstalled
 from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Places, capped, finding, meant, show_path, show_value
 from wizard_dsl.spec.document import Document
-from wizard_dsl.spec.interpolate import Refused, has_reference, read_inside
+from wizard_dsl.spec.interpolate import Refused, has_reference
 from wizard_dsl.spec.keeper import NoHome, state_home
-from wizard_dsl.spec.layers import Layer, Merged, Setting
+from wizard_dsl.spec.layers import Merged
 from wizard_dsl.spec.schema_links import broken_links
 
 if TYPE_CHECKING:
     from wizard_dsl.registry import Registry
     from wizard_dsl.spec.document import InputSpec
-
-#: The file that paths in a layer are relative to, and the folder they may not leave.
-Holder = Callable[[Layer | Setting], tuple[Path, Path]]
 
 _WORDS: Final = {
     "policies": "policy",
@@ -126,15 +123,15 @@ def state(document: Document, places: Merged, root: Path) -> list[Diagnostic]:
 
 
 def prompt_files(
-    document: Document, places: Merged, holder: Holder
+    document: Document, places: Merged, read: Callable[[DocPath, str], tuple[str, str]]
 ) -> tuple[dict[DocPath, tuple[str, str]], list[Diagnostic]]:
-    """(name, text) of each prompt file by the path of its prompt, and those that cannot be read."""
+    """(name, text) of each prompt file by the path of its prompt, and those that cannot be read. `read` has both of a
+    file that is named at a path, or raises Refused."""
     files: dict[DocPath, tuple[str, str]] = {}
     found: list[Diagnostic] = []
     for path, name in _named_files(document):
-        base, root = holder(places.owner((*path, "file")))
         try:
-            files[path] = (str(base.parent / name), read_inside(base, root, name))
+            files[path] = read((*path, "file"), name)
         except Refused as refused:
             code = "E035" if refused.code == "E032" else refused.code
             message = f"the path {name} leaves the project" if code == "E033" else refused.reason

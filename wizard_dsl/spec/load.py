@@ -49,8 +49,9 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     and `diagnostics` has errors: it may be checked further and must not run.
 
     `data` is the merged document as written, its references unresolved. `files` holds (name, text) of each prompt
-    file by the path of its prompt. `secrets` are the values that must never be shown. `keyless` maps a provider
-    without a key to the variable (or file) that it should come from; one that a target needs is an E031, too.
+    file by the path of its prompt, `named` every file that is referred to, also one that cannot be read. `secrets` are
+    the values that must never be shown. `keyless` maps a provider without a key to the variable (or file) that it
+    should come from; one that a target needs is an E031, too.
     """
 
     document: Document | None
@@ -59,6 +60,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any]
     root: Path
     files: dict[DocPath, tuple[str, str]] = {}
+    named: frozenset[Path] = frozenset()
     secrets: tuple[str, ...] = ()
     keyless: dict[str, str] = {}
 
@@ -156,6 +158,7 @@ class _Load:
         self.development = not mock and (stack.env or {}).get("WIZARD_ENV") == "development"
         self.found: list[Diagnostic] = list(stack.found)
         self.merged = stack.merged(written_out=True)
+        self.named: set[Path] = set()
 
     def run(self) -> Loaded:
         if self.stack.unreadable:
@@ -204,7 +207,7 @@ class _Load:
 
     def _resolved(self) -> Resolved:
         skip = template_paths(self.merged.data, self.stack.registry)
-        resolved = resolve_tree(self.merged.data, self.stack.env, self._read, skip)
+        resolved = resolve_tree(self.merged.data, self.stack.env, self._referred, skip)
         if self.mock or self.development:
             missing = [each for each in resolved.missing if not self._mocked(each[0])]
             resolved = msgspec.structs.replace(resolved, missing=missing)
@@ -218,9 +221,15 @@ class _Load:
             return self.mock
         return path[0] == "providers" and (self.mock or (len(path) == 3 and path[2] == "api_key"))
 
-    def _read(self, path: DocPath, name: str) -> str:
+    def _referred(self, path: DocPath, name: str) -> str:
+        return self._read(path, name)[1]
+
+    def _read(self, path: DocPath, name: str) -> tuple[str, str]:
+        """The file that is called `name` at `path`, as it is found from here, and its text. Raises Refused."""
         holder, root = self.stack.holder(self.merged.owner(path))
-        return read_inside(holder, root, name)
+        file = holder.parent / name
+        self.named.add(file)
+        return str(file), read_inside(holder, root, name)
 
     def _unresolved(self, resolved: Resolved) -> frozenset[DocPath]:
         """References that stand for nothing yet; all of them without an environment."""
@@ -234,7 +243,7 @@ class _Load:
         files: dict[DocPath, tuple[str, str]] = {}
         keyless: dict[str, str] = {}
         if document is not None and converter is not None:
-            files, found = checks.prompt_files(document, self.merged, self.stack.holder)
+            files, found = checks.prompt_files(document, self.merged, self._read)
             self.found += found
             self.found += checks.schemas(document, self.merged)
             known = {(each.code, each.path) for each in self.found}
@@ -254,6 +263,7 @@ class _Load:
             data=self.merged.data,
             root=self.stack.project.root,
             files=files,
+            named=frozenset(self.named),
             secrets=tuple(converter.secrets) if converter else (),
             keyless=keyless,
         )

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from wizard_dsl.compiler.report import Report
 
 
+def _tapes(folder: Path) -> list[str]:
+    """Files in a folder that may be cassettes, by name."""
+    return sorted(each.name for each in folder.glob("*.jsonl") if each.is_file())
+
+
 class Cassettes:
     """Those of one test file, each told about once."""
 
@@ -45,10 +50,15 @@ class Cassettes:
             message, hint = leaves(str(path), self._file)
             self._report.add("E033", message, at, suggestion=hint)
             return None
+        if path.is_dir():
+            inside = [f"{path.name}/{each}" for each in _tapes(path)]
+            hint = f"name a file in it, such as {inside[0]}" if inside else "name a file"
+            self._report.add("E002", f"'{path}' is a directory, not a cassette", at, suggestion=hint)
+            return None
         if self._programs.record:
             return None
         if not path.is_file():
-            others = [each.name for each in path.parent.glob("*.jsonl")] if path.parent.is_dir() else []
+            others = _tapes(path.parent) if path.parent.is_dir() else []
             hint = meant(path.name, others) or "record it: wizard test --record missing"
             self._report.add("E035", f"there is no file '{path}'", at, suggestion=hint)
             return None
