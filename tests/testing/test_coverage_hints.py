@@ -33,8 +33,18 @@ def single(strategy: Any, **policies: Any) -> dict[str, Any]:
     return made
 
 
+NUMBER = {"n": {"type": "integer"}}
 WITH_SCHEMA = single("sequential")
-WITH_SCHEMA["steps"]["answer"]["output"] = {"schema": {"type": "object"}}
+WITH_SCHEMA["steps"]["answer"]["output"] = {"schema": {"type": "object", "required": ["n"], "properties": NUMBER}}
+TWO_STEPS = document("sequential")
+TWO_STEPS["steps"] = {
+    "first": {**TWO_STEPS["steps"]["answer"], "output": {"schema": {"type": "string"}}},
+    "second": {
+        "prompt": {"user": "{{ steps.first.text }}"},
+        "output": {"schema": {"enum": [1, None]}},
+        "on_error": "skip",
+    },
+}
 FORGIVING = single("sequential")
 FORGIVING["steps"]["answer"]["on_error"] = "skip"
 FILES = {
@@ -47,10 +57,9 @@ FILES = {
     "hedged": document({"type": "hedged", "after": "2s"}),
     "parallel": document("parallel"),
     "schema": WITH_SCHEMA,
+    "two steps": TWO_STEPS,
     "forgiving": FORGIVING,
 }
-#: Where answers must fit a schema, those of a hint do not.
-OTHERS = {("schema", "sequential"), ("schema", "step")}
 FILES["resuming"]["chains"]["default"]["on_mid_stream_error"] = "restart"
 
 
@@ -62,7 +71,7 @@ def hinted(folder: Path, name: str) -> list[Possible]:
     suite = collect(folder / "probe.test.yaml")
     program = suite.compiled(suite.cases[0]).program
     assert program is not None
-    return [each for each in possible(program) if hint(each) is not None and (name, each.component) not in OTHERS]
+    return [each for each in possible(program) if hint(each) is not None]
 
 
 def missed(folder: Path, name: str) -> list[Possible]:

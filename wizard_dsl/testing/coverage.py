@@ -12,19 +12,21 @@ limits of `budgets` are one, too. What a step of another file did belongs to tha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from math import floor
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from wizard_dsl.compiler.outcomes import sites
 from wizard_dsl.core.events import StepEnded, StepStarted
+from wizard_dsl.providers._instances import instance
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.outcomes import Declared
-    from wizard_dsl.compiler.program import Program
+    from wizard_dsl.compiler.program import Program, StepPlan
     from wizard_dsl.core.events import Event
     from wizard_dsl.core.outcomes import OutcomeType, Sign, Site
     from wizard_dsl.testing.cases import Case
@@ -38,6 +40,8 @@ class Possible(msgspec.Struct, frozen=True):
     """One outcome that a node can have. `path` is the node's, `component` its kind. Of a node around a target, `target`
     is its name, `before` those of the targets that are asked before it; `followed` says whether others come after,
     `races` whether they may be asked at the same time, and `cached` whether equal calls of the chain share an answer.
+    `answer` is what a script may reply to the step that it is about, `earlier` what it replies to the steps that ask
+    the same chain before; None is any text.
     """
 
     path: str
@@ -50,6 +54,8 @@ class Possible(msgspec.Struct, frozen=True):
     followed: bool = False
     races: bool = False
     cached: bool = False
+    answer: Any = None
+    earlier: tuple[Any, ...] = ()
 
 
 #: Strategies that ask several targets at once.
@@ -65,7 +71,7 @@ class _Seen(NamedTuple):
 
 def possible(program: Program) -> tuple[Possible, ...]:
     """Every outcome that can happen in a program, in the order of its chains and steps."""
-    return _possible(sites(program))
+    return _possible(program, sites(program))
 
 
 def exercised(program: Program, events: Iterable[Entry]) -> frozenset[tuple[str, str]]:
@@ -103,7 +109,7 @@ class Observer:
             if len(self._known) >= self._MOST:
                 self._known.clear()
             found = sites(program)
-            self._known[id(program)] = program, found, _possible(found)
+            self._known[id(program)] = program, found, _possible(program, found)
         _, found, outcomes = self._known[id(program)]
         return Observed(program.file, test, outcomes, _exercised(found, events))
 
@@ -119,13 +125,41 @@ def observe(case: Case, played: Played) -> Observed:
     return _observer()(case, played)
 
 
-def _possible(found: Sequence[Declared]) -> tuple[Possible, ...]:
+def _possible(program: Program, found: Sequence[Declared]) -> tuple[Possible, ...]:
+    replies = _Replies(program)
     outcomes: dict[tuple[str, str], Possible] = {}
     for each in found:
         for kind in each.outcomes:
             if kind.possible(each.site):
-                outcomes.setdefault((each.path, kind.name), _named(each, kind))
+                outcomes.setdefault((each.path, kind.name), replies.beside(_named(each, kind), each.site))
     return tuple(outcomes.values())
+
+
+class _Replies:
+    """What the steps of a program may be answered: of a schema, an instance."""
+
+    def __init__(self, program: Program) -> None:
+        self._of_chain: dict[str, list[Any]] = {}
+        self._of_step: dict[str, tuple[Any, ...]] = {}
+        for step in program.steps:
+            if step.chain is not None:
+                replies = self._of_chain.setdefault(step.chain, [])
+                replies.append(_reply(step))
+                self._of_step[step.name] = tuple(replies)
+
+    def beside(self, outcome: Possible, site: Site) -> Possible:
+        """The outcome with what the step is answered that it is about: its own, else the first that asks its chain."""
+        replies = self._of_step.get(site.step) or (*self._of_chain.get(site.chain, ())[:1],)
+        return msgspec.structs.replace(outcome, answer=replies[-1], earlier=replies[:-1]) if replies else outcome
+
+
+def _reply(step: StepPlan) -> Any:
+    """As the items of a script have it, where a text stands for itself."""
+    schema = getattr(getattr(step.config, "output", None), "schema", None)
+    if schema is None:
+        return None
+    value = instance(schema, "answer")
+    return json.dumps(value) if value is None or isinstance(value, str) else value
 
 
 def _named(declared: Declared, kind: OutcomeType) -> Possible:

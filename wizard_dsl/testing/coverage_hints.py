@@ -1,7 +1,8 @@
 """What a test would write to see an outcome that nobody has seen: the lines of YAML, for the target it is about.
 
-A hint is a beginning: inputs, expectations and answers that fit a schema are the test's own. Targets that are asked
-before the one it is about are out of quota; those after it answer, or, where they would race it, are out of quota, too.
+A hint is a beginning: inputs and expectations are the test's own. Where a step has a schema, what it is answered fits.
+Targets that are asked before the one it is about are out of quota; those after it answer, or, where they would race it,
+are out of quota, too.
 """
 
 from __future__ import annotations
@@ -87,7 +88,11 @@ _HINTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = MappingProxyType(
             "near": {"script": [_ALWAYS], "runs": [{"times": 100}]},
         },
         "concurrency": {"waited": {"script": [_BUSY], "runs": [{"times": 100}]}},
-        "contract": {"kept": {"script": ["{}"]}, "broken": {"script": [{"reply": "no JSON", "times": "forever"}]}},
+        "contract": {
+            "kept": {"script": [_ALWAYS]},
+            "repaired": {"script": ["no JSON", _ALWAYS]},
+            "broken": {"script": [{"reply": "no JSON", "times": "forever"}]},
+        },
         "step": {"ran": {"script": [_ANSWER]}, "replaced": {"script": [_KEY]}},
     }
 )
@@ -105,7 +110,9 @@ def hint(outcome: Possible) -> dict[str, Any] | None:
     without += ["cache"] if outcome.cached and "runs" in own and outcome.component != "cache" else []
     chain = outcome.path.split(".")[1]
     off = {f"chains.{chain}.policies.{kind}": "off" for kind in without}
-    return {"targets": _targets(outcome, own["script"]), **rest, **({"set": off} if off else {})}
+    script = [_fitting(item, outcome.answer) for item in own["script"]]
+    script = [*(_fitting(_ANSWER, each) for each in outcome.earlier), *script]
+    return {"targets": _targets(outcome, script), **rest, **({"set": off} if off else {})}
 
 
 def _targets(outcome: Possible, script: list[Any]) -> dict[str, Any]:
@@ -113,7 +120,16 @@ def _targets(outcome: Possible, script: list[Any]) -> dict[str, Any]:
         return {"*": script}
     made = {name: [_OUT] for name in outcome.before}
     made[outcome.target] = script
-    return made | ({"*": [_OUT if outcome.races else _ALWAYS]} if outcome.followed else {})
+    return made | ({"*": [_OUT if outcome.races else _fitting(_ALWAYS, outcome.answer)]} if outcome.followed else {})
+
+
+def _fitting(item: Any, answer: Any) -> Any:
+    """An item of a script, with an answer that fits in the place of any other."""
+    if answer is None:
+        return item
+    if isinstance(item, Mapping):
+        return {**item, "reply": answer} if item.get("reply") == _ANSWER else item
+    return item if item != _ANSWER else answer if isinstance(answer, str) else {"reply": answer}
 
 
 def as_lines(keys: Mapping[str, Any]) -> list[str]:
