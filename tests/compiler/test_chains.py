@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from compiler_kit import DEFAULT, HEAD, ONE, compile_text, found, program
 
+from wizard_dsl.compiler.compile import Sources, compile_file
+from wizard_dsl.registry import Registry
+
 
 def ladder(policies: str, folder: Path, sets: str = "") -> str:
     text = f"{HEAD}{sets}chains: {{default: {{targets: [a], policies: {policies}}}}}\n{ONE}"
@@ -87,6 +90,19 @@ def test_a_target_that_stands_twice_is_reported_where_it_stands_again(tmp_path: 
         "7:9 E043 there is no provider 'nope'",
         "10:9 E063 target 'a/m' stands twice in chain 'default' (as 'a')",
     ]
+
+
+@pytest.mark.parametrize("form", ["${env:%s}", "https://${env:%s}/v1"])
+def test_endpoints_in_two_variables_are_not_one_before_they_are_known(tmp_path: Path, form: str) -> None:
+    def codes(first: str, second: str) -> list[str]:
+        each = "{type: openai_compatible, api_key: '${env:KEY}', base_url: '%s'}"
+        providers = f"providers: {{a: {each % (form % first)}, b: {each % (form % second)}}}\n"
+        file = tmp_path / "p.yaml"
+        file.write_text(f"version: 1\n{providers}chains: {{default: {{targets: [a/m, b/m]}}}}\n{ONE}")
+        return [each.code for each in compile_file(file, Registry(plugins=False), Sources()).diagnostics]
+
+    assert codes("ONE", "TWO") == []
+    assert codes("ONE", "ONE") == ["E063"]
 
 
 def test_a_disabled_target_is_no_twin_and_takes_no_place(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_a_fallback_is_never_reached_where_no_failure_leads_to_it(tmp_path: Path
     assert codes(tmp_path, f"{{{TWO}, {more}}}") == found
 
 
+def test_a_budget_that_a_caller_may_bring_is_not_taken_for_missing(tmp_path: Path) -> None:
+    (open_,) = said(tmp_path, f"{{{TWO}, fallback_on: {{{NOTHING}, rate_limited: false}}}}")
+    (shut,) = said(tmp_path, f"{{{TWO}, fallback_on: {{{NOTHING}, rate_limited: false, budget: false}}}}")
+    assert open_.message.endswith("it is never asked, unless a file that runs this one has budgets")
+    assert shut.message.endswith("it is never asked")
+
+
 def test_a_contract_leads_to_the_fallback(tmp_path: Path) -> None:
     chain = f"{{{TWO}, fallback_on: {{{NOTHING}, rate_limited: false}}}}"
     steps = "  answer: {prompt: {user: Hello}, output: {schema: {type: object}}}\n"

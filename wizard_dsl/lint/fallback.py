@@ -30,6 +30,8 @@ def w180_fallback_never_reached(subject: Subject) -> Iterator[Diagnostic]:
             continue
         at: DocPath = ("chains", name, "fallback_on")
         message = f"no failure leads from '{plan.targets[0].name}' to '{plan.targets[1].name}': it is never asked"
+        if "budget" not in plan.fallback_on:
+            message += ", unless a file that runs this one has budgets"
         hint = "let a kind of failure move on, or remove the other targets"
         path: DocPath = ("chains", name, "targets")
         yield subject.warn("W180", message, at, suggestion=hint, related=[(path, "the targets")])

@@ -21,7 +21,8 @@ LINT_CODES: Final = (
     Code(
         "W180", "a fallback that is never reached",
         "`fallback_on` and `on_rate_limit` take every kind of failure out that would lead to the next target of the "
-        "chain. It is listed, and never asked.",
+        "chain. It is listed, and never asked. Only a budget may still lead there, if a file that runs this one as a "
+        "step brings one: its first target may be too dear.",
         "chains:\n  default:\n    targets: [openai/gpt-4o, local]\n    on_rate_limit: {then: fail}\n"
         "    fallback_on: {connect: false, timeout: false, server: false, quota_exhausted: false,\n"
         "      malformed_response: false, circuit_open: false, context_length: false}",

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 from msgspec import inspect
@@ -22,7 +23,6 @@ from wizard_dsl.spec.interpolate import typed
 _SAMPLES: Final = (
     *(unit.example for unit in UNITS),
     "x",
-    "https://example.invalid/v1",
     "2023-06-01",
     "off",
     "503",
@@ -144,6 +144,11 @@ def _samples(info: inspect.Type, text: str) -> Iterator[Any]:
     elif isinstance(info, inspect.BoolType):
         yield True
     elif isinstance(info, inspect.StrType) and info.pattern is not None:
-        yield from [each for each in _SAMPLES if re.search(info.pattern, each)][:1]
+        yield from [each for each in (*_SAMPLES, _address(text)) if re.search(info.pattern, each)][:1]
     elif isinstance(info, (inspect.AnyType, inspect.StrType)):
         yield text
+
+
+def _address(text: str) -> str:
+    """An address of its own for each text: two variables are not one endpoint before it is known what they hold."""
+    return f"https://{crc32(text.encode()):08x}.invalid/v1"
