@@ -12,12 +12,14 @@ import yaml
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from wizard_dsl.analysis.importing.findings import Finding, Imported
+from wizard_dsl.analysis.importing.reading import read_foreign_bytes
 from wizard_dsl.compiler.compile import Compiled, Sources, compile_file
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.result import Result
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.runtime import running
 from wizard_dsl.spec.diagnostics import has_errors, render_text, show_path
+from wizard_dsl.spec.source import Source
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing.cases import Programs
 from wizard_dsl.testing.trying import collect, try_case
@@ -31,6 +33,11 @@ class Text(SingleFileSnapshotExtension):
 
     file_extension = "txt"
     _write_mode = WriteMode.TEXT
+
+
+def read_foreign_text(text: str, name: str) -> Source:
+    """A configuration as the command line reads it."""
+    return read_foreign_bytes(text.encode(), name)
 
 
 def reader(imported: Callable[[str, str], Imported]) -> Callable[[Path], Imported]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from import_kit import IMPORTS, REGISTRY, artefact
+from import_kit import IMPORTS, REGISTRY, artefact, read_foreign_text
 
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.litellm import import_litellm
 from wizard_dsl.analysis.importing.portkey import import_portkey
 from wizard_dsl.analysis.importing.promptfoo import import_promptfoo
-from wizard_dsl.analysis.importing.reading import leaves, read_foreign_text
+from wizard_dsl.analysis.importing.reading import leaves
 from wizard_dsl.cli.fmt import laid_out
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.core.clock import machine_time

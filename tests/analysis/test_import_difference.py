@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from import_kit import IMPORTS, REGISTRY
+from import_kit import IMPORTS, REGISTRY, read_foreign_text
 
 from wizard_dsl.analysis.importing.difference import Difference, difference
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.litellm import import_litellm
 from wizard_dsl.analysis.importing.portkey import import_portkey
 from wizard_dsl.analysis.importing.promptfoo import import_promptfoo
-from wizard_dsl.analysis.importing.reading import read_foreign_text
 from wizard_dsl.analysis.reading import open_scenario
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.spec.diagnostics import has_errors, render_text

@@ -6,12 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
-from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, reader, settings, written
+from import_kit import (
+    IMPORTS,
+    Text,
+    artefact,
+    asked,
+    called,
+    compiled,
+    finding,
+    read_foreign_text,
+    reader,
+    settings,
+    written,
+)
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.litellm import import_litellm
-from wizard_dsl.analysis.importing.reading import read_foreign_text
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import has_errors, render_text
 

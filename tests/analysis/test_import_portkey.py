@@ -7,12 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from import_kit import IMPORTS, Text, artefact, asked, called, compiled, finding, reader, settings, written
+from import_kit import (
+    IMPORTS,
+    Text,
+    artefact,
+    asked,
+    called,
+    compiled,
+    finding,
+    read_foreign_text,
+    reader,
+    settings,
+    written,
+)
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.portkey import import_portkey
-from wizard_dsl.analysis.importing.reading import read_foreign_text
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import has_errors, render_text
 
@@ -172,3 +183,24 @@ def test_a_virtual_key_names_its_service_in_either_spelling() -> None:
     for virtual in ("openai-prod", "open-ai-virtual-xxxx"):
         made = imported({"virtual_key": virtual, "override_params": {"model": "gpt-4o"}})
         assert [each["type"] for each in written(made)["providers"].values()] == ["openai"]
+
+
+def test_virtual_keys_of_unknown_services_have_an_address_each() -> None:
+    targets = [{"virtual_key": each, "override_params": {"model": "m"}} for each in ("ours-1", "theirs-2")]
+    made = imported({"strategy": {"mode": "fallback"}, "targets": targets})
+    addresses = [each["base_url"] for each in written(made)["providers"].values()]
+    assert addresses == ["${env:PROVIDER_BASE_URL}", "${env:PROVIDER_BASE_URL_2}"]
+    why = finding(made, "targets[1].virtual_key").why
+    assert why is not None and why.endswith("gateway that speaks OpenAI's protocol into PROVIDER_BASE_URL_2")
+
+
+def test_a_model_of_workers_ai_keeps_the_at_of_its_name() -> None:
+    made = imported({"provider": "workers-ai", "api_key": "k", "override_params": {"model": "@cf/meta/llama-3"}})
+    assert written(made)["chains"]["default"]["targets"][0]["model"] == "@cf/meta/llama-3"
+
+
+@pytest.mark.parametrize(("name", "value"), [("response_format", {"type": "json_object"}), ("tools", [])])
+def test_parts_of_a_request_that_are_no_parameters_are_said_to_stand_elsewhere(name: str, value: Any) -> None:
+    made = imported({"provider": "openai", "api_key": "k", "override_params": {"model": "m", name: value}})
+    (told,) = [each for each in made.findings if name in each.setting]
+    assert told.outcome == "dropped" and told.why is not None and "unknown" not in told.why

@@ -7,12 +7,23 @@ from typing import Any
 
 import pytest
 import yaml
-from import_kit import IMPORTS, REGISTRY, Text, artefact, asked, compiled, finding, reader, settings, written
+from import_kit import (
+    IMPORTS,
+    REGISTRY,
+    Text,
+    artefact,
+    asked,
+    compiled,
+    finding,
+    read_foreign_text,
+    reader,
+    settings,
+    written,
+)
 from syrupy.assertion import SnapshotAssertion
 
 from wizard_dsl.analysis.importing.findings import Imported
 from wizard_dsl.analysis.importing.promptfoo import import_promptfoo
-from wizard_dsl.analysis.importing.reading import read_foreign_text
 from wizard_dsl.core.clock import machine_time
 from wizard_dsl.core.errors import SpecError
 from wizard_dsl.lint.allow import with_allowed
@@ -278,3 +289,26 @@ def test_chains_for_comparing_are_said_to_be_meant(tmp_path: Path) -> None:
     found = compiled(made, tmp_path)
     told = with_allowed([*found.diagnostics, *lint(found)], [str(tmp_path / "imported.yaml")], frozenset(["W121"]))
     assert [(each.code, bool(each.allowed)) for each in told] == [("W121", True)]
+
+
+def test_providers_may_stand_under_their_ids(tmp_path: Path) -> None:
+    made = imported(
+        "prompts: [Say it]\ntests: [{}]\nproviders:\n"
+        "  openai:gpt-4o: {config: {temperature: 0}, label: big}\n"
+        "  ollama:chat:llama3.2:\n"
+        "  other: {id: 'groq:llama-3.3-70b-versatile'}\n"
+    )
+    targets = {name: each["targets"][0] for name, each in written(made)["chains"].items()}
+    assert targets == {
+        "big": {"provider": "openai", "model": "gpt-4o", "params": {"temperature": 0}},
+        "ollama_llama3_2": {"provider": "ollama", "model": "llama3.2"},
+        "other": {"provider": "groq", "model": "llama-3.3-70b-versatile"},
+    }
+    assert {each.outcome for each in made.findings if each.setting.startswith("providers")} == {"mapped"}
+
+
+def test_providers_in_a_file_of_their_own_are_said_to_be_elsewhere() -> None:
+    made = imported("prompts: [Say it]\nproviders: file://providers.yaml\n")
+    assert finding(made, "providers").why == (
+        "providers in a file of their own: write them into the source and import again"
+    )

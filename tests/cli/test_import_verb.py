@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cli_kit import Wizard
@@ -156,3 +158,35 @@ def test_what_is_no_mapping_is_told_without_advice_for_our_own_files(
     for source in ("litellm", "portkey", "promptfoo"):
         ran = wizard("import", "--from", source, "odd.yaml")
         assert ran.code == 3 and said in ran.err and "version: 1" not in ran.err
+
+
+def test_stdin_is_a_file_too(config: Path, wizard: Wizard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stdin(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+
+    stdin(CONFIG)
+    ran = wizard("import", "--from", "litellm", "-", "-o", "routes.yaml")
+    assert ran.code == 0
+    assert "stdin:8:3 dropped router_settings.nmu_retries" in ran.err
+    assert wizard("validate", "routes.yaml").code == 0
+    stdin("model_list: [")
+    ran = wizard("import", "--from", "litellm", "-")
+    assert (ran.code, ran.out) == (3, "") and "stdin:2:1 error[E008] not valid YAML" in ran.err
+
+
+def test_a_new_file_that_has_errors_is_no_success(config: Path, wizard: Wizard) -> None:
+    """As one that has more values than a file may have."""
+    deployment = "  - {{model_name: m{0}, litellm_params: {{model: openai/m{0}, api_key: os.environ/K{0}}}}}\n"
+    (config / "many.yaml").write_text("model_list:\n" + "".join(map(deployment.format, range(4500))))
+    ran = wizard("import", "--from", "litellm", "many.yaml", "-o", "routes.yaml")
+    assert ran.code == 3
+    assert "error[E007] the file has more than 100,000 values" in ran.err
+    told = wizard("import", "--from", "litellm", "many.yaml", "--format", "json")
+    assert (told.code, [each["code"] for each in json.loads(told.out)["diagnostics"]]) == (3, ["E007"])
+
+
+def test_what_the_new_file_allows_is_not_told(config: Path, wizard: Wizard) -> None:
+    (config / "promptfooconfig.yaml").write_text(EVALUATION.replace("4o-mini]", "4o-mini, groq:llama-3.3-70b]"))
+    ran = wizard("import", "--from", "promptfoo", "promptfooconfig.yaml")
+    assert "wizard: allow W121" in ran.out
+    assert "warning[W121]" not in ran.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from wizard_dsl.analysis.importing._providers import ELSEWHERE
+
 _LOG: Final = "Wizard sends nothing to logging services; it has a log and a history of its own"
 _SERVER: Final = "about the proxy as a server, its keys, users, pages and database, which a pipeline file has not"
 _ALERT: Final = "Wizard sends no alerts"
@@ -177,14 +179,11 @@ ROUTER: Final[dict[str, str]] = {
 FOREIGN: Final = (
     "aws_", "vertex_", "azure_ad", "watsonx_", "sagemaker_", "oci_", "gigachat_", "s3_", "tenant_id", "client_secret",
     "client_id", "azure_scope", "azure_username", "azure_password", "token", "project_id", "space_id",
-    "credential_name", "litellm_credential_name",
+    "credential_name",
 )  # fmt: skip
 
 DEPLOYMENT: Final[dict[str, str]] = {
-    **dict.fromkeys(("tools", "tool_choice", "functions", "function_call"), "tools stand in a prompt, under `tools`"),
-    "response_format": "a step declares its schema, under `output`",
-    "stream": "whoever runs a pipeline chooses to stream",
-    "stream_options": "whoever runs a pipeline chooses to stream",
+    **ELSEWHERE,
     "tags": _TAGS,
     "region_name": "targets are not chosen by region: write a chain for each, and choose with a step's `when`",
     "drop_params": _REQUEST,
@@ -245,7 +244,7 @@ TOP: Final[dict[str, str]] = {
     "mcp_tools": "Wizard has no MCP servers",
     "vector_store_registry": "Wizard has no vector stores",
     "search_tools": "Wizard asks for completions and embeddings only",
-    "credential_list": "a provider's key is a reference: `${env:NAME}`",
+    "credential_list": "a credential has a name of its own, and values under `credential_values`",
     "assistant_settings": "Wizard asks for completions and embeddings only",
     "finetune_settings": "Wizard asks for completions and embeddings only",
     "files_settings": "Wizard asks for completions and embeddings only",

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any, Final
 
 from wizard_dsl.analysis.importing import values
-from wizard_dsl.analysis.importing._providers import COMPATIBLE, PARAMETERS, SAMPLES, TYPES, VARIABLES, Providers
+from wizard_dsl.analysis.importing._providers import (
+    COMPATIBLE,
+    ELSEWHERE,
+    PARAMETERS,
+    SAMPLES,
+    TYPES,
+    VARIABLES,
+    Providers,
+)
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Keys, literal, reference, variable_of
 from wizard_dsl.analysis.importing.values import snake
 from wizard_dsl.spec.diagnostics import DocPath, show_path
 
+_VARIABLE: Final = re.compile(r"\$\{env:(\w+)\}")
 _FOREIGN: Final = ("aws_", "vertex_", "azure_", "workers_ai_", "snowflake_", "huggingface_", "sagemaker_", "mistral_")
 _AZURE: Final = ("resource_name", "deployment_id", "api_version")
+#: A service whose models are called `@cf/meta/…`: no slug of Portkey's.
+_OWN_SLUGS: Final = "workers-ai"
 _ASKS: Final = ("provider", "virtual_key", "api_key", "model", "openai_organization", "openai_project", *_AZURE)
-_ELSEWHERE: Final = ("retry", "cache", "request_timeout", "override_params", "custom_host", "targets", "strategy")
+_OTHERS: Final = ("retry", "cache", "request_timeout", "override_params", "custom_host", "targets", "strategy")
 
 
 class Services:
@@ -24,6 +36,7 @@ class Services:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._keys = Keys()
+        self._addresses = Keys()
         self._providers = Providers()
         self.unnamed: list[str] = []
 
@@ -45,6 +58,8 @@ class Services:
             elif key in PARAMETERS:
                 found["max_tokens" if key == "max_completion_tokens" else key] = value
                 self._ledger.mapped((*path, key), f"chains.*.targets.*.params.{key}")
+            elif key in ELSEWHERE:
+                self._ledger.dropped((*path, key), ELSEWHERE[key])
             else:
                 self._ledger.unknown((*path, key), ("model", *PARAMETERS))
         return found
@@ -70,12 +85,13 @@ class Services:
         held = {snake(key): (value, (*path, key)) for key, value in node.items()}
         named = override if isinstance(override, str) else held.get("model", (None, ()))[0]
         model = named if isinstance(named, str) else ""
-        slug, inner = model[1:].partition("/")[::2] if model.startswith("@") and "/" in model else ("", model)
         provider = held.get("provider", (None, ()))[0]
+        slugged = model.startswith("@") and "/" in model and provider != _OWN_SLUGS
+        slug, inner = model[1:].partition("/")[::2] if slugged else ("", model)
         virtual = held.get("virtual_key", (None, ()))[0]
         told = str(provider or slug or virtual or "openai")
         service = _service(told.lstrip("@")) or ("provider" if told == virtual else told.lstrip("@"))
-        spec = self._spec(service, held, host, inner)
+        spec = self._spec(service, held, host, inner, str(virtual) if service == "provider" else service)
         self._key(service, spec, held, slug or (told if told.startswith("@") else ""))
         self._told(service, spec, held)
         if service == "azure-openai":
@@ -89,16 +105,17 @@ class Services:
 
     def rest(self, name: str, path: DocPath) -> None:
         """What no other reader knows."""
-        if name in _ASKS or name in _ELSEWHERE:
+        if name in _ASKS or name in _OTHERS:
             self._ledger.dropped(path, "not needed by a provider of this type")
         elif name == "cb_config":
             self._ledger.dropped(path, "Portkey reads it in a `strategy`, for the targets beside that")
         elif name.startswith(_FOREIGN):
             self._ledger.dropped(path, "about credentials of a service whose own protocol Wizard does not speak")
         else:
-            self._ledger.unknown(path, (*_ASKS, *_ELSEWHERE, "weight", "name"))
+            self._ledger.unknown(path, (*_ASKS, *_OTHERS, "weight", "name"))
 
-    def _spec(self, service: str, held: dict[str, Any], host: str | None, model: str) -> dict[str, Any]:
+    def _spec(self, service: str, held: dict[str, Any], host: str | None, model: str, whose: str) -> dict[str, Any]:
+        """Type and address; `whose` is what has one address, where that is not known."""
         if service == "azure-openai":
             resource = values.text(held.get("resource_name", ("", ()))[0]) or "${env:AZURE_RESOURCE_NAME}"
             deployment = values.text(held.get("deployment_id", ("", ()))[0]) or literal(model) or "deployment"
@@ -110,7 +127,9 @@ class Services:
         if kind is not None and not (host and kind == "openai"):
             return {"type": kind, **({"base_url": host} if host else {})}
         known = host or COMPATIBLE.get(service)
-        return {"type": "openai_compatible", "base_url": known or reference(f"{variable_of(service)}_BASE_URL")}
+        if known is None:
+            known = reference(self._addresses.variable(whose, f"{variable_of(service)}_BASE_URL"))
+        return {"type": "openai_compatible", "base_url": known}
 
     def _key(self, service: str, spec: dict[str, Any], held: dict[str, Any], slug: str) -> None:
         """The variable of the key. Virtual keys and slugs stand for keys that Portkey holds."""
@@ -127,6 +146,8 @@ class Services:
             chosen = self._keys.variable(str(virtual or slug or usual), usual)
         if virtual is not None:
             why = f"the key behind it is with Portkey: put the provider's own into the variable {chosen}"
+            address = _VARIABLE.fullmatch(spec.get("base_url", ""))
+            why += f", and the address of a gateway that speaks OpenAI's protocol into {address[1]}" if address else ""
             self._ledger.approximated(virtual_path, "providers.*.api_key", why)
         spec["api_key"] = reference(chosen)
 

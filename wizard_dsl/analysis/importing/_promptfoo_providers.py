@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from wizard_dsl.analysis.importing import values
-from wizard_dsl.analysis.importing._providers import COMPATIBLE, PARAMETERS, TYPES, VARIABLES, Providers
+from wizard_dsl.analysis.importing._providers import COMPATIBLE, ELSEWHERE, PARAMETERS, TYPES, VARIABLES, Providers
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Keys, Names, literal, reference, variable_of
 from wizard_dsl.spec.diagnostics import DocPath
@@ -25,15 +25,21 @@ _DROPPED: Final = {
     "inputs": "inputs are those of the pipeline",
 }
 _CONFIG: Final = {
-    "tools": "tools stand in a prompt, under `tools`",
-    "tool_choice": "tools stand in a prompt, under `tools`",
-    "functions": "tools stand in a prompt, under `tools`",
-    "response_format": "a step declares its schema, under `output`",
+    **ELSEWHERE,
     "cost": "prices stand under `models` of the provider",
     "inputCost": "prices stand under `models` of the provider",
     "outputCost": "prices stand under `models` of the provider",
     "showThinking": "reasoning is no part of an answer's text",
 }
+
+
+class _Entry(NamedTuple):
+    """One provider: `at` is where its settings stand, `named` where its id does."""
+
+    id: str | None
+    held: dict[str, Any]
+    at: DocPath
+    named: DocPath
 
 
 class Chain(msgspec.Struct, kw_only=True):
@@ -63,9 +69,11 @@ class Providing:
 
     def read(self, listed: Any, path: DocPath) -> list[Chain]:
         """At least one chain: a mock where there is no provider that can be asked."""
-        pairs = [(path, listed)] if isinstance(listed, str) else []
+        pairs = [(path, _entry(listed, path))] if isinstance(listed, str) else []
         if isinstance(listed, list):
-            pairs = [((*path, index), each) for index, each in enumerate(listed)]
+            pairs = [((*path, index), _entry(each, (*path, index))) for index, each in enumerate(listed)]
+        elif isinstance(listed, dict):
+            pairs = [((*path, key), _keyed(key, held, path)) for key, held in listed.items()]
         found = [chain for chain in (self._one(each, at) for at, each in pairs) if chain is not None]
         if found:
             return found
@@ -73,8 +81,8 @@ class Providing:
         target = {"provider": "mock", "model": "mock"}
         return [Chain(name="mock", target=target, prompts=[], origin="no provider of the source can be asked")]
 
-    def _one(self, entry: Any, path: DocPath) -> Chain | None:
-        id, held, at = _entry(entry, path)
+    def _one(self, entry: _Entry, path: DocPath) -> Chain | None:
+        id, held, at, named = entry
         if id is None:
             self._ledger.dropped(path, "a provider is an id, or a mapping with one")
             return None
@@ -93,7 +101,7 @@ class Providing:
         label = held.get("label")
         name = self._names.free(label if isinstance(label, str) else f"{service}_{model}", prefix="c")
         to = f"chains.{name}.targets[0]"
-        self._told_id(path, at, entry, service, to, spec)
+        self._told_id(named, service, to, spec)
         if "api_key" in spec:
             self.variables.add(spec["api_key"].removeprefix("${env:").removesuffix("}"))
         target = {"provider": provider, "model": model, **({"params": reader.params} if reader.params else {})}
@@ -103,8 +111,7 @@ class Providing:
         )
         return Chain(name=name, target=target, prompts=asked, origin=self._ledger.origin(path))
 
-    def _told_id(self, path: DocPath, at: DocPath, entry: Any, service: str, to: str, spec: dict[str, Any]) -> None:
-        place = path if isinstance(entry, str) else (*at, "id") if at == path else at
+    def _told_id(self, place: DocPath, service: str, to: str, spec: dict[str, Any]) -> None:
         if "_BASE_URL}" in str(spec.get("base_url")):
             why = f"Wizard does not speak the protocol of '{service}'; it is asked over OpenAI's, at a gateway"
             self._ledger.approximated(place, to, f"{why}, whose address is in a variable")
@@ -188,16 +195,24 @@ class _Config:
         self._ledger.approximated(path, "providers.*.api_key", why)
 
 
-def _entry(entry: Any, path: DocPath) -> tuple[str | None, dict[str, Any], DocPath]:
-    """Id, settings, and where these stand: `id` beside them, or the id as the only key."""
+def _entry(entry: Any, path: DocPath) -> _Entry:
+    """Of a list: an id, a mapping with one, or settings under the id as the only key."""
     if isinstance(entry, str):
-        return entry, {}, path
+        return _Entry(entry, {}, path, path)
     if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-        return entry["id"], entry, path
+        return _Entry(entry["id"], entry, path, (*path, "id"))
     if isinstance(entry, dict) and len(entry) == 1:
-        ((id, held),) = entry.items()
-        return id, held if isinstance(held, dict) else {}, (*path, id)
-    return None, {}, path
+        ((key, held),) = entry.items()
+        return _keyed(key, held, path)
+    return _Entry(None, {}, path, path)
+
+
+def _keyed(key: str, held: Any, path: DocPath) -> _Entry:
+    """Settings under a key, which is the id unless they have one."""
+    at = (*path, key)
+    if isinstance(held, dict) and isinstance(held.get("id"), str):
+        return _Entry(held["id"], {"label": key, **held}, at, (*at, "id"))
+    return _Entry(key, held if isinstance(held, dict) else {}, at, at)
 
 
 def _named(id: str) -> tuple[str, str, str | None]:
@@ -205,6 +220,8 @@ def _named(id: str) -> tuple[str, str, str | None]:
     service, _, rest = id.partition(":")
     service = _ALIASES.get(service, service)
     form, _, model = rest.partition(":")
+    if service == "file" and id.endswith((".yaml", ".yml", ".json")):
+        return service, "", "providers in a file of their own: write them into the source and import again"
     if service in _CODE or "://" in id or (service == id and "/" in id):
         return service, "", "code or an address of its own: write a provider as a plug-in (wizard new provider)"
     if service == "echo":

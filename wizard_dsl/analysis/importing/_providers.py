@@ -77,6 +77,13 @@ PARAMETERS: Final = frozenset(
     )
 )  # fmt: skip
 
+#: Parts of a request that are no parameters here, and where they stand.
+ELSEWHERE: Final = {
+    **dict.fromkeys(("tools", "tool_choice", "functions", "function_call"), "tools stand in a prompt, under `tools`"),
+    "response_format": "a step declares its schema, under `output`",
+    **dict.fromkeys(("stream", "stream_options"), "whoever runs a pipeline chooses to stream"),
+}
+
 #: A model of each type, for targets of sources where a request names it.
 SAMPLES: Final = {
     "openai": "gpt-4o-mini", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash",

@@ -11,6 +11,7 @@ from typing import Any
 from wizard_dsl.analysis.importing import _litellm_tables as tables
 from wizard_dsl.analysis.importing import values
 from wizard_dsl.analysis.importing._litellm_chains import Chain, Chains, Tier
+from wizard_dsl.analysis.importing._litellm_credentials import Credentials
 from wizard_dsl.analysis.importing._litellm_models import Deployment, Models
 from wizard_dsl.analysis.importing._litellm_service import usual_variable
 from wizard_dsl.analysis.importing._litellm_settings import COOLDOWN, RETRIES, Settings, read_settings
@@ -36,8 +37,12 @@ def import_litellm(source: Source) -> Imported:
         raise refusal(source, (), "there is no list 'model_list' in the file", hint)
     ledger = Ledger(source)
     settings = read_settings(source.data, ledger)
-    models = Models(settings, ledger, _keys(listed))
+    credentials = Credentials(source.data.get("credential_list"), ledger)
+    listed = credentials.applied(listed)
+    keys = _keys(listed)
+    models = Models(settings, ledger, keys)
     deployments = models.read(listed)
+    credentials.account(keys)
     if not deployments:
         hint = "each needs a model_name and litellm_params.model, and to be for chats or embeddings"
         raise refusal(source, ("model_list",), "no deployment of model_list can be asked", hint)

@@ -65,19 +65,16 @@ class _Merging(Reader):
 
 def read_foreign(path: Path) -> Source:
     """Read a file of another tool. Raises SpecError that shows what is wrong and where."""
-    name = str(path)
-    source = load_file(path, name)
-    if any(each.code == "E015" for each in source.diagnostics):
-        source = _merged(source)
-    return _readable(source)
+    return _whole(load_file(path, str(path)))
 
 
-def read_foreign_text(text: str, name: str) -> Source:
-    """The same of a text."""
-    source = load_bytes(text.encode(), name)
-    if any(each.code == "E015" for each in source.diagnostics):
-        source = _merged(source)
-    return _readable(source)
+def read_foreign_bytes(content: bytes, name: str) -> Source:
+    """The same of what was read already."""
+    return _whole(load_bytes(content, name))
+
+
+def _whole(source: Source) -> Source:
+    return _readable(_merged(source) if any(each.code == "E015" for each in source.diagnostics) else source)
 
 
 def _merged(source: Source) -> Source:
