@@ -16,7 +16,8 @@ from git_kit import begin, commit, git
 
 from wizard_dsl.analysis.review_text import MARKER
 
-ACTION: Any = yaml.safe_load((Path(__file__).parents[2] / "action.yml").read_text())
+ROOT = Path(__file__).parents[2]
+ACTION: Any = yaml.safe_load((ROOT / "action.yml").read_text())
 PIPELINE = """\
 version: 1
 providers: {local: {type: mock, model: tiny}}
@@ -162,10 +163,42 @@ def test_paths_and_options_are_taken(runner: Runner) -> None:
 
 def test_diagnostics_are_sarif_though_there_are_findings(runner: Runner) -> None:
     commit(p_yaml=PIPELINE.replace("retry", "retyr"))
-    assert runner.run("Diagnostics").returncode == 0
+    assert runner.run("Diagnostics", PATHS="").returncode == 0
     (found,) = json.loads((runner.folder / "wizard.sarif").read_text())["runs"]
     place = found["results"][0]["locations"][0]["physicalLocation"]
     assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("p.yaml", 3)
+
+
+def test_diagnostics_are_of_the_paths_that_are_reviewed(runner: Runner) -> None:
+    broken = PIPELINE.replace("retry", "retyr")
+    commit(p_yaml=broken, q__r_yaml=broken)
+    runner.run("Diagnostics", PATHS="q")
+    (found,) = json.loads((runner.folder / "wizard.sarif").read_text())["runs"]
+    places = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in found["results"]]
+    assert places == ["q/r.yaml"]
+
+
+@pytest.mark.parametrize("name", ["$(touch pwned)", "x;touch pwned", "a'b", 'a"`touch pwned`', "ünï", "-x", "--help"])
+def test_whatever_a_branch_is_called_it_is_a_branch(runner: Runner, name: str) -> None:
+    branch = name.replace(" ", "${IFS}")
+    git("update-ref", f"refs/heads/{branch}", "work")
+    assert runner.review(HEAD=branch) == "0"
+    assert "| 2 | **4** |" in (runner.folder / "wizard-review.md").read_text()
+    assert not list(Path().glob("pwned*"))
+
+
+def test_a_name_is_no_option_of_git_when_the_history_is_fetched(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("clone", "--quiet", "--depth=1", "--branch=work", Path().resolve().as_uri(), str(tmp_path / "checkout"))
+    monkeypatch.chdir(tmp_path / "checkout")
+    assert runner.review(BASE="--upload-pack=touch pwned;git-upload-pack", HEAD="HEAD") == "2"
+    assert not Path("pwned").exists()
+
+
+def test_every_input_is_on_the_page() -> None:
+    page = (ROOT / "docs/tutorial-review.md").read_text()
+    assert [name for name in ACTION["inputs"] if f"\n| `{name}` |" not in page] == []
 
 
 def test_the_job_ends_as_the_review_did(runner: Runner) -> None:

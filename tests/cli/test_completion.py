@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from cli_kit import Wizard
 from click.shell_completion import ShellComplete
+from git_kit import begin, commit, git
 
 from wizard_dsl.cli.main import VERBS, make_group
 from wizard_dsl.docgen import FILES
 from wizard_dsl.registry import Registry
+from wizard_dsl.spec.codes import CODES
+
+
+def typed(*words: str) -> list[tuple[str, str]]:
+    """What is offered for the last word, as a shell asks for it, and whether it is a file."""
+    shell = ShellComplete(make_group(), {}, "wizard", "_WIZARD_COMPLETE")
+    return [(each.value, each.type) for each in shell.get_completions(list(words[:-1]), words[-1])]
 
 
 def completed(*words: str) -> list[str]:
-    """What is offered for the last word, as a shell asks for it."""
-    shell = ShellComplete(make_group(), {}, "wizard", "_WIZARD_COMPLETE")
-    return [each.value for each in shell.get_completions(list(words[:-1]), words[-1])]
+    return [value for value, _ in typed(*words)]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -62,6 +69,42 @@ def test_names_of_the_file_before_are_completed(wizard: Wizard) -> None:
     assert completed("run", "triage.yaml", "--chain", "w") == ["writer"]
     assert completed("run", "triage.yaml", "-i", "t") == ["ticket="]
     assert completed("compare", "triage.yaml", "--chain", "cheap,w") == ["cheap,writer"]
+    assert completed("compare", "triage.yaml", "--chain", "cheap,") == ["cheap,writer"]
+
+
+def test_what_has_a_page_is_completed_and_a_test_is_a_file() -> None:
+    assert completed("explain", "w13") == [each for each in CODES if each.startswith("W13")]
+    assert "retry_budget" in completed("explain", "ret")
+    assert typed("explain", "tri") == [("tri", "file")]
+
+
+def test_revisions_are_completed_else_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert typed("diff", "ma") == [("ma", "file")]
+    begin()
+    commit()
+    git("branch", "feature/retry")
+    assert completed("diff", "fea") == ["feature/retry"]
+    assert completed("diff", "main...fea") == ["main...feature/retry"]
+    assert completed("diff", "main..fea") == ["main..feature/retry"]
+    assert completed("review", "main", "f") == ["feature/retry"]
+    assert typed("diff", "") == [("", "file")]
+    assert typed("diff", "pipe") == [("pipe", "file")]
+
+
+def test_bash_sets_no_space_behind_an_equals_sign_and_keeps_a_value_whole(wizard: Wizard) -> None:
+    """Asked in the shell itself, with an answer of ours."""
+    bash = shutil.which("bash")
+    assert bash is not None
+    answer = "env() { printf 'plain,%s\\n' 'name=' 'a,b' '*'; }; compopt() { echo compopt $*; }"
+    told = "_wizard_completion wizard; printf '%s\\n' \"${COMPREPLY[@]}\""
+    script = f"{wizard('completion', 'bash').out}\n{answer}\n{told}"
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["compopt -o nospace", "name=", "a,b", "*"]
+
+
+def test_fish_keeps_what_follows_a_comma(wizard: Wizard) -> None:
+    assert 'string split --max 1 "," $completion' in wizard("completion", "fish").out
 
 
 @pytest.mark.parametrize("file", ["none.yaml", "project"])

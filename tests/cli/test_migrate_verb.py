@@ -68,3 +68,30 @@ def test_a_later_version_is_told_with_what_to_upgrade(wizard: Wizard, tmp_path: 
 def test_what_is_no_version_is_told(version: str) -> None:
     found = refusal(load_text(f"version: {version}\n{BODY}", "a.yaml"))
     assert found is not None and found.message.startswith("version wants 1, not ")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("2", "the file is of version 2, and this wizard knows none above 1; upgrade it: pip install --upgrade wiz"),
+        ("'1'", "version wants 1, not '1'; `wizard migrate` writes it as it has to be"),
+    ],
+)
+def test_what_reads_a_file_says_what_to_do_about_its_version(
+    wizard: Wizard, tmp_path: Path, version: str, said: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"version: {version}\n{BODY}chains: {{default: {{targets: [local]}}}}\n")
+    for verb in ("validate", "plan"):
+        ran = wizard(verb, str(path))
+        assert ran.code in (1, 3) and f"a.yaml:1:10 error[E025] {said}" in ran.out + ran.err
+
+
+def test_a_variable_in_place_of_the_version_is_not_shown(
+    wizard: Wizard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_OURS", "a-secret")
+    path = tmp_path / "a.yaml"
+    path.write_text(f"version: '${{env:OF_OURS}}'\n{BODY}")
+    ran = wizard("run", str(path))
+    assert ran.code == 3 and "a-secret" not in ran.out + ran.err

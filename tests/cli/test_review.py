@@ -150,6 +150,19 @@ def test_tests_of_what_runs_a_changed_file_are_run_on_files_that_references_name
     assert [each["file"] for each in found["tests"]["broken"]] == ["pipelines/outer.test.yaml"]
 
 
+def test_a_worst_case_that_stays_is_one_line(project: Path, wizard: Wizard) -> None:
+    edit("wizard.yaml", "{max_attempts: 3}", "{max_attempts: 3, base: 2s}")
+    out = wizard("review", "main", "work", "--format", "markdown").out
+    assert "The worst case of a run stays: attempts 3, latency 10m, cost \\$0.00065, tokens 3,819, calls" in out
+    assert "| worst-case" not in out
+
+
+def test_a_test_that_breaks_stands_in_the_title(project: Path, wizard: Wizard) -> None:
+    edit("pipelines/hello.yaml", "greet:", "welcome:")
+    out = wizard("review", "main", "work", "--format", "markdown").out
+    assert out.splitlines()[1].endswith("1 pipeline changes in behaviour, 1 test breaks")
+
+
 def test_what_no_test_has_seen_is_told_of_what_changed(project: Path, wizard: Wizard) -> None:
     edit("wizard.yaml", "max_attempts: 3", "max_attempts: 9")
     (untested,) = reviewed(wizard)[1]["untested"]

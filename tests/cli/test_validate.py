@@ -205,6 +205,18 @@ def test_a_file_named_twice_is_reported_once(wizard: Wizard) -> None:
     assert wizard("validate", "wrong.yaml", "./wrong.yaml", ".").out.count("max_attempts") == 1
 
 
+def test_configurations_of_other_tools_are_no_pipelines(wizard: Wizard) -> None:
+    folder = Path("others")
+    folder.mkdir()
+    other = "prompts: [Hello]\nproviders: [openai:gpt-4o]\ntests: [{vars: {}}]\n"
+    (folder / "promptfooconfig.yaml").write_text(other)
+    (folder / "versionless.yaml").write_text("steps: {a: {prompt: {user: Hello}}}\nproviders: {m: {type: mock}}\n")
+    (folder / "misspelt.yaml").write_text("version: 1\nprompts: {a: {user: Hello}}\n")
+    out = wizard("validate", "others").out
+    assert {line.partition(":")[0] for line in out.splitlines()} == {"others/versionless.yaml", "others/misspelt.yaml"}
+    assert wizard("validate", "others/promptfooconfig.yaml").code == 1
+
+
 def test_a_directory_that_is_called_like_a_file_is_looked_into(wizard: Wizard) -> None:
     Path("folder.yaml").mkdir()
     assert wizard("validate", "folder.yaml").code == 2

@@ -50,7 +50,9 @@ def test_the_commands_of_the_action_are_ones() -> None:
     lines = [line.strip() for script in scripts() for line in script.splitlines() if line.strip().startswith("wizard ")]
     assert {line.split()[1] for line in lines} == {"review", "validate"}
     for line in lines:
-        words = [word for word in shlex.split(line.split(" > ")[0]) if word not in {"$PATHS", "$OPTIONS"}]
+        words = [
+            word for word in shlex.split(line.split(" > ")[0]) if word not in {"$PATHS", "${PATHS:-.}", "$OPTIONS"}
+        ]
         is_command(words[1:])
 
 
@@ -67,3 +69,9 @@ def test_the_commands_of_the_hooks_are_ones(hook: dict[str, Any]) -> None:
 
 def test_there_is_a_hook_to_validate_and_one_to_format() -> None:
     assert [hook["id"] for hook in HOOKS] == ["wizard-validate", "wizard-fmt"]
+
+
+def test_the_hook_that_validates_runs_where_a_prompt_or_a_cassette_changed() -> None:
+    validate, fmt = (hook["files"] for hook in HOOKS)
+    for name in ("prompts/reply.md", "pipelines/prompts/reply.txt", "triage.cassette.jsonl"):
+        assert re.search(validate, name) and not re.search(fmt, name)

@@ -51,6 +51,12 @@ def test_a_warning_is_allowed_by_a_line_above() -> None:
     assert shown(text) == ["4 W120: it comes next week"]
 
 
+def test_a_comment_in_other_words_allows_nothing_and_says_so() -> None:
+    text = BASE.replace(UNUSED, f"{UNUSED}  # wizard: ignore W120 because it comes next week")
+    assert shown(text) == ["3 W120", "3 W190"]
+    assert judged(text)[1].suggestion == "write `# wizard: allow CODE because …`"
+
+
 @pytest.mark.parametrize(
     "condition",
     [

@@ -77,3 +77,23 @@ def test_one_beside_a_text_or_a_block_is_found(text: str, found: list[tuple[int,
 def test_a_text_that_cannot_be_read_does_not_raise() -> None:
     assert lines("a: 1 # wizard: allow W1 because y\nb: [\n") == [(1, 1)]
     assert lines("# wizard: allow W1 because y\n\t- {\n") == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# wizard: ignore W110 because x",
+        "# wizard allow W110 because x",
+        "# Wizard: allow W110 because x",
+        "# wizard: disable=W110",
+        "#wizard:noqa W110",
+    ],
+)
+def test_what_was_meant_to_allow_is_known_for_it(comment: str) -> None:
+    (found,) = allows(f"a: 1 {comment}\n")
+    assert (found.meant, found.column) == (True, 6)
+
+
+@pytest.mark.parametrize("comment", ["# wizard: skip this", "# Wizard ignores W110 here", "# wizardry: allow W110"])
+def test_what_only_speaks_of_it_is_no_comment_of_that_kind(comment: str) -> None:
+    assert allows(f"a: 1 {comment}\n") == []

@@ -59,13 +59,20 @@ def as_markdown(review: Review) -> str:
     """One comment; the longest parts can be folded out. Where it is too long, first what no test has seen is cut, then
     the changes; that tests break is always said."""
     diff = review.diff
-    front = _joined([MARKER, f"## Wizard: {summary(diff)}", "", f"{code(diff.old)} → {code(diff.new)}", ""])
+    title = f"## Wizard: {summary(diff)}{_breaks(review)}"
+    front = _joined([MARKER, title, "", f"{code(diff.old)} → {code(diff.new)}", ""])
     changes = _joined(line for each in diff.pipelines if each.state != "same" for line in _pipeline(each, review))
     tests = _joined([*_overlays(diff.overlays), *_tests(review)])
     untested = _joined(line for each in review.untested for line in _untested(each))
     room = _LONGEST - len(front) - len(tests)
     changes = _cut(changes, room)
     return front + changes + tests + _cut(untested, room - len(changes)).rstrip("\n") + "\n"
+
+
+def _breaks(review: Review) -> str:
+    """What a reviewer has to know first."""
+    count = len(review.broken)
+    return f", {count} {'test breaks' if count == 1 else 'tests break'}" if count else ""
 
 
 def _joined(lines: Iterable[str]) -> str:
@@ -90,8 +97,13 @@ def _pipeline(each: PipelineDiff, review: Review) -> Iterator[str]:
 
 
 def _worst(each: PipelineDiff) -> Iterator[str]:
-    """The worst case as a table, with what moved it."""
+    """The worst case as a table, with what moved it; in a line where nothing did."""
     if not each.worst:
+        return
+    if all(row.before == row.after for row in each.worst):
+        figures = (f"{row.figure.removeprefix('worst-case ')} {escaped(row.after or '–')}" for row in each.worst)
+        yield f"The worst case of a run stays: {', '.join(figures)}."
+        yield ""
         return
     causes = {change.what: change for change in each.changes if change.section == "bounds"}
     yield "| | before | after | because of |"

@@ -63,6 +63,10 @@ class Repository:
             raise RevisionError(f"git knows no revision '{revision}'{self._hint(revision)}")
         return found
 
+    def names(self) -> list[str]:
+        """The branches and tags, as they are written."""
+        return (self._line("for-each-ref", "--format=%(refname:short)") or "").splitlines()
+
     def files(self) -> frozenset[str]:
         """The files of the working tree that git does not ignore, relative to the root."""
         listed = self._run("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--full-name", ":/")
@@ -156,8 +160,7 @@ class Repository:
             raise RevisionError("revisions need git, and there is no program 'git' on the PATH") from None
 
     def _hint(self, revision: str) -> str:
-        names = (self._line("for-each-ref", "--format=%(refname:short)") or "").splitlines()
-        near = did_you_mean(revision, [*names, "HEAD"]) if _WORD.fullmatch(revision) else None
+        near = did_you_mean(revision, [*self.names(), "HEAD"]) if _WORD.fullmatch(revision) else None
         return self._shallow() + (f"; did you mean '{near}'?" if near else "")
 
     def _shallow(self) -> str:

@@ -24,6 +24,7 @@ def names_of(section: str, ending: str = "") -> Completer:
         if not isinstance(named, dict):
             return []
         before, comma, begun = typed.rpartition(",")
-        return [CompletionItem(f"{before}{comma}{name}{ending}") for name in named if name.startswith(begun)]
+        free = [name for name in named if name not in before.split(",")]
+        return [CompletionItem(f"{before}{comma}{name}{ending}") for name in free if name.startswith(begun)]
 
     return complete

@@ -28,6 +28,8 @@ _HEAD_BYTES: Final = 256 * 1024
 _VERSION: Final = regex(rb"^(?:\{\s*)?[\"']?version[\"']?\s*:", re.MULTILINE)
 _SECTION: Final = regex(rb"^(?:\{.*)?[\"']?(steps|chains|providers|prompts)[\"']?\s*:", re.MULTILINE)
 
+_OURS: Final = frozenset((b"steps", b"chains"))
+
 
 class Found(msgspec.Struct, frozen=True):
     """The files to look at, in order, each once; `others` are YAML files that are none of ours."""
@@ -85,13 +87,16 @@ def below(folder: Path) -> Iterator[Path]:
 
 
 def _by_content(path: Path) -> Kind | None:
-    """A pipeline has a version and one of our sections, or two of these: a misspelt version hides no file."""
+    """A pipeline has a version and one of our sections, or two of these: a misspelt version hides no file. Other tools
+    have prompts and providers, too, but no steps and no chains."""
     try:
         head = read_bytes(path, _HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
     except OSError:
         return "pipeline"  # unreadable: the loader says why
     sections = set(_SECTION.findall(head))
-    return "pipeline" if len(sections) + bool(_VERSION.search(head)) >= 2 and sections else None
+    if _VERSION.search(head):
+        return "pipeline" if sections else None
+    return "pipeline" if len(sections) >= 2 and sections & _OURS else None
 
 
 def find_tests(paths: Sequence[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ import click
 
 from wizard_dsl.analysis.diff import Diff, compare
 from wizard_dsl.analysis.diff_text import as_markdown, as_text
+from wizard_dsl.cli._completing_revisions import revisions
 from wizard_dsl.cli._output import as_json, format_option, layer_options
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.cli._sides import sides
@@ -23,7 +24,7 @@ _RENDERERS: Final[dict[str, Callable[[Diff], str]]] = {
 
 
 @click.command("diff", short_help="What changes in behaviour between two files or revisions.")
-@click.argument("sides_", metavar="OLD [NEW] [PATHS]...", nargs=-1, required=True)
+@click.argument("sides_", metavar="OLD [NEW] [PATHS]...", nargs=-1, required=True, shell_complete=revisions)
 @format_option(*_RENDERERS)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where behaviour changes.")
 @layer_options

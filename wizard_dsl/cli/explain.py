@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from wizard_dsl.cli._explained_case import MARK, explained_case
 from wizard_dsl.cli._history import could_be_run, earlier, place_option, recorded
@@ -17,8 +18,15 @@ from wizard_dsl.observe.story import tell
 from wizard_dsl.spec.diagnostics import did_you_mean
 
 
+def _words(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Completes what has a page; FILE::TEST begins with a file."""
+    names = [name for rows in words(registry_of()).values() for name, _ in rows]
+    found = [CompletionItem(name) for name in names if name.lower().startswith(typed.lower())]
+    return found or [CompletionItem(typed, type="file")]
+
+
 @click.command("explain", short_help="Explain a run, a diagnostic, an error kind, a policy or a strategy.")
-@click.argument("word", required=False)
+@click.argument("word", required=False, shell_complete=_words)
 @place_option
 @format_option("text", "json")
 def command(word: str | None, place: Path, form: str) -> int:

@@ -10,6 +10,7 @@ import click
 from wizard_dsl.analysis.diff import compare
 from wizard_dsl.analysis.review import Review, review
 from wizard_dsl.analysis.review_text import as_markdown, as_text
+from wizard_dsl.cli._completing_revisions import revisions
 from wizard_dsl.cli._output import as_json, format_option, layer_options
 from wizard_dsl.cli._registry import registry_of
 from wizard_dsl.cli._sides import changed_between, sides
@@ -25,9 +26,9 @@ _RENDERERS: Final[dict[str, Callable[[Review], str]]] = {
 
 
 @click.command("review", short_help="A pull request as one comment.")
-@click.argument("base")
-@click.argument("head")
-@click.argument("paths", nargs=-1)
+@click.argument("base", shell_complete=revisions)
+@click.argument("head", shell_complete=revisions)
+@click.argument("paths", nargs=-1, type=click.Path())
 @format_option(*_RENDERERS)
 @layer_options
 def command(

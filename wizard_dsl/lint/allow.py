@@ -71,7 +71,12 @@ def _judged(each: Diagnostic, comments: list[Allow], needed: set[_Spot]) -> Diag
     if each.severity == "error":
         return each
     for comment in comments:
-        if comment.about == each.line and comment.reason and each.code in {code.code for code in comment.codes}:
+        if (
+            comment.about == each.line
+            and comment.reason
+            and not comment.meant
+            and each.code in {code.code for code in comment.codes}
+        ):
             needed.add((each.file, comment.line, each.code))
             return msgspec.structs.replace(each, allowed=comment.reason)
     return each
@@ -88,11 +93,13 @@ class _Comments(msgspec.Struct, frozen=True):
     known: frozenset[str]
 
     def about(self, comment: Allow) -> Iterator[Diagnostic]:
-        if comment.codes and comment.reason:
+        if comment.codes and comment.reason and not comment.meant:
             for each in comment.codes:
                 yield from self._code(comment, each)
             return
         missing = "gives no reason" if comment.codes else "names no code"
+        if comment.meant:
+            missing = "is in other words than those that are read"
         place = Place(self.file, comment.line, comment.column)
         hint = "write `# wizard: allow CODE because …`"
         yield finding("W190", f"the comment {missing}, so it allows nothing", place, suggestion=hint)

@@ -100,7 +100,8 @@ LINT_CODES: Final = (
     Code(
         "W190", "a comment that allows nothing",
         "A warning is allowed by a comment on its line, or on one of its own above it, which names the code and says "
-        "why. Without a reason nobody knows later whether it still holds, so the comment counts for nothing.",
+        "why. Without a reason nobody knows later whether it still holds, so the comment counts for nothing. So does "
+        "one in other words, such as `wizard: ignore`.",
         "chains:\n  default:\n    targets: [local]\n    strategy: cheapest   # wizard: allow W136",
         "chains:\n  default:\n    targets: [local]\n"
         "    strategy: cheapest   # wizard: allow W136 because a second target comes with the next release",

@@ -1,7 +1,7 @@
 """Comments of a YAML text that speak to Wizard: `# wizard: allow W110 because the deadline is the point of the test`.
 
 The reader drops comments, so they are found in the text, and what only looks like one, in a quoted string, a block
-scalar or another comment, is none. A text that holds no such words costs one search.
+scalar or another comment, is none. A text that does not speak of Wizard costs one search.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from wizard_dsl.spec.reader import LOADER
 
 #: What begins a comment that allows something.
 ALLOW: Final = regex(r"#[ \t]*wizard:[ \t]*allow\b(?P<rest>[^\r\n]*)")
+#: What was probably meant to be one.
+_NEARLY: Final = regex(
+    r"#[ \t]*wizard[ \t]*:?[ \t]*(?:allow|ignore|disable|suppress|skip|noqa)\b"
+    r"(?P<rest>[^\r\n]*\b[EW][0-9]{3}\b[^\r\n]*)",
+    re.IGNORECASE,
+)
 _BECAUSE: Final = regex(r"\bbecause\b")
 _CODE: Final = regex(r"[^\s,]+")
 #: What may stand between two codes.
@@ -34,7 +40,8 @@ class AllowedCode(NamedTuple):
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """One comment: where it stands, the line it is about, its codes, and the reason, empty where there is none."""
+    """One comment: where it stands, the line it is about, its codes, and the reason, empty where there is none.
+    `meant` is what is written in another way, and read by nobody."""
 
     line: int
     column: int
@@ -42,23 +49,25 @@ class Allow(msgspec.Struct, frozen=True):
     codes: tuple[AllowedCode, ...]
     reason: str
     end: int
+    meant: bool = False
 
 
 def allows(text: str) -> list[Allow]:
     """The comments of a text that allow something, in order. Lines and columns count from 1."""
-    if ALLOW.search(text) is None:
+    if "wizard" not in text.lower():
         return []
     lines = re.split("\r\n|[\n\r]", text.removeprefix("\ufeff"))
     spans = list(_scalars(text.removeprefix("\ufeff")))
     found = []
     for number, line in enumerate(lines):
-        match = ALLOW.search(line)
+        read = ALLOW.search(line)
+        match = read or _NEARLY.search(line)
         if match is not None and _is_comment(line, number, match.start(), spans):
-            found.append(_allow(match, number, lines))
+            found.append(_allow(match, number, lines, meant=read is None))
     return found
 
 
-def _allow(match: re.Match[str], number: int, lines: Sequence[str]) -> Allow:
+def _allow(match: re.Match[str], number: int, lines: Sequence[str], *, meant: bool) -> Allow:
     rest, offset = match["rest"], match.start("rest")
     because = _BECAUSE.search(rest)
     codes = rest if because is None else rest[: because.start()]
@@ -71,6 +80,7 @@ def _allow(match: re.Match[str], number: int, lines: Sequence[str]) -> Allow:
         ),
         reason="" if because is None else rest[because.end() :].strip(),
         end=match.end() + 1,
+        meant=meant,
     )
 
 

@@ -81,12 +81,24 @@ def of_conversion(failures: Sequence[Failure], places: Places) -> list[Diagnosti
 
 
 def _sharper(each: Diagnostic, data: dict[str, Any], registry: Registry) -> Diagnostic:
-    """The same finding with what only we know: where a policy belongs, and which kinds there are."""
+    """The same finding with what only we know: where a policy belongs, which kinds and which versions there are."""
+    if each.code == "E025" and each.path == ("version",):
+        return _version(each, data.get("version"))
     if each.code in ("E060", "E061") and each.path[-2:-1] == ("policies",):
         return _misplaced(each, registry)
     if each.code in _KINDS:
         return _unknown_kind(each, value_in(data, each.path), registry)
     return each
+
+
+def _version(each: Diagnostic, said: Any) -> Diagnostic:
+    """What to do about a version; what is none may come from a variable, and is not shown."""
+    from wizard_dsl.spec.migration import version_of, wrong  # it scans tokens, and few files need it
+
+    if version_of(said) is None:
+        return each
+    message, hint = wrong(said)
+    return replace(each, message=message, suggestion=hint)
 
 
 def _misplaced(each: Diagnostic, registry: Registry) -> Diagnostic:

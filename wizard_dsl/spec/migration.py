@@ -40,9 +40,8 @@ STEPS: Final[tuple[Step, ...]] = (_say_version,)
 LATEST: Final = len(STEPS)
 
 
-def version_of(source: Source) -> int | None:
+def version_of(said: Any) -> int | None:
     """The version that a document says; 0 where it says none, or 1 in another spelling. None for what is no version."""
-    said = source.data.get("version")
     if said is None or said == "1" or (said == 1 and type(said) is not int):
         return 0 if said is not True else None
     return said if type(said) is int and said > 0 else None
@@ -50,22 +49,27 @@ def version_of(source: Source) -> int | None:
 
 def refusal(source: Source) -> Diagnostic | None:
     """What is wrong with the version of a document that cannot be migrated."""
-    version = version_of(source)
+    version = version_of(source.data.get("version"))
     if version is not None and version <= LATEST:
         return None
-    said: Any = source.data.get("version")
     path = ("version",)
-    if version is None:
-        message, hint = f"version wants {LATEST}, not {show_value(said)}", f"write `version: {LATEST}`"
-    else:
-        message = f"the file is of version {version}, and this wizard knows none above {LATEST}"
-        hint = "upgrade it: pip install --upgrade wizard-dsl"
+    message, hint = wrong(source.data.get("version"))
     return finding("E025", message, source.value_at(path), path=path, suggestion=hint)
+
+
+def wrong(said: Any) -> tuple[str, str]:
+    """What is wrong with a version that is not LATEST, and what to do."""
+    version = version_of(said)
+    if version is None or version <= LATEST:
+        hint = f"write `version: {LATEST}`" if version is None else "`wizard migrate` writes it as it has to be"
+        return f"version wants {LATEST}, not {show_value(said)}", hint
+    message = f"the file is of version {version}, and this wizard knows none above {LATEST}"
+    return message, "upgrade it: pip install --upgrade wizard-dsl"
 
 
 def migrated(source: Source) -> str:
     """The text in the latest version; the same text where it is that already. `refusal` must have found nothing."""
-    version = version_of(source)
+    version = version_of(source.data.get("version"))
     assert version is not None
     for step in STEPS[version:]:
         source = load_text(step(source), source.file)
