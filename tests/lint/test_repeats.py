@@ -242,6 +242,34 @@ def test_a_ladder_longer_than_the_deadline_is_pointed_out(project: Path, policie
     assert all([other.line for other in each.related] == [9] for each in made)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "targets", "warnings"),
+    [
+        ("sequential", 2, ["W159"]),
+        ("{type: parallel, n: 2}", 2, []),
+        ("{type: parallel, n: 2}", 3, ["W159"]),
+        ("{type: hedged, after: 2s}", 2, []),
+        ("{type: hedged, after: 11s}", 2, []),  # 11 + 19 s: just fits
+        ("{type: hedged, after: 12s}", 2, ["W159"]),
+        ("{type: hedged, after: 2s}", 3, ["W159"]),  # the third begins when the first is over
+        ("hedged", 2, ["W159"]),  # there is no p95 yet
+    ],
+)
+def test_targets_that_run_beside_each_other_take_the_time_of_one(
+    tmp_path: Path, strategy: str, targets: int, warnings: list[str]
+) -> None:
+    names = ", ".join(f"m/{name}" for name in "abc"[:targets])
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        f"version: 1\nproviders: {{m: {{type: mock}}}}\nsteps: {{a: {{prompt: {{user: x}}}}}}\n"
+        f"chains: {{default: {{targets: [{names}], strategy: {strategy}, policies: {{concurrency: 5, deadline: 30s,\n"
+        "  retry: {max_attempts: 3, base: 2s, multiplier: 1}, timeout: {first_chunk: 5s, total: 20s}}}}\n"
+    )
+    made = compile_file(path, Registry(plugins=False), Sources(env={}))
+    assert made.program is not None, made.diagnostics
+    assert [each.code for each in lint(made) if each.code == "W159"] == warnings
+
+
 def test_attempts_that_a_predicate_never_lets_come_about_take_no_time(project: Path) -> None:
     assert codes("retry: {max_attempts: 5, base: 2s, when: attempt < 2}") == ["10 W155"]
 

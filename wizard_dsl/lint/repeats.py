@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -155,15 +155,33 @@ def _unfit(subject: Subject, key: str, text: str, at: DocPath, deadline: Limit) 
 
 
 def w159_ladder_longer_than_deadline(subject: Subject) -> Iterator[Diagnostic]:
-    """W159: the attempts and delays that the file sets for a chain take longer, at worst, than the deadline."""
+    """W159: the attempts and delays that the file sets for a chain take longer, at worst, than the deadline. Hedges and
+    parallel targets run beside each other; before a p95 is known there is no hedge."""
     for name, plan in subject.program.chains.items():
         entry = subject.document.chains[name]
         deadline = deadline_of(subject, plan, entry)
         spent = [each for each in map(_spent, places(subject, "retry")) if each.chain == name]
         longest = max(spent, key=lambda each: each.seconds, default=None)
-        total = sum(each.seconds for each in spent)
+        total = _whole([each.seconds for each in spent], plan)
         if longest is not None and longest.at is not None and total > deadline.seconds:
             yield _too_long(subject, longest, longest.at, total, deadline)
+
+
+def _whole(spent: Sequence[float], plan: ChainPlan) -> float:
+    """How long the targets take at worst, one after the other or, as far as the strategy has it so, at once."""
+    if plan.strategy.name == "parallel":
+        at_once = int(getattr(plan.strategy_config, "n", 1))
+        return sum(max(spent[start : start + at_once]) for start in range(0, len(spent), at_once))
+    after = getattr(plan.strategy_config, "after", "p95")
+    if plan.strategy.name != "hedged" or after == "p95":
+        return sum(spent)
+    begun, ends = 0.0, list[float]()
+    for each in spent:
+        if ends:  # two are under way at most; where none is any more, the next begins at once
+            free = max(begun + units.parse_duration(after), *sorted(ends)[:-1], 0.0)
+            begun = min(free, max(ends))
+        ends.append(begun + each)
+    return max(ends, default=0.0)
 
 
 class _Spent(msgspec.Struct, frozen=True):
