@@ -77,6 +77,13 @@ def test_a_set_that_is_not_there_is_an_error_with_a_suggestion(tmp_path: Path) -
     assert (only.code, only.line, only.suggestion) == ("E043", 5, "did you mean 'quick'?")
 
 
+def test_a_set_of_policies_among_the_targets_is_told_where_it_belongs(tmp_path: Path) -> None:
+    text = HEAD + "policies: {quick: {retry: 2}}\nchains: {default: {targets: [a, quick]}}\n" + ONE
+    (only,) = compile_text(text, tmp_path).diagnostics
+    hint = "it is a set of policies: write policies: {use: quick} in the chain"
+    assert (only.code, only.line, only.suggestion) == ("E043", 5, hint)
+
+
 def test_a_target_that_stands_twice_is_reported_where_it_stands_again(tmp_path: Path) -> None:
     text = f"""{HEAD}chains:
   default:

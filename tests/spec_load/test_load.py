@@ -331,6 +331,19 @@ def test_what_is_right_in_each_file_and_wrong_together_is_reported_where_it_was_
     ]
 
 
+@pytest.mark.parametrize(
+    ("chain", "told"),
+    [
+        ("use: quick", "error[E021] unknown key 'use' in chains.x; write it as policies: {use: quick}"),
+        ("retry: 3", "error[E021] unknown key 'retry' in chains.x; write it as policies: {retry: …}"),
+        ("policies: quick", "error[E022] chains.x.policies wants a mapping, not 'quick'; write {use: quick}"),
+    ],
+)
+def test_a_key_that_belongs_one_level_below_is_told_where(folder: Path, chain: str, told: str) -> None:
+    text = HEAD.replace("chains: {", f"chains: {{x: {{targets: [local], {chain}}}, ") + "policies: {quick: {retry: 2}}"
+    assert [each.partition(" ")[2] for each in said(read(text))] == [told]
+
+
 def test_the_user_s_own_file_lies_below_everything(folder: Path) -> None:
     Path("own.yaml").write_text("deadline: 5s\nname: mine\n")
     made = document(read(HEAD + "name: pipeline", {"WIZARD_CONFIG": str(folder / "own.yaml")}))

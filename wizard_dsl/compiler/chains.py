@@ -135,12 +135,17 @@ class ChainPlanner:
                     f"there is no provider '{spec.provider}'",
                     path,
                     value=spec.provider,
-                    suggestion=meant(spec.provider, self._document.providers),
+                    suggestion=self._set_of(spec.provider) or meant(spec.provider, self._document.providers),
                 )
                 yield None
             elif spec.enabled:
                 yield self._target(entry, index, position, provider, merged)
                 position += 1
+
+    def _set_of(self, name: str) -> str | None:
+        """What to write where a target is called as a set of policies is."""
+        known = name in self._document.policies and name != "default"
+        return f"it is a set of policies: write policies: {{use: {name}}} in the chain" if known else None
 
     def _target(
         self, entry: ChainEntry, index: int, position: int, provider: ProviderEntry, merged: ladder.PolicyMap

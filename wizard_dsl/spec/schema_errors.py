@@ -184,6 +184,8 @@ class _Explainer:
         wanted = wants(node, self.root) or "another value"
         message = node.get("x-says") or f"{show_path(path)} wants {wanted}{shown}"
         suggestion = None if secret else instead(node, self.root, value)
+        if isinstance(value, str) and value.isidentifier() and "use" in self._known(node, {})[0]:
+            suggestion = f"write {{use: {value}}}"
         self._report_value(path, node.get("x-code", code), message, value, suggestion)
 
     def _literal_secret(self, path: DocPath, node: Node) -> None:
@@ -222,15 +224,25 @@ class _Explainer:
         candidates = [key for key in known if key not in error.instance]
         for key in islice(extras, _MOST):
             near = did_you_mean(key, candidates) if len(self.keys) < MAX_FINDINGS else None
-            self._unknown_key((*path, key), error.schema, candidates if near else known)
+            below = None if near else self._below(key, error.schema, error.instance[key])
+            self._unknown_key((*path, key), error.schema, candidates if near else known, below)
             if near:
                 self.meant.add((*path, near))
 
-    def _unknown_key(self, path: DocPath, node: Node, known: Iterable[str]) -> None:
+    def _below(self, key: str, node: Node, value: Any) -> str | None:
+        """Where a key belongs that the mappings under the known keys have, and the one around them has not."""
+        parts = [(name, part) for name, part in node.get("properties", {}).items() if isinstance(part, dict)]
+        around = [name for name, part in parts if key in self._known(part, {})[0]]
+        if not around or len(around) > 2:
+            return None
+        shown = value if isinstance(value, str) and value.isidentifier() else "…"
+        return "write it as " + " or ".join(f"{name}: {{{key}: {shown}}}" for name in around)
+
+    def _unknown_key(self, path: DocPath, node: Node, known: Iterable[str], below: str | None = None) -> None:
         code = node.get("x-unknown-code", "E021")
         message = f"{CODES[code].title} '{_short(path[-1])}' in {show_path(path[:-1])}"
         self.unknown.add(path)
-        hint = meant(str(path[-1]), known) if len(self.keys) < MAX_FINDINGS else None
+        hint = below or (meant(str(path[-1]), known) if len(self.keys) < MAX_FINDINGS else None)
         self._report_key(path, code, message, hint)
 
     def _known(self, node: Node, instance: dict[str, Any]) -> tuple[set[str], set[str]]:
