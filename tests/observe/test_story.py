@@ -101,7 +101,7 @@ def test_an_open_breaker_is_said_to_have_opened_and_when(tmp_path: Path) -> None
     )  # fmt: skip
     first, second, third = play(case, {"a": [503, 503], "b": ["x", "y", "z"]}, runs=3)
     assert "breaker" not in story(*first)
-    assert "The breaker of a opened, because attempt 1 failed with server: it is not called for a while." in story(
+    assert "The breaker of a opened, because too many attempts failed, the last of them attempt 1 with " in story(
         *second
     )
     assert "a was skipped, because its breaker was open before this run began." in story(*third)
@@ -113,7 +113,7 @@ def test_a_breaker_that_opens_within_the_run(tmp_path: Path) -> None:
         tmp_path, "chains.default.policies.circuit_breaker.failure_threshold=2", "chains.default.targets=[a]"
     )
     text = told(case, {"a": [503, 503]})
-    assert "The breaker of a opened, because attempt 2 failed with server" in text
+    assert "The breaker of a opened, because too many attempts failed, the last of them attempt 2 with server" in text
     assert "a was given up after 2 attempts: its breaker opened." in text
 
 
@@ -121,13 +121,14 @@ def test_a_mid_stream_cut(tmp_path: Path) -> None:
     text = told(compiled(tmp_path), {"a": [{"reply": "one two three", "cut_after": 2}]}, stream=True)
     assert ": failed with mid_stream after" in text.splitlines()[0]
     assert "Attempt 1 asked a first: mid_stream after 0.0 ms, after it had begun to answer (" in text
+    assert "failed with mid_stream, for a part of the answer was given out already: `on_mid_stream_error` says" in text
     assert "`wizard explain mid_stream`" in text
 
 
 def test_a_cache_hit_and_the_miss_before_it(tmp_path: Path) -> None:
     miss, hit = play(compiled(tmp_path, "chains.default.policies.cache=1h"), {"a": ["yes"]}, runs=2, pause=12.0)
     assert re.search(r"The cache had no answer under key [0-9a-f]{8}, so the chain was asked\.", story(*miss))
-    assert "The answer was stored in the cache for " in story(*miss)
+    assert re.search(r"The answer was stored in the cache for (5\d min|1 h|1 h \d min) \(key", story(*miss))
     assert re.search(r"The cache answered, so nobody was asked \(key [0-9a-f]{8}, stored 12\.0 s before\)", story(*hit))
     assert "answer (chain default): no attempts" in story(*hit)
 
@@ -196,8 +197,29 @@ def test_why_a_target_was_not_asked_is_said_in_words(tmp_path: Path) -> None:
     text = told(compiled(tmp_path, "chains.default.policies.retry=off"), {"a": [{"status": 429, "retry_after": "60s"}],
                                                                         "b": ["y"]})  # fmt: skip
     assert "a said rate limited, so nobody calls it for 60.0 s." in text
+    text = told(compiled(tmp_path), {"a": [{"status": 429, "retry_after": "4m"}], "b": ["y"]})
+    assert "a was given up after 1 attempt: it asks to wait 4 min, which is more than is waited for." in text
     text = told(compiled(tmp_path, "steps.answer.output={schema: {enum: [1]}, repairs: 0}"), {"a": ["x"], "b": ["1"]})
     assert "The output of a was not as declared ($: json)." in text
+
+
+def test_a_budget_that_no_target_fits_is_told_once_for_each(tmp_path: Path) -> None:
+    prices = [f"providers.{name}.models={{{name}: {{prices: {{input: $1, output: $2}}}}}}" for name in "abc"]
+    text = told(compiled(tmp_path, "budgets.run=$0.00000001", *prices), {"a": ["x"], "b": ["x"]})
+    skips = [line.split("  ")[-1] for line in text.splitlines() if "skipped" in line or "was next" in line]
+    assert skips == [f"{name} was skipped, because a call would not fit the budget." for name in "abc"]
+
+
+def test_a_breaker_that_hedges_opened_says_that_its_target_was_too_slow(tmp_path: Path) -> None:
+    case = compiled(
+        tmp_path, "chains.default.strategy={type: hedged, after: 1s}",
+        "chains.default.policies.circuit_breaker={minimum_calls: 2}",
+    )  # fmt: skip
+    slow = {"reply": "late", "delay": "9s"}
+    _, second = play(case, {"a": [slow, slow], "b": ["x", "y"]}, runs=2)
+    assert "The breaker of a opened, because too many attempts were overtaken, attempt 1 the last of them" in story(
+        *second
+    )
 
 
 def test_why_nothing_more_was_tried_is_said(tmp_path: Path) -> None:

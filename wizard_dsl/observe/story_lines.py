@@ -30,7 +30,7 @@ _GIVEN_UP: Final = {
 }
 #: Why a target was not asked at all.
 _SKIPPED: Final = {
-    "budget": "another call would not fit the budget",
+    "budget": "a call would not fit the budget",
     "local_limit": "one of our own limits had no room",
     "deadline": "its call could not end before the deadline",
     "context_length": "the prompt does not fit its window",
@@ -174,6 +174,10 @@ def _silent(scene: Scene, position: int, event: e.Event) -> str:
 
 def _given_up(scene: Scene, position: int, event: e.RetriesEnded) -> str:
     why = _GIVEN_UP.get(event.reason, event.reason.replace("_", " "))
+    last = scene.last_attempt(position, event.target)
+    asked = scene.told[last].retry_after if last is not None and last < len(scene.told) else None
+    if event.reason == "rate_limit" and asked is not None:
+        why = f"it asks to wait {_long(asked)}, which is more than is waited for"
     attempts = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
     return f"{event.target} was given up after {attempts}: {why}."
 
@@ -203,12 +207,8 @@ def _breaker(scene: Scene, position: int, event: e.BreakerChanged) -> str:
     row = None if last is None else scene.row(last)
     of = f"The breaker of {event.target}"
     if event.after == "open":
-        why = (
-            f", because attempt {(last or 0) + 1} failed with {row.kind}"
-            if row is not None and row.kind != "ok"
-            else ""
-        )
         again = " again" if event.before == "half_open" else ""
+        why = "" if row is None else _broken(row.kind, (last or 0) + 1, bool(again))
         return f"{of} opened{again}{why}: it is not called for a while."
     if event.after == "half_open":
         return f"{of} lets a trial through, because its time was over."
@@ -216,9 +216,24 @@ def _breaker(scene: Scene, position: int, event: e.BreakerChanged) -> str:
     return f"{of} is {_words(event.after)}{why}."
 
 
+def _broken(kind: str, number: int, on_trial: bool) -> str:
+    """What the attempt that opened a breaker was: a trial, or the last of too many that failed or were overtaken."""
+    if kind == "ok":
+        return ""
+    if kind == "cancelled":
+        return f", because too many attempts were overtaken, attempt {number} the last of them"
+    if on_trial:
+        return f", because attempt {number} failed with {kind}"
+    return f", because too many attempts failed, the last of them attempt {number} with {kind}"
+
+
 def _fallback(scene: Scene, position: int, event: e.FallbackTriggered) -> str:
-    """Told with the attempt that follows, if one does."""
-    if event.to == event.target or scene.next_attempt(position, event.to) is not None:
+    """Told with the attempt that follows, or why there is none, if that is known."""
+    if (
+        scene.skipped_after(position, event.to)
+        or event.to == event.target
+        or scene.next_attempt(position, event.to) is not None
+    ):
         return ""
     return f"{event.target} {_left(event.kind)}, so {event.to} was next; it was not asked."
 
@@ -247,13 +262,15 @@ def _final(scene: Scene, position: int, kind: str) -> str:
     here = scene.place_at(position)
     kinds = [row.kind for row in scene.result.attempts if scene.place(row) == here]
     row = TABLE.get(kind)
+    if kinds == ["mid_stream"] == [kind]:
+        return ", for a part of the answer was given out already: `on_mid_stream_error` says what is done then"
     if kinds == [kind] and row is not None and (row.retry, row.fallback) == ("no", "no") and kind not in _CUT_OFF:
         return ", which is neither repeated nor passed on to another target"
     return ""
 
 
 def _blocked(scene: Scene, position: int, event: e.TargetBlocked) -> str:
-    return f"{event.target} said {_words(event.reason)}, so nobody calls it for {show_time(event.seconds)}."
+    return f"{event.target} said {_words(event.reason)}, so nobody calls it for {_long(event.seconds)}."
 
 
 def _refused(scene: Scene, position: int, event: e.LimitRefused) -> str:
@@ -277,7 +294,7 @@ def _cache_missed(scene: Scene, position: int, event: e.CacheMissed) -> str:
 
 
 def _cache_stored(scene: Scene, position: int, event: e.CacheStored) -> str:
-    return f"The answer was stored in the cache for {event.ttl:.0f} s (key {event.key[:8]})."
+    return f"The answer was stored in the cache for {_long(event.ttl)} (key {event.key[:8]})."
 
 
 def _cache_shared(scene: Scene, position: int, event: e.CacheShared) -> str:
@@ -289,6 +306,14 @@ def _deadline(scene: Scene, position: int, event: e.DeadlineCut) -> str:
     return (
         f"No {event.what} was begun, because it needs {event.needed:.3f} s and {left} s were left before the deadline."
     )
+
+
+def _long(seconds: float) -> str:
+    """`2.0 s`, `12 min`, `1 h 5 min`."""
+    if seconds < 119.5:
+        return show_time(seconds)
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return " ".join([*([f"{hours} h"] if hours else []), *([f"{minutes} min"] if minutes else [])])
 
 
 def _words(text: str) -> str:

@@ -80,6 +80,12 @@ class Scene:
                 return self.number_at[at]
         return None
 
+    def skipped_after(self, position: int, target: str) -> bool:
+        """Whether the same place says later why it does not ask a target."""
+        place = self.place_at(position)
+        later = [self.events[at][2] for at in range(position, len(self.events)) if self.place_at(at) == place]
+        return any(isinstance(event, e.TargetSkipped) and event.target == target for event in later)
+
     def last_attempt(self, position: int, target: str) -> int | None:
         """The attempt on a target that ended last before a position, at any place."""
         for at in range(position - 1, -1, -1):
