@@ -337,6 +337,7 @@ def test_what_is_right_in_each_file_and_wrong_together_is_reported_where_it_was_
         ("use: quick", "error[E021] unknown key 'use' in chains.x; write it as policies: {use: quick}"),
         ("retry: 3", "error[E021] unknown key 'retry' in chains.x; write it as policies: {retry: …}"),
         ("policies: quick", "error[E022] chains.x.policies wants a mapping, not 'quick'; write {use: quick}"),
+        ("policies: off", "error[E022] chains.x.policies wants a mapping, not 'off'; write {use: none}"),
     ],
 )
 def test_a_key_that_belongs_one_level_below_is_told_where(folder: Path, chain: str, told: str) -> None:

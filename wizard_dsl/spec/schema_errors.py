@@ -185,7 +185,7 @@ class _Explainer:
         message = node.get("x-says") or f"{show_path(path)} wants {wanted}{shown}"
         suggestion = None if secret else instead(node, self.root, value)
         if isinstance(value, str) and value.isidentifier() and "use" in self._known(node, {})[0]:
-            suggestion = f"write {{use: {value}}}"
+            suggestion = f"write {{use: {'none' if value == 'off' else value}}}"
         self._report_value(path, node.get("x-code", code), message, value, suggestion)
 
     def _literal_secret(self, path: DocPath, node: Node) -> None:
