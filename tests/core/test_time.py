@@ -76,7 +76,7 @@ def test_threads_and_sockets_are_refused() -> None:
 def test_a_guard_interrupts_and_takes_its_cancel_back() -> None:
     async def main() -> tuple[bool, int]:
         clock = LoopClock()
-        guard = Guard(clock, 2)
+        guard = Guard(clock, 2).arm()
         with pytest.raises(asyncio.CancelledError):
             await clock.sleep(5)
         mine = guard.disarm()
@@ -91,7 +91,7 @@ def test_a_guard_interrupts_and_takes_its_cancel_back() -> None:
 def test_data_on_the_same_instant_wins_over_a_guard() -> None:
     async def main() -> bool:
         clock = LoopClock()
-        guard = Guard(clock, 2)
+        guard = Guard(clock, 2).arm()
         await clock.sleep(2)
         return guard.disarm() or guard.fired
 
@@ -101,7 +101,7 @@ def test_data_on_the_same_instant_wins_over_a_guard() -> None:
 def test_a_guard_that_fired_is_uncancelled_also_when_another_error_came_out() -> None:
     async def main() -> int:
         clock = LoopClock()
-        guard = Guard(clock, 2)
+        guard = Guard(clock, 2).arm()
         with pytest.raises(ValueError, match="other"):
             try:
                 await clock.sleep(5)
@@ -117,7 +117,7 @@ def test_a_guard_that_fired_is_uncancelled_also_when_another_error_came_out() ->
 
 def test_a_foreign_cancel_stays_one() -> None:
     async def guarded(clock: LoopClock) -> bool:
-        guard = Guard(clock, 5)
+        guard = Guard(clock, 5).arm()
         try:
             await clock.sleep(10)
         except asyncio.CancelledError:

@@ -53,7 +53,7 @@ class AttemptFrame:
         started = self._clock.now()
         row = self._begin(run, started)
         at, phase, allowed = self._limit(run, started)
-        guard = Guard(self._clock, at)
+        guard = Guard(self._clock, at).arm()
         try:
             response = await self._next(request, run)
         except BaseException as error:

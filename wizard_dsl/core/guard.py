@@ -7,26 +7,60 @@ code that runs programs imports it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Generator
+from types import coroutine
+from typing import Any, TypeVar
 
 from wizard_dsl.core.clock import LOOKS, Clock, Timer, settle
 
+T = TypeVar("T")
+
 
 class Guard:
-    """Cancels the current task at `at`, an absolute loop time, unless it is disarmed first.
+    """Cancels the current task at `at`, an absolute loop time, once it is armed and unless it is disarmed first.
 
     `fired` tells afterwards whether a CancelledError is the guard's own. A guard that fired is always
     uncancelled by `disarm`, also when another error came out; a cancellation from elsewhere stays one.
     """
 
-    __slots__ = ("_clock", "_looks", "_task", "_timer", "fired")
+    __slots__ = ("_at", "_clock", "_looks", "_task", "_timer", "fired")
 
     def __init__(self, clock: Clock, at: float, *, looks: int = LOOKS) -> None:
         """`looks`: how many turns others get on the due instant; an outer guard gives more than an inner one."""
         self._clock = clock
+        self._at = at
         self._looks = looks
-        self._task: asyncio.Task[object] | None = asyncio.current_task()
-        self._timer: Timer | None = clock.call_at(at, self._due)
+        self._task: asyncio.Task[object] | None = None
+        self._timer: Timer | None = None
         self.fired = False
+
+    def arm(self) -> Guard:
+        """Set the timer."""
+        self._task = asyncio.current_task()
+        self._timer = self._clock.call_at(self._at, self._due)
+        return self
+
+    @coroutine
+    def over(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """What `work` returns. Arms itself where it first waits: what never waits cannot be interrupted, and needs no
+        timer."""
+        try:
+            awaited = work.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        self.arm()
+        while True:
+            try:
+                yield awaited
+                break
+            except BaseException as error:
+                try:
+                    awaited = work.throw(error)
+                except StopIteration as done:
+                    result = done.value
+                    return result
+        return (yield from work.__await__())
 
     def _due(self) -> None:
         self._timer = None

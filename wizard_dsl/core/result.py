@@ -162,22 +162,22 @@ def seconds(value: float) -> float:
 def attempt_row(attempt: Attempt, now: float) -> AttemptRow:
     """The row of an attempt; one that still runs is shown as cancelled, as far as it came (`now`: run time)."""
     usage = attempt.usage
-    return AttemptRow(
-        target=attempt.target,
-        step=attempt.step,
-        item=attempt.item,
-        kind=attempt.kind or "cancelled",
-        status=attempt.status,
-        started=seconds(attempt.started),
-        elapsed=seconds(attempt.elapsed if attempt.elapsed is not None else now - attempt.started),
-        first_chunk=None if attempt.first_chunk is None else seconds(attempt.first_chunk),
-        usage=None if usage is None else usage_row(usage),
-        cost=attempt.cost,
-        confidence=attempt.confidence,
-        waited=seconds(attempt.waited),
-        hedge=attempt.hedge,
-        retry_of=attempt.retry_of,
-        message=attempt.message,
+    return AttemptRow(  # by place, which takes a fifth of the time
+        attempt.target,
+        attempt.step,
+        attempt.item,
+        attempt.kind or "cancelled",
+        attempt.status,
+        seconds(attempt.started),
+        seconds(attempt.elapsed if attempt.elapsed is not None else now - attempt.started),
+        None if attempt.first_chunk is None else seconds(attempt.first_chunk),
+        None if usage is None else usage_row(usage),
+        attempt.cost,
+        attempt.confidence,
+        seconds(attempt.waited) if attempt.waited else 0.0,
+        attempt.hedge,
+        attempt.retry_of,
+        attempt.message,
     )
 
 
@@ -221,3 +221,23 @@ def speed(attempts: list[AttemptRow]) -> float | None:
             took = attempt.started + attempt.elapsed - begun
             return round(attempt.usage.output_tokens / took, 3) if took > 0 else None
     return None
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What attempts come to together: their sums, and the first chunk and the speed of the last that answered."""
+
+    usage: UsageRow = UsageRow(0, 0, "reported")
+    cost: Cost = Cost(0.0, "reported")
+    first_chunk: float | None = None
+    speed: float | None = None
+
+
+_NONE: Final = Totals()
+
+
+def totals(attempts: list[AttemptRow]) -> Totals:
+    """Of a stored answer, nothing."""
+    if not attempts:
+        return _NONE
+    first = [row.first_chunk for row in attempts if row.kind == "ok" and row.first_chunk is not None]
+    return Totals(total_usage(attempts), total_cost(attempts), first[-1] if first else None, speed(attempts))

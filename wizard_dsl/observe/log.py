@@ -56,14 +56,18 @@ def log_sink(
     threshold = _ORDER[level]
     write: Callable[[str, dict[str, Any]], None] | None = None
 
+    def takes(kind: type[Event]) -> bool:
+        return _ORDER[kind.level] >= threshold
+
     def sink(run: Run, event: Event) -> None:
         nonlocal write
-        if _ORDER[event.level] < threshold:
+        if not takes(type(event)):
             return
         if write is None:
             write = _writer(format, sys.stderr if stream is None else stream, secrets)
         write(event.level, fields(run, event))
 
+    sink.takes = takes  # type: ignore[attr-defined]  # so that nobody calls it for what it does not write
     return sink
 
 

@@ -71,6 +71,9 @@ class Turn(msgspec.Struct, frozen=True):
     fixed: Message | None
 
     def render(self, scope: Scope) -> Message:
+        """Raises as the templates of its parts do."""
+        if len(self.parts) == 1:
+            return Message(self.role, (self.parts[0].render(scope),))
         return Message(self.role, tuple([part.render(scope) for part in self.parts]))
 
 
@@ -79,6 +82,7 @@ class Prompt:
 
     def __init__(self, turns: tuple[Turn, ...], sources: Sequence[MessageSource]) -> None:
         self.turns = turns
+        self._sent = [turn for turn in turns if turn.fixed is None or _is_sent(turn.fixed)]
         self.sources = tuple(sources)
         self.uses: tuple[Use, ...] = tuple(use for part in self._parts() for use in part.template.uses)
 
@@ -125,8 +129,20 @@ class Prompt:
 
     def render(self, scope: Scope) -> tuple[Message, ...]:
         """The messages. Raises StepFailed with the place where the values do not fit."""
-        made = [turn.fixed or turn.render(scope) for turn in self.turns]
-        return tuple([each for each in made if each.role != "system" or each.text.strip() or each.has_image])
+        made: list[Message] = []
+        for turn in self._sent:
+            message = turn.fixed
+            if message is None:
+                message = turn.render(scope)
+                if turn.role == "system" and not _is_sent(message):
+                    continue
+            made.append(message)
+        return tuple(made)
+
+
+def _is_sent(message: Message) -> bool:
+    """False of a system message that says nothing."""
+    return message.role != "system" or bool(message.text.strip()) or message.has_image
 
 
 def inline_messages(definition: Mapping[str, Any]) -> tuple[list[MessageSource], list[Problem]]:

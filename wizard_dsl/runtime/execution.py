@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wizard_dsl.core import result as rows
 from wizard_dsl.core.errors import Cancelled, DeadlineExceeded, StepFailed, StreamBufferFull, WizardError
 from wizard_dsl.core.events import RunEnded, RunStarted, StepEnded, StepStarted
 from wizard_dsl.core.guard import Guard
 from wizard_dsl.core.messages import Assembler, Completion, Delta
+from wizard_dsl.core.result import (
+    AttemptRow,
+    ErrorRow,
+    PipelineRow,
+    Result,
+    StepRow,
+    Totals,
+    attempt_row,
+    seconds,
+    totals,
+)
 from wizard_dsl.core.run import Call, Run
 from wizard_dsl.core.step import Sink, StepCall, StepRunner, StepValue, as_text
 from wizard_dsl.prompts.template import bind
+from wizard_dsl.runtime.states import StepState, error_row
 from wizard_dsl.runtime.together import together
 
 if TYPE_CHECKING:
@@ -30,38 +41,6 @@ _OUTER_LOOKS = 16
 _INNER_LOOKS = 4
 #: Timers fire by up to the clock's resolution early, in seconds.
 _DUST = 1e-6
-
-
-class StepState(msgspec.Struct):
-    """What has become of a step, or of an item of it, so far. `items` is a list where the step has `for_each`; an
-    item that was not begun counts as skipped. Times are loop times; `ended` is None while it runs."""
-
-    value: StepValue = msgspec.field(default_factory=StepValue)
-    skipped: bool = False
-    error: rows.ErrorRow | None = None
-    items: list[StepState] | None = None
-    started: float = 0.0
-    ended: float | None = None
-
-    def view(self) -> dict[str, Any]:
-        """What templates see."""
-        usage = self.value.usage
-        seen: dict[str, Any] = {
-            "text": self.value.text,
-            "json": self.value.json,
-            "items": [item.item_view() for item in self.items or ()],
-            "usage": {
-                "input_tokens": usage.input_tokens if usage else 0,
-                "output_tokens": usage.output_tokens if usage else 0,
-            },
-            "served_by": self.value.served_by,
-            "skipped": self.skipped,
-        }
-        return seen
-
-    def item_view(self) -> dict[str, Any]:
-        error = None if self.error is None else msgspec.structs.asdict(self.error)
-        return {"text": self.value.text, "json": self.value.json, "skipped": self.skipped, "error": error}
 
 
 class Execution:
@@ -81,7 +60,7 @@ class Execution:
         self.program = program
         self.run = run
         self.states: dict[str, StepState] = {}
-        self.error: rows.ErrorRow | None = None
+        self.error: ErrorRow | None = None
         self.output: Any = None
         self.text = ""
         self._runners = runners
@@ -102,7 +81,7 @@ class Execution:
         depth = min(3, step.count("/") + 1) if step else 0
         guard = Guard(self._clock, self.run.deadline, looks=_OUTER_LOOKS - _INNER_LOOKS * depth)
         try:
-            await self._steps()
+            await guard.over(self._steps())
             self._render_output()
         except BaseException as error:
             failure = self._failure(error, guard.disarm())
@@ -246,7 +225,7 @@ class Execution:
     def _is_late(self) -> bool:
         return self._clock.now() >= self.run.deadline - _DUST
 
-    def _cut(self, plan: StepPlan) -> rows.ErrorRow:
+    def _cut(self, plan: StepPlan) -> ErrorRow:
         """Why a step was cancelled while it ran."""
         where = f"steps.{plan.name}"
         if self._is_late():
@@ -321,71 +300,50 @@ class Execution:
 
     # -- the result ---------------------------------------------------------------------------------
 
-    def result(self) -> rows.Result:
+    def result(self) -> Result:
         """The result so far; valid at any time."""
-        now = (self.ended if self.ended is not None else self._clock.now()) - self.run.transcript.started
-        attempts = [rows.attempt_row(attempt, now) for attempt in self.run.transcript.attempts]
-        steps = {plan.name: self._row(plan, attempts) for plan in self.program.steps if plan.name in self.states}
-        source = self.program.passes
-        served = self.states.get(source or "")
+        transcript, program, states = self.run.transcript, self.program, self.states
+        at = self._clock.now() if self.ended is None else self.ended
+        now = at - transcript.started
+        attempts = [attempt_row(attempt, now) for attempt in transcript.attempts] if transcript.attempts else []
+        whole = totals(attempts)
+        steps: dict[str, StepRow] = {}
+        for plan in program.steps:
+            state = states.get(plan.name)
+            if state is not None:
+                steps[plan.name] = self._row(plan.name, state, attempts, whole, at)
+        source = program.passes
+        passed = None if source is None else states.get(source)
+        served = None if passed is None else passed.value
         done = self.ended is not None and self.error is None
-        text = self.text if done else self._so_far(served)
-        return rows.Result(
-            run_id=self.run.scope.run_id,
-            pipeline=rows.PipelineRow(self.program.name, self.program.hash),
-            ok=done,
-            text=text,
-            output=self.output if done else None,
-            served_by=served.value.served_by if served else None,
-            elapsed=rows.seconds(now),
-            tokens_per_second=steps[source].tokens_per_second if source in steps else None,
-            cost=rows.total_cost(attempts),
-            usage=rows.total_usage(attempts),
-            attempts=attempts,
-            error=self.error,
-            partial=not done,
-            steps=steps,
+        return Result(
+            self.run.scope.run_id,
+            PipelineRow(program.name, program.hash),
+            done,
+            self.text if done else self._so_far(served),
+            self.output if done else None,
+            served.served_by if served is not None else None,
+            seconds(now),
+            steps[source].tokens_per_second if source in steps else None,
+            whole.cost,
+            whole.usage,
+            attempts,
+            self.error,
+            not done,
+            steps,
         )
 
-    def _so_far(self, served: StepState | None) -> str:
-        return self.heard().text or (served.value.text if served is not None else "")
+    def _so_far(self, served: StepValue | None) -> str:
+        return self.heard().text or (served.text if served is not None else "")
 
-    def _row(self, plan: StepPlan, attempts: list[rows.AttemptRow]) -> rows.StepRow:
-        state = self.states[plan.name]
-        value = state.value
-        name = self._step_name(plan.name)
-        own = [row for row in attempts if row.step == name or row.step.startswith((f"{name}/", f"{name}["))]
-        first = [row.first_chunk for row in own if row.kind == "ok" and row.first_chunk is not None]
-        return rows.StepRow(
-            text=value.text,
-            json=value.json,
-            finish_reason=value.finish_reason,
-            tool_calls=[rows.ToolCallRow(call.id, call.name, call.arguments) for call in value.tool_calls],
-            items=None if state.items is None else [_item_row(item) for item in state.items],
-            served_by=value.served_by,
-            position=value.position,
-            cached=value.cached,
-            shared=value.shared,
-            saved=None if value.saved is None else rows.usage_row(value.saved),
-            stale=value.stale,
-            age=None if value.age is None else rows.seconds(value.age),
-            skipped=state.skipped,
-            lost=list(value.losses),
-            usage=rows.total_usage(own),
-            cost=rows.total_cost(own),
-            spec_version=None,
-            api_version=self.program.api_versions.get(value.served_by or ""),
-            compatibility=None,
-            first_chunk=first[-1] if first else None,
-            tokens_per_second=rows.speed(own),
-            elapsed=rows.seconds((self._clock.now() if state.ended is None else state.ended) - state.started),
-            attempts=own,
-            error=state.error,
-        )
-
-
-def _item_row(state: StepState) -> rows.ItemRow:
-    return rows.ItemRow(state.value.text, state.value.json, state.skipped, state.error)
+    def _row(self, step: str, state: StepState, attempts: list[AttemptRow], whole: Totals, now: float) -> StepRow:
+        own = []
+        if attempts:
+            name = self._step_name(step)
+            inside = f"{name}/", f"{name}["
+            own = [row for row in attempts if row.step == name or row.step.startswith(inside)]
+        sums = whole if len(own) == len(attempts) else totals(own)
+        return state.row(own, sums, now, self.program.api_versions.get(state.value.served_by or ""))
 
 
 def _sticky(value: Any) -> str | None:
@@ -393,8 +351,3 @@ def _sticky(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return msgspec.json.encode(value, order="deterministic").decode()
-
-
-def error_row(error: WizardError) -> rows.ErrorRow:
-    """The error as it stands in a result: a copy, for an exception holds all frames it passed through."""
-    return rows.ErrorRow(**error.to_json())

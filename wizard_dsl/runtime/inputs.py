@@ -23,21 +23,18 @@ class Inputs:
 
     def __init__(self, declared: Mapping[str, InputSpec]) -> None:
         self._declared = declared
-        self._texts = {name: _text(spec.schema) for name, spec in declared.items()}
+        self._each = [(name, spec, _text(spec.schema)) for name, spec in declared.items()]
         self._validators: dict[str, Any] = {}
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All inputs with defaults filled in. Raises InputInvalid naming the input and what it is for."""
-        for name in given:
-            if name not in self._declared:
-                raise self._unknown(name)
+        if not given.keys() <= self._declared.keys():
+            raise self._unknown(next(name for name in given if name not in self._declared))
         values = {}
-        for name, spec in self._declared.items():
+        for name, spec, text in self._each:
             if name in given:
-                values[name] = value = _as_json(given[name], spec)
-                text = self._texts[name]
-                if text is None or not text.fits(value):
-                    self._validate(spec, value)
+                value = given[name]
+                values[name] = value if text is not None and text.fits(value) else self._checked(spec, value)
             elif spec.default is not msgspec.UNSET:
                 values[name] = spec.default
             else:
@@ -47,6 +44,12 @@ class Inputs:
                     suggestion=f"pass it, as in: -i {name}=…",
                 )
         return values
+
+    def _checked(self, spec: InputSpec, value: Any) -> Any:
+        """The value as JSON has it, once its schema was asked."""
+        value = _as_json(value, spec)
+        self._validate(spec, value)
+        return value
 
     def _unknown(self, name: str) -> InputInvalid:
         from difflib import get_close_matches
@@ -79,7 +82,7 @@ def _as_json(value: Any, spec: InputSpec) -> Any:
     what = ""
     match value:
         case str():
-            if value.isascii() or not _SURROGATE.search(value):
+            if _is_unicode(value):
                 return value
             what = "text that is not valid Unicode (a lone surrogate, as bytes in another encoding become)"
         case None | bool() | int():
@@ -99,6 +102,10 @@ def _as_json(value: Any, spec: InputSpec) -> Any:
     raise InputInvalid(f"input '{spec.name}' is or holds {what}{_purpose(spec)}", where=spec.name)
 
 
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not _SURROGATE.search(text)
+
+
 class _Text(msgspec.Struct, frozen=True):
     """What a schema asks of a text, where that is so simple that looking is enough."""
 
@@ -107,8 +114,8 @@ class _Text(msgspec.Struct, frozen=True):
     among: Sequence[Any] | None
 
     def fits(self, value: Any) -> bool:
-        """False only means: ask jsonschema."""
-        if not isinstance(value, str) or not self.least <= len(value) <= self.most:
+        """False only means: look closer, and ask jsonschema."""
+        if type(value) is not str or not self.least <= len(value) <= self.most or not _is_unicode(value):
             return False
         return self.among is None or value in self.among
 

@@ -92,23 +92,35 @@ def emitter(
     clock: Clock, sinks: Sequence[EventSink], counters: Mapping[type[Event], EventSink] = MappingProxyType({})
 ) -> Callable[[Run, Event], None]:
     """Writes each event into its run's transcript, with the time, hands it to the one of `counters` for its type, and
-    to all `sinks`. A sink that raises stands in the transcript, and changes nothing else: events are emitted where
-    leases and places are held."""
+    to all `sinks` that take its type. A sink that raises stands in the transcript, and changes nothing else: events are
+    emitted where leases and places are held."""
 
-    now, counter_of = clock.now, counters.get
+    now = clock.now
+    listeners: dict[type[Event], tuple[EventSink, ...]] = {}
+    known = listeners.get
+
+    def listening(kind: type[Event]) -> tuple[EventSink, ...]:
+        counter = (counters[kind],) if kind in counters else ()
+        found = listeners[kind] = (*counter, *(sink for sink in sinks if takes(sink, kind)))
+        return found
 
     def emit(run: Run, event: Event) -> None:
-        transcript, scope = run.transcript, run.scope
+        transcript, scope, kind = run.transcript, run.scope, type(event)
         place = scope.step if scope.item is None else scope.place
         at = now() - transcript.started
         transcript.events.append((at, place, event))
-        counter = counter_of(type(event))
-        if counter is not None:
-            counter(run, event)
-        for sink in sinks:
+        hears = known(kind)
+        for sink in listening(kind) if hears is None else hears:
             try:
                 sink(run, event)
             except Exception as error:
                 transcript.events.append((at, place, ObserverFailed(path=event.path, error=repr(error))))
 
     return emit
+
+
+def takes(sink: EventSink, kind: type[Event]) -> bool:
+    """Whether a sink has any use for events of `kind`: it says so by `takes(kind)`, where it has that, and always the
+    same."""
+    says = getattr(sink, "takes", None)
+    return says is None or says(kind)

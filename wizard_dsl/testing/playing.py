@@ -15,8 +15,8 @@ from wizard_dsl.core.errors import WizardError
 from wizard_dsl.core.result import Cost, PipelineRow, Result, UsageRow
 from wizard_dsl.core.run import Transcript
 from wizard_dsl.core.units import parse_duration
-from wizard_dsl.runtime.execution import error_row
 from wizard_dsl.runtime.runtime import running
+from wizard_dsl.runtime.states import error_row
 from wizard_dsl.runtime.together import together
 from wizard_dsl.testing import virtual
 from wizard_dsl.testing.scripted import Script, Scripted
