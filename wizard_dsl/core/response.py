@@ -98,7 +98,7 @@ class Response:
         "served",
     )
 
-    def __init__(self, source: Source | None, clock: Clock | None) -> None:
+    def __init__(self, source: Source | None, clock: Clock | None, served: Served | None = None) -> None:
         self._source = source
         self._clock = clock
         self._kept: list[list[Delta]] = []
@@ -111,15 +111,15 @@ class Response:
         self._committed = False
         self._limits: Limits | None = None
         self.outcome: Outcome | None = None
-        self.served = Served()
+        self.served = Served() if served is None else served
         self.headers: Any = {}
 
     # -- making one ---------------------------------------------------------------------------------
 
     @classmethod
-    def complete(cls, completion: Completion) -> Response:
+    def complete(cls, completion: Completion, served: Served | None = None) -> Response:
         """An answer that is already whole."""
-        response = cls(None, None)
+        response = cls(None, None, served)
         response._committed = True
         response.outcome = Outcome("completed", completion)
         return response
@@ -191,8 +191,7 @@ class Response:
     @classmethod
     def committed(cls, source: Source, like: Response, *, clock: Clock) -> Response:
         """A response past its commit point that reads `source`; who answered is as `like` says."""
-        response = cls(source, clock)
-        response.served = like.served
+        response = cls(source, clock, like.served)
         response.headers = like.headers
         response._committed = True
         return response
@@ -380,15 +379,18 @@ class Response:
             raise self.outcome.error
         return False
 
-    def _whole(self) -> Completion:
-        """The whole answer. Raises how it failed; what was given up on the way is a part, and no answer either."""
-        self._over()
-        assert self.outcome is not None
-        if self.outcome.kind != "completed":
-            error = Cancelled(f"the answer was {self.outcome.kind} before it was complete")
-            error.partial = self.outcome.completion
-            raise error
-        return self.outcome.completion
+    def whole(self) -> Completion:
+        """The whole answer of a response that is over. Raises how it failed; what was given up on the way is a part,
+        and no answer either."""
+        outcome = self.outcome
+        assert outcome is not None
+        if outcome.kind == "completed":
+            return outcome.completion
+        if outcome.error is not None:
+            raise outcome.error
+        error = Cancelled(f"the answer was {outcome.kind} before it was complete")
+        error.partial = outcome.completion
+        raise error
 
     def _end(self, kind: Ending, error: WizardError | None) -> None:
         if self._limits is not None:
@@ -444,7 +446,7 @@ class Response:
             except BaseException as error:
                 self._leave("failed" if isinstance(error, Exception) else "cancelled")
                 raise
-        return self._whole()
+        return self.whole()
 
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The kept batches, then the ones that arrive; leaving it early ends the response."""
@@ -457,7 +459,7 @@ class Response:
                     index += 1
                 if not await self._pull():
                     break
-            completion = self._whole()
+            completion = self.whole()
             if not self._kept:
                 yield as_deltas(completion)
         except BaseException as error:

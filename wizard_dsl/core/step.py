@@ -57,7 +57,7 @@ class StepCall(msgspec.Struct, frozen=True):
 
 
 class StepRunner(Protocol):
-    async def run(self, call: StepCall) -> StepValue: ...
+    def run(self, call: StepCall) -> Awaitable[StepValue]: ...
 
 
 #: Runs another compiled file: (inputs, run, sink) → its value.

@@ -99,13 +99,13 @@ class Entry(msgspec.Struct, frozen=True):
 
     def age(self, now: float) -> float:
         """Seconds since it was stored; clocks of several machines differ."""
-        return max(0.0, now - self.stored)
+        age = now - self.stored
+        return age if age > 0.0 else 0.0
 
     def response(self, age: float, *, stale: bool = False) -> Response:
         """The answer that is stored, `age` seconds old."""
         assert self.completion is not None
-        response = Response.complete(self.completion)
-        response.served = Served(
+        served = Served(
             target=self.target,
             position=self.position,
             cached=True,
@@ -114,14 +114,13 @@ class Entry(msgspec.Struct, frozen=True):
             stale=stale,
             age=age,
         )
-        return response
+        return Response.complete(self.completion, served)
 
     def shared(self) -> Response:
         """The answer for one who followed the flight that got it."""
         assert self.completion is not None
-        response = Response.complete(msgspec.structs.replace(self.completion, usage=self.usage or Usage()))
-        response.served = Served(target=self.target, position=self.position, losses=self.losses, shared=True)
-        return response
+        served = Served(target=self.target, position=self.position, losses=self.losses, shared=True)
+        return Response.complete(msgspec.structs.replace(self.completion, usage=self.usage or Usage()), served)
 
 
 class _Model(msgspec.Struct, frozen=True):

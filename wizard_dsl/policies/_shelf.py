@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from wizard_dsl.core.component import seconds
-from wizard_dsl.policies._entry import Entry, Label, label
+from wizard_dsl.policies._entry import Entry, Label, decode, label
 from wizard_dsl.policies._flight import Flights
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two additions to the store's counters.
 _BETWEEN = 1.0
+#: So many entries that were given are kept as they were read.
+_READ = 128
 
 
 class CacheStats(msgspec.Struct, frozen=True):
@@ -125,12 +127,26 @@ class Shelf:
         self.counted = Counters()
         #: Keys that are being refreshed.
         self.refreshing: set[str] = set()
+        self._read: dict[str, tuple[bytes, Entry]] = {}
         self._chain = chain
         self._kind = config.store if self.store.kind == "memory" else self.store.kind
         self._capacity = config.max_entries
         self._keeps = max(after(config.stale_if_error), after(config.stale_while_revalidate))
         self._clock = clock
         self._added = clock.now()
+
+    def read(self, key: str, value: bytes) -> Entry | None:
+        """The entry that the store has in `value`, read once for as long as it is the same bytes; None where it cannot
+        be read."""
+        known = self._read.get(key)
+        if known is not None and known[0] is value:
+            return known[1]
+        entry = decode(value)
+        if entry is not None:
+            if len(self._read) >= _READ:
+                self._read.clear()
+            self._read[key] = value, entry
+        return entry
 
     def keeps(self, entry: Entry) -> float:
         """Seconds for which anybody may be given it, from when it is stored."""

@@ -144,7 +144,7 @@ class Cache:
         except (TypeError, ValueError) as error:  # nothing JSON can say; a provider may still make sense of it
             self._emit(run, CacheUnavailable(path=self._path, reason=f"the request has no cache key: {error}"))
             return await self._next(request, run)
-        if (value := self._store.look(key)) is not None and (entry := decode(value)) is not None:
+        if (value := self._store.look(key)) is not None and (entry := self._shelf.read(key, value)) is not None:
             now = self._clock.wall()
             if now < entry.expires:
                 return self._hit(key, entry, now, run)
@@ -233,7 +233,7 @@ class Cache:
         except StoreUnavailable as error:
             self._emit(run, CacheUnavailable(path=self._path, reason=str(error)))
             return None
-        return None if value is None else decode(value)
+        return None if value is None else self._shelf.read(key, value)
 
     def _hit(self, key: str, entry: Entry, now: float, run: Run) -> Response:
         age = entry.age(now)

@@ -44,7 +44,8 @@ class Deadline:
         self._min_attempt = parse_duration(config.min_attempt)
 
     async def call(self, request: Request, run: Run) -> Response:
-        at = min(run.deadline, self._now() + self._after)
+        at = self._now() + self._after
+        at = min(at, run.deadline)
         return await self._next(request, msgspec.structs.replace(run, deadline=at, min_attempt=self._min_attempt))
 
 

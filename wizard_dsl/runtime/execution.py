@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from wizard_dsl.core.errors import Cancelled, DeadlineExceeded, StepFailed, StreamBufferFull, WizardError
 from wizard_dsl.core.events import RunEnded, RunStarted, StepEnded, StepStarted
@@ -46,6 +47,24 @@ _DUST = 1e-6
 class Execution:
     """Runs the steps of `program` once. `runners` are its linked steps, by name."""
 
+    __slots__ = (
+        "_clock",
+        "_emit",
+        "_runners",
+        "_scope",
+        "_seen",
+        "_sink",
+        "_views",
+        "asked",
+        "ended",
+        "error",
+        "output",
+        "program",
+        "run",
+        "states",
+        "text",
+    )
+
     def __init__(
         self,
         program: Program,
@@ -70,12 +89,12 @@ class Execution:
         self._seen: list[list[Delta]] = []
         self._views: dict[str, Any] = {}
         self._scope = bind({**inputs, "steps": self._views})
-        self._done: dict[str, asyncio.Event] = {}
         self.ended: float | None = None
         self.asked: Asked | None = None
 
     async def execute(self) -> None:
-        """Run to the end. Raises the run's error; what was made stays readable."""
+        """Run to the end. Raises the run's error; what was made stays readable. A sink that no step streamed to is
+        handed the text in one piece."""
         self._emit(self.run, RunStarted(pipeline=self.program.name))
         step = self.run.scope.step
         depth = min(3, step.count("/") + 1) if step else 0
@@ -94,6 +113,8 @@ class Execution:
                 del failure  # an exception left in a frame it passed through is a cycle
         guard.disarm()
         self._close(None)
+        if self._sink is not None and not self._seen and self.text:
+            await self._sink([Delta(text=self.text)])
 
     def _failure(self, error: BaseException, cut: bool) -> BaseException:
         """What the run failed with: the deadline, where that is what cancelled it, else the error itself."""
@@ -103,13 +124,16 @@ class Execution:
 
     def _close(self, failure: BaseException | None) -> None:
         self.ended = self._clock.now()
+        kind = "ok" if failure is None else self._failed_with(failure)
+        self._emit(self.run, RunEnded(kind=kind, elapsed=self.ended - self.run.transcript.started))
+
+    def _failed_with(self, failure: BaseException) -> str:
+        """Keeps it as the run's error; its kind."""
         if isinstance(failure, WizardError):
             self.error = error_row(failure)
-        elif failure is not None and not isinstance(failure, Exception):
+        elif not isinstance(failure, Exception):
             self.error = error_row(Cancelled("the run was cancelled"))
-        kind = self.error.kind if self.error is not None else "ok" if failure is None else "bug"
-        elapsed = self.ended - self.run.transcript.started
-        self._emit(self.run, RunEnded(kind=kind, elapsed=elapsed))
+        return "bug" if self.error is None else self.error.kind
 
     # -- the graph ----------------------------------------------------------------------------------
 
@@ -118,19 +142,25 @@ class Execution:
             for plan in self.program.steps:
                 await self._step(plan)
             return
-        self._done = {plan.name: asyncio.Event() for plan in self.program.steps}
-        await together(self._when_ready(plan) for plan in self.program.steps)
+        done = {plan.name: asyncio.Event() for plan in self.program.steps}
+        await together(self._when_ready(plan, done) for plan in self.program.steps)
 
-    async def _when_ready(self, plan: StepPlan) -> None:
+    async def _when_ready(self, plan: StepPlan, done: Mapping[str, asyncio.Event]) -> None:
         for name in plan.needs:
-            await self._done[name].wait()
+            await done[name].wait()
         await self._step(plan)
-        self._done[plan.name].set()
+        done[plan.name].set()
 
     async def _step(self, plan: StepPlan) -> None:
         state = self.states[plan.name] = StepState(started=self._clock.now())
         try:
-            await self._fill(plan, state)
+            if (plan.needs or plan.when is not None) and self._not_wanted(plan):
+                state.skipped = True
+                self._note(plan, None, "skipped")
+            elif plan.for_each is not None:
+                await self._each(plan, state)
+            else:
+                await self._guarded(plan, self._scope, state, None)
         except WizardError as error:
             state.error = error_row(error)
             raise
@@ -140,15 +170,6 @@ class Execution:
         finally:
             state.ended = self._clock.now()
         self._views[plan.name] = state.view()
-
-    async def _fill(self, plan: StepPlan, state: StepState) -> None:
-        if self._not_wanted(plan):
-            state.skipped = True
-            self._note(plan, None, "skipped")
-        elif plan.for_each is not None:
-            await self._each(plan, state)
-        else:
-            await self._guarded(plan, self._scope, state, None)
 
     def _not_wanted(self, plan: StepPlan) -> bool:
         """A needed step did not run, or the condition is false."""
@@ -192,7 +213,7 @@ class Execution:
         self._emit(self.run, StepStarted(step=plan.name, item=item))
         try:
             if plan.sticky is not None:
-                run = run.child(scope=msgspec.structs.replace(run.scope, sticky=_sticky(plan.sticky.evaluate(scope))))
+                run = run.child(scope=replace(run.scope, sticky=_sticky(plan.sticky.evaluate(scope))))
             state.value = await self._runners[plan.name].run(StepCall(scope, run, self._listen if streams else None))
         except WizardError as error:
             self._note(plan, item, error.kind)
@@ -213,10 +234,10 @@ class Execution:
             self._note(plan, item, "ok", live)
 
     def _run_of(self, plan: StepPlan, item: int | None, streams: bool) -> Run:
-        scope = msgspec.structs.replace(
-            self.run.scope, step=self._step_name(plan.name), item=item, streams=streams, sticky=None
-        )
-        return msgspec.structs.replace(self.run, scope=scope, commit="content" if streams else "end", call=Call())
+        outer = self.run.scope
+        name = self._step_name(plan.name) if outer.step else plan.name
+        scope = replace(outer, step=name, item=item, streams=streams, sticky=None)
+        return replace(self.run, scope=scope, commit="content" if streams else "end", call=Call())
 
     def _is_the_end(self, error: WizardError) -> bool:
         """Whether `error` says that the whole run is over: `on_error` has no time, or no reader, for anything else."""
@@ -282,11 +303,6 @@ class Execution:
         else:
             self.output = output.value(self._scope)
             self.text = as_text(self.output)
-
-    async def show_output(self) -> None:
-        """Hand the text to the sink in one piece where no step streamed it."""
-        if self._sink is not None and not self._seen and self.text:
-            await self._sink([Delta(text=self.text)])
 
     def value(self) -> StepValue:
         """The run as a step of another file."""

@@ -74,7 +74,6 @@ class Live:
             deadline = min(outer.deadline, now + program.deadline)
             execution = inner.execution(inputs, outer.child(deadline=deadline), sink)
             await execution.execute()
-            await execution.show_output()
             return execution.value()
 
         return run

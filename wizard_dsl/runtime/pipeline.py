@@ -128,7 +128,6 @@ class Pipeline:
     async def _execute(self, execution: Execution) -> None:
         try:
             await execution.execute()
-            await execution.show_output()
         except WizardError as error:
             error.result, error.transcript = execution.result(), execution.run.transcript
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import msgspec
@@ -53,13 +54,13 @@ class Generate:
         self._schema = config.output.schema
         self._allow_empty = config.output.allow_empty
 
-    async def run(self, call: StepCall) -> StepValue:
+    def run(self, call: StepCall) -> Coroutine[Any, Any, StepValue]:
         """Raises what leaves the chain, and StepFailed where the prompt cannot be rendered."""
         request = Request(
             messages=self._prompt.render(call.scope), params=self._params, tools=self._tools, schema=self._schema
         )
         run = call.run.child(allow_empty=True) if self._allow_empty else call.run
-        return await answer(self._handler, request, run, call.sink)
+        return answer(self._handler, request, run, call.sink)
 
 
 def bound(config: GenerateConfig, facts: StepFacts) -> Made:
