@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,73 @@ def test_a_foreign_cancel_stays_one() -> None:
         return await task
 
     assert virtual.run(main()) is False
+
+
+class Watched(LoopClock):
+    """A clock that counts the timers that were set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers = 0
+        call_at = self.call_at
+
+        def counted(*arguments: Any) -> Any:
+            self.timers += 1
+            return call_at(*arguments)
+
+        self.call_at = counted
+
+
+def test_a_guard_over_work_that_never_waits_sets_no_timer() -> None:
+    async def work() -> str:
+        return "done"
+
+    async def main() -> None:
+        clock = Watched()
+        guard = Guard(clock, 2)
+        assert await guard.over(work()) == "done"
+        assert clock.timers == 0 and guard.disarm() is False
+
+    virtual.run(main())
+
+
+def test_a_guard_over_work_interrupts_it_wherever_it_waits() -> None:
+    async def work(clock: LoopClock, first: float, then: float) -> str:
+        await clock.sleep(first)
+        await clock.sleep(then)
+        return "done"
+
+    async def main() -> None:
+        for first, then in ((5, 0), (1, 5)):
+            clock = Watched()
+            guard = Guard(clock, clock.now() + 2)
+            with pytest.raises(asyncio.CancelledError):
+                await guard.over(work(clock, first, then))
+            assert guard.disarm() and clock.timers == 1
+        guard = Guard(clock, clock.now() + 2)
+        assert await guard.over(work(clock, 1, 1)) == "done"
+        assert guard.disarm() is False
+
+    virtual.run(main())
+
+
+def test_work_under_a_guard_may_catch_its_first_interruption_and_go_on() -> None:
+    async def work(clock: LoopClock) -> str:
+        try:
+            await clock.sleep(5)
+        except asyncio.CancelledError:
+            await clock.sleep(1)
+            return "went on"
+        return "late"
+
+    async def main() -> None:
+        clock = LoopClock()
+        guard = Guard(clock, 2)
+        assert await guard.over(work(clock)) == "went on"
+        assert clock.now() == 3 and guard.fired
+        guard.disarm()
+
+    virtual.run(main())
 
 
 def test_draws_are_a_function_of_their_key() -> None:

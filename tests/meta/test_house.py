@@ -33,7 +33,6 @@ DEEP_FUNCTIONS: dict[str, tuple[int, str]] = {
     ),
     "wizard_dsl/cli/_files.py::find": (4, "looks into folders of folders"),
     "wizard_dsl/providers/_instances.py::_Maker._merged": (4, "merges schemas of schemas"),
-    "wizard_dsl/steps/_answer.py::answer": (4, "reads a response inside the block that closes it"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -244,3 +244,10 @@ def test_an_event_below_the_level_builds_nothing() -> None:
             raise AssertionError(f"{name} was read")
 
     sink(Untouchable(), Untouchable())
+
+
+def test_a_sink_says_which_events_it_writes() -> None:
+    """Whoever asks need not call it for the others."""
+    takes = log_sink("WARNING").takes  # type: ignore[attr-defined]
+    assert takes(BreakerChanged) and not takes(RunStarted) and not takes(RunEnded)
+    assert log_sink("INFO").takes(RunEnded)  # type: ignore[attr-defined]

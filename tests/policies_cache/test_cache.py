@@ -14,7 +14,7 @@ from wizard_dsl.core.events import CacheHit, CacheStored, CacheUnavailable
 from wizard_dsl.core.messages import Completion, Request, Tool, ToolCall, Usage, message
 from wizard_dsl.core.node import StoreUnavailable
 from wizard_dsl.core.run import Call, Run, Scope, Transcript
-from wizard_dsl.policies._entry import cache_key
+from wizard_dsl.policies._entry import Entry, cache_key, encode
 from wizard_dsl.policies.cache import CACHE, CacheConfig, check
 from wizard_dsl.stores.memory import MemoryStore
 from wizard_dsl.testing import virtual
@@ -461,5 +461,37 @@ def test_figures_reach_the_store_with_an_answer_and_at_most_once_a_second():
         }
         await bench.cache._shelf.aclose()
         assert (await store.counts())["hits"] == 1
+
+    virtual.run(main())
+
+
+# -- what was read --------------------------------------------------------------------------------------
+
+
+def entry_of(text: str) -> bytes:
+    return encode(Entry(1, 9e9, 1.0, "t", completion=Completion(text=text, finish_reason="stop")))
+
+
+def test_an_entry_is_read_once_for_as_long_as_the_store_gives_the_same_bytes() -> None:
+    async def main() -> None:
+        shelf = Bench().cache._shelf
+        value = entry_of("one")
+        first = shelf.read("k", value)
+        assert first is not None and shelf.read("k", value) is first
+        other = shelf.read("k", entry_of("two"))
+        assert other is not None and other.completion == Completion(text="two", finish_reason="stop")
+        assert shelf.read("k", b"{}") is None and shelf.read("k", b"{}") is None
+
+    virtual.run(main())
+
+
+def test_only_so_many_entries_are_kept_as_they_were_read() -> None:
+    async def main() -> None:
+        shelf = Bench().cache._shelf
+        values = {str(number): entry_of(str(number)) for number in range(1000)}
+        for name, value in values.items():
+            shelf.read(name, value)
+        assert len(shelf._read) <= 128
+        assert all(shelf.read(name, value).completion.text == name for name, value in values.items())
 
     virtual.run(main())

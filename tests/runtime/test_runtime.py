@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from run_kit import CHAIN, HEAD, compiled, play
 
-from wizard_dsl.core.events import CacheUnavailable, Event, ObserverFailed
-from wizard_dsl.core.run import Run
+from wizard_dsl.core.clock import LoopClock
+from wizard_dsl.core.events import CacheUnavailable, Event, ObserverFailed, RunEnded, RunStarted
+from wizard_dsl.core.run import Run, nobody
 from wizard_dsl.observe.transcript import render
 from wizard_dsl.registry import Registry
 from wizard_dsl.runtime.pipeline import Pipeline
 from wizard_dsl.runtime.runtime import Runtime, running
-from wizard_dsl.runtime.services import Background, SharedState
+from wizard_dsl.runtime.services import Background, SharedState, emitter
 from wizard_dsl.testing import virtual
 
 ONE = HEAD + CHAIN + "steps: {one: {prompt: {user: '{{ q }}'}}}\n"
@@ -140,6 +141,33 @@ def test_shared_state_is_made_once_a_key() -> None:
     assert state.state("breaker", "a", list) is state.state("breaker", "a", list)
     assert state.state("breaker", "b", list) is not state.state("breaker", "a", list)
     assert set(state.of("breaker")) == {"a", "b"}
+
+
+def test_a_sink_is_handed_only_the_events_that_it_says_it_takes() -> None:
+    class Ends:
+        def __init__(self) -> None:
+            self.told: list[Event] = []
+            self.asked = 0
+
+        def takes(self, kind: type[Event]) -> bool:
+            self.asked += 1
+            return kind is RunEnded
+
+        def __call__(self, run: Run, event: Event) -> None:
+            self.told.append(event)
+
+    async def main() -> None:
+        everything: list[Event] = []
+        ends = Ends()
+        emit = emitter(LoopClock(), [ends, lambda run, event: everything.append(event)])
+        run = nobody(0.0)
+        started, ended = RunStarted(pipeline="p"), RunEnded(kind="ok", elapsed=1.0)
+        for event in (started, started, ended, ended):
+            emit(run, event)
+        assert ends.told == [ended, ended] and ends.asked == 2, "asked once for each type"
+        assert everything == [event for _, _, event in run.transcript.events] == [started, started, ended, ended]
+
+    virtual.run(main())
 
 
 RETRIED = "policies: {default: {circuit_breaker: off, timeout: {total: 5s}}}\n"

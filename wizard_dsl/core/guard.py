@@ -7,13 +7,11 @@ code that runs programs imports it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from wizard_dsl.core.clock import LOOKS, Clock, Timer, settle
-
-T = TypeVar("T")
 
 
 class Guard:
@@ -41,26 +39,20 @@ class Guard:
         return self
 
     @coroutine
-    def over(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    def over(self, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """What `work` returns. Arms itself where it first waits: what never waits cannot be interrupted, and needs no
         timer."""
-        try:
-            awaited = work.send(None)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        self.arm()
-        while True:
+        awaited, over = _advance(work.send, None)
+        if not over:
+            self.arm()
+        while not over:
             try:
                 yield awaited
-                break
             except BaseException as error:
-                try:
-                    awaited = work.throw(error)
-                except StopIteration as done:
-                    result = done.value
-                    return result
-        return (yield from work.__await__())
+                awaited, over = _advance(work.throw, error)
+            else:
+                return (yield from work.__await__())
+        return awaited
 
     def _due(self) -> None:
         self._timer = None
@@ -80,3 +72,11 @@ class Guard:
         if not self.fired or task is None:
             return False
         return task.uncancel() == 0
+
+
+def _advance(step: Callable[[Any], Any], value: Any) -> tuple[Any, bool]:
+    """What the work waits for now and False, or what it returned and True."""
+    try:
+        return step(value), False
+    except StopIteration as done:
+        return done.value, True

@@ -78,51 +78,31 @@ DeltaObserver = Callable[[list[Delta]], None]
 EndObserver = Callable[[Outcome], None]
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """See the module. Open one with `async with`, so that giving it up is lexical."""
 
-    __slots__ = (
-        "_busy",
-        "_clock",
-        "_committed",
-        "_kept",
-        "_limits",
-        "_of",
-        "_on_delta",
-        "_on_end",
-        "_on_raise",
-        "_source",
-        "_waiters",
-        "headers",
-        "outcome",
-        "served",
-    )
-
-    def __init__(self, source: Source | None, clock: Clock | None, served: Served | None = None) -> None:
-        self._source = source
-        self._clock = clock
-        self._kept: list[list[Delta]] = []
-        self._of: Response | None = None
-        self._on_delta: list[DeltaObserver] = []
-        self._on_end: list[EndObserver] = []
-        self._on_raise: Callable[[BaseException], None] | None = None
-        self._waiters: list[Future[None]] = []
-        self._busy = False
-        self._committed = False
-        self._limits: Limits | None = None
-        self.outcome: Outcome | None = None
-        self.served = Served() if served is None else served
-        self.headers: Any = {}
+    _source: Source | None
+    _clock: Clock | None
+    served: Served = msgspec.field(default_factory=Served)
+    outcome: Outcome | None = None
+    headers: Any = {}
+    _committed: bool = False
+    _busy: bool = False
+    _kept: list[list[Delta]] = []
+    _of: Response | None = None
+    _limits: Limits | None = None
+    _on_delta: list[DeltaObserver] = []
+    _on_end: list[EndObserver] = []
+    _on_raise: Callable[[BaseException], None] | None = None
+    _waiters: list[Future[None]] = []
 
     # -- making one ---------------------------------------------------------------------------------
 
     @classmethod
     def complete(cls, completion: Completion, served: Served | None = None) -> Response:
         """An answer that is already whole."""
-        response = cls(None, None, served)
-        response._committed = True
-        response.outcome = Outcome("completed", completion)
-        return response
+        outcome = Outcome("completed", completion)
+        return cls(None, None, Served() if served is None else served, outcome, _committed=True)
 
     @classmethod
     async def open(
@@ -191,10 +171,7 @@ class Response:
     @classmethod
     def committed(cls, source: Source, like: Response, *, clock: Clock) -> Response:
         """A response past its commit point that reads `source`; who answered is as `like` says."""
-        response = cls(source, clock, like.served)
-        response.headers = like.headers
-        response._committed = True
-        return response
+        return cls(source, clock, like.served, headers=like.headers, _committed=True)
 
     @classmethod
     def view(cls, of: Response, source: Source, *, clock: Clock) -> Response:

@@ -113,19 +113,16 @@ class Call(msgspec.Struct):
         return first and (self.whole is None or self.whole.begin())
 
 
-class Transcript:
+class Transcript(msgspec.Struct, eq=False):
     """What the policies did in one run: attempts, and every event with its time and the place that speaks. `book` is
     the run's own account, where it has a budget; `exchanges` is what attempts were asked and answered, where that is
     recorded."""
 
-    __slots__ = ("attempts", "book", "events", "exchanges", "started")
-
-    def __init__(self, started: float) -> None:
-        self.started = started
-        self.attempts: list[Attempt] = []
-        self.book: MemoryBook | None = None
-        self.exchanges: list[Exchange] | None = None
-        self.events: list[tuple[float, str, Event]] = []
+    started: float
+    attempts: list[Attempt] = []
+    events: list[tuple[float, str, Event]] = []
+    book: MemoryBook | None = None
+    exchanges: list[Exchange] | None = None
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ class RendersMessages(Protocol):
     def render(self, scope: Any) -> tuple[Message, ...]: ...
 
 
-class StepValue(msgspec.Struct):
+class StepValue(msgspec.Struct, frozen=True):
     """What a step made. `json` is the parsed answer where a schema was asked for, else the value of a single
     expression, else None. `saved` is the usage that a stored answer once took, `age` the seconds since then, and
     `stale` says that it was given after its time."""

@@ -144,10 +144,9 @@ class Cache:
         except (TypeError, ValueError) as error:  # nothing JSON can say; a provider may still make sense of it
             self._emit(run, CacheUnavailable(path=self._path, reason=f"the request has no cache key: {error}"))
             return await self._next(request, run)
-        if (value := self._store.look(key)) is not None and (entry := self._shelf.read(key, value)) is not None:
-            now = self._clock.wall()
-            if now < entry.expires:
-                return self._hit(key, entry, now, run)
+        value = self._store.look(key)
+        if value is not None and (entry := self._shelf.read(key, value)) and (at := self._clock.wall()) < entry.expires:
+            return self._hit(key, entry, at, run)
         if not self._single:
             return await self._answer(key, request, run)
         for _ in range(_ROUNDS):

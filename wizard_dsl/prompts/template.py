@@ -40,17 +40,11 @@ _FEW_DIGITS: Final = 1 << 64
 _PLAIN: Final = frozenset({str, bool, int, float})
 
 
-class Scope:
-    """The values of one run, or of one item of it, ready for any number of templates.
+class Scope(msgspec.Struct, eq=False):
+    """The values of one run, or of one item of it, ready for any number of templates."""
 
-    `values` is copied once, shallowly: a `steps` mapping that the run keeps filling is seen as it grows.
-    """
-
-    __slots__ = ("_meter", "values")
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = dict(values)
-        self._meter: Meter | None = None
+    values: dict[str, Any]
+    _meter: Meter | None = None
 
     @property
     def meter(self) -> Meter:
@@ -67,8 +61,9 @@ class Scope:
 
 
 def bind(values: Mapping[str, Any]) -> Scope:
-    """The scope of `values`: inputs by name, `steps`, and in a loop `item` and `index`."""
-    return Scope(values)
+    """The scope of `values`: inputs by name, `steps`, in a loop `item` and `index`. They are copied once, shallowly:
+    a `steps` mapping that the run keeps filling is seen as it grows."""
+    return Scope({**values})
 
 
 class Shape(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -306,8 +305,3 @@ def _seconds(deadline: float | str) -> float:
     if not deadline > 0:  # NaN is not
         raise InputInvalid(f"a deadline is a positive number of seconds, not {deadline:g}", where="deadline")
     return float(deadline)
-
-
-def run_id(seed: int, number: int) -> str:
-    """Eight hex digits that name run `number` of a runtime with `seed`."""
-    return hashlib.sha256(f"{seed}/run/{number}".encode()).hexdigest()[:8]

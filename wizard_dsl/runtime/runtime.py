@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from wizard_dsl.registry import Registry, make_transport
 from wizard_dsl.runtime.live import Live
 from wizard_dsl.runtime.mocks import provide_missing, provide_mocks
 from wizard_dsl.runtime.on_demand import OnDemand
-from wizard_dsl.runtime.pipeline import Pipeline, run_id
+from wizard_dsl.runtime.pipeline import Pipeline
 from wizard_dsl.runtime.recording import Recording, setup_of
 from wizard_dsl.runtime.services import Background, EventSink, SharedState, emitter
 from wizard_dsl.runtime.statistics import Statistics
@@ -93,7 +94,8 @@ class Runtime:
         self._tell(HistoryUnavailable(path="history", reason=reason))
 
     def run_id(self, number: int) -> str:
-        return run_id(self.seed, number)
+        """Eight hex digits that name run `number`."""
+        return sha256(f"{self.seed}/run/{number}".encode()).hexdigest()[:8]
 
     async def close(self) -> None:
         """Release everything, whatever fails on the way; background work is awaited for a moment first."""

@@ -15,7 +15,7 @@ class StepState(msgspec.Struct):
     """What has become of a step, or of an item of it, so far. `items` is a list where the step has `for_each`; an
     item that was not begun counts as skipped. Times are loop times; `ended` is None while it runs."""
 
-    value: StepValue = msgspec.field(default_factory=StepValue)
+    value: StepValue = StepValue()
     skipped: bool = False
     error: ErrorRow | None = None
     items: list[StepState] | None = None
