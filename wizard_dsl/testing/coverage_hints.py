@@ -50,6 +50,11 @@ _HINTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = MappingProxyType(
             "opened": {"script": [_DOWN], "runs": [{"times": 20}]},
             "refused": {"script": [_DOWN], "runs": [{"times": 20}, {}]},
             "opened_again": {"script": [_DOWN], "runs": [{"times": 20}, {"after": "31s"}]},
+            "closed_again": {
+                "script": [{"status": 503, "delay": "1s", "times": 20}, _ALWAYS],
+                "runs": [{"times": 20}, {"after": "31s"}],
+                "without": ["retry", "rate_limit", "concurrency"],
+            },
             "probed": {"script": [_DOWN], "runs": [{"times": 20}, {"after": "31s"}]},
         },
         "timeout": {
