@@ -12,11 +12,11 @@ from wizard_dsl.analysis._plan_attempt import attempt
 from wizard_dsl.compiler.facts import Library, known_facts
 from wizard_dsl.compiler.link import with_frame
 from wizard_dsl.compiler.program import ChainPlan, PolicyPlan, TargetPlan, among
-from wizard_dsl.core.bound import NOTHING, Bound, BoundFacts, Figure, total
+from wizard_dsl.core.bound import NOTHING, Again, Bound, BoundFacts, Figure, not_again, total
 from wizard_dsl.core.component import seconds
 from wizard_dsl.core.step_bound import Asked
 from wizard_dsl.policies.budget import BudgetConfig, is_never_paid
-from wizard_dsl.strategies._losses import lacking
+from wizard_dsl.strategies._losses import lacking, needed
 
 _FIGURES = ("attempts", "latency", "cost", "tokens", "in_flight")
 #: Policies of a target behind which no call waits: what begins at once is sent at once.
@@ -39,7 +39,7 @@ class CallFold:
         shared: bool = False,
         left_out: Collection[str] = (),
     ) -> None:
-        self._chain = chain
+        self.chain = chain
         self._own = own
         self._library = library
         self._deadline = deadline
@@ -52,24 +52,39 @@ class CallFold:
         """One call."""
         return self._policies(self._outer, _Asking(asked, self._deadline))
 
+    def is_refused(self, asked: Asked) -> bool:
+        """Whether no call can be answered: every target is skipped, whatever the values, and no cache holds answers of
+        others."""
+        asking = _Asking(asked, self._deadline)
+        cached = any(each.type.name == "cache" for each in self._outer)
+        return not cached and all(self._is_skipped(target, asking) for target in self.chain.targets)
+
+    def without(self, kind: str) -> CallFold:
+        """The same chain without the policies of a kind."""
+        left_out = (*self._left_out, kind)
+        return self._like(self.chain, left_out)
+
     def targets(self, asked: Asked) -> dict[str, Bound]:
         """One call, by target: what of it may be spent on each."""
         shares: dict[str, Bound] = {}
-        for target in self._chain.targets:
+        for target in self.chain.targets:
             share = self._only(target).bound(asked)
             shares[target.name] = shares[target.name].after(share) if target.name in shares else share
         return shares
 
     def _only(self, target: TargetPlan) -> CallFold:
         """The same chain with no other target."""
+        return self._like(msgspec.structs.replace(self.chain, targets=(target,)), self._left_out)
+
+    def _like(self, chain: ChainPlan, left_out: Collection[str]) -> CallFold:
         return CallFold(
-            msgspec.structs.replace(self._chain, targets=(target,)),
+            chain,
             self._own,
             self._library,
             deadline=self._deadline,
             streams=self._continues,
             shared=self._shared,
-            left_out=self._left_out,
+            left_out=left_out,
         )
 
     def answer(self, asked: Asked) -> Figure:
@@ -81,7 +96,7 @@ class CallFold:
 
     def _longest(self, asked: Asked) -> Figure:
         found = Figure(0)
-        for target in self._chain.targets:
+        for target in self.chain.targets:
             found = found.largest(attempt(target, asked, Figure(0), self._library).answer)
         return found
 
@@ -94,7 +109,7 @@ class CallFold:
     def _again(self, policies: Sequence[PolicyPlan], asking: _Asking) -> Bound:
         """As `_policies`, once somebody has answered: of those that were asked at once, the others are not asked again.
         Each visit that ends with an answer has used up as many targets as are asked at once, or all that were left."""
-        chain = self._chain
+        chain = self.chain
         at_once = chain.strategy.at_once(chain.strategy_config)
         if at_once < 2 or self._shared or any(_may_wait(target) for target in chain.targets):
             return self._policies(policies, asking)
@@ -110,26 +125,29 @@ class CallFold:
 
     def _strategy(self, asking: _Asking) -> Bound:
         branches = []
-        for target in self._chain.targets:
+        for target in self.chain.targets:
 
             def ladder(policies: Sequence[PolicyPlan], asking: _Asking, target: TargetPlan = target) -> Bound:
                 if not policies:
                     return asking.cut(attempt(target, asking.asked, asking.more, self._library).bound)
                 return self._around(policies, asking, ladder, ladder)
 
-            branches.append(NOTHING if self._is_skipped(target, asking.asked) else ladder(with_frame(target), asking))
-        facts = self._facts(asking, lambda extra: None)
-        return self._chain.strategy.bound(self._chain.strategy_config, branches, facts)
+            branches.append(NOTHING if self._is_skipped(target, asking) else ladder(with_frame(target), asking))
+        facts = self._facts(asking, not_again)
+        return self.chain.strategy.bound(self.chain.strategy_config, branches, facts)
 
-    def _is_skipped(self, target: TargetPlan, asked: Asked) -> bool:
+    def _is_skipped(self, target: TargetPlan, asking: _Asking) -> bool:
         """Whether a target is skipped whatever the values: it is known to lack what every such request holds, and the
-        chain does not allow that loss; or no budget ever has what an answer of it may cost."""
-        facts, request = known_facts(target, self._library), asked.request
+        chain does not allow that loss; its window has no room for what every such request says; or no budget ever has
+        what an answer of it may cost."""
+        facts, asked, request = known_facts(target, self._library), asking.asked, asking.asked.request
+        if facts.context is not None and needed(asking.least, {**request.params, **target.params}) > facts.context:
+            return True
         sure = {each for each in lacking(facts, request) if each != "system" or asked.instructs}
         kept = [each.config for each in target.ladder if each.type.name not in self._left_out]
         budgets = [each for each in kept if isinstance(each, BudgetConfig)]
         unpaid = any(is_never_paid(each, request, target.params, facts) for each in budgets)
-        return unpaid or not sure <= set(self._chain.allow_loss)
+        return unpaid or not sure <= set(self.chain.allow_loss)
 
     def _around(self, policies: Sequence[PolicyPlan], asking: _Asking, fold: _Folds, again: _Folds) -> Bound:
         """The first policy around the rest of them. A deadline also bounds the waits below it."""
@@ -137,11 +155,11 @@ class CallFold:
         if policy.type.name in self._left_out:
             return fold(rest, asking)
         below = asking.within(policy)
-        facts = self._facts(asking, lambda extra: again(rest, below.longer(extra)))
+        facts = self._facts(asking, lambda more, least=0: again(rest, below.longer(more, least)))
         return _placed(policy.type.bound(policy.config, fold(rest, below), facts), policy)
 
-    def _facts(self, asking: _Asking, again: Callable[[Figure], Bound | None]) -> BoundFacts:
-        rule = self._chain.rate_limit
+    def _facts(self, asking: _Asking, again: Again) -> BoundFacts:
+        rule = self.chain.rate_limit
         return BoundFacts(
             deadline=asking.left,
             max_retry_after=rule.max_retry_after,
@@ -154,15 +172,16 @@ class CallFold:
 
 class _Asking(msgspec.Struct, frozen=True):
     """What is asked at one place of the ladder: seconds that are `left` there at most, those that an attempt has in
-    `total`, and bytes that the prompt has `more` there."""
+    `total`, and bytes that the prompt has `more` there; it has `least` bytes in all, whatever the values."""
 
     asked: Asked
     left: float
     total: float | None = None
     more: Figure = Figure(0)
+    least: int = 0
 
-    def longer(self, extra: Figure) -> _Asking:
-        return msgspec.structs.replace(self, more=self.more + extra)
+    def longer(self, extra: Figure, least: int = 0) -> _Asking:
+        return msgspec.structs.replace(self, more=self.more + extra, least=max(self.least, least))
 
     def within(self, policy: PolicyPlan) -> _Asking:
         if policy.type.name == "timeout":

@@ -10,15 +10,17 @@ from typing import Any, Protocol
 import msgspec
 
 from wizard_dsl.analysis._plan_call import CallFold
+from wizard_dsl.analysis._plan_repeats import Firsts, budget_of, repeats, spared
 from wizard_dsl.compiler.facts import Library
 from wizard_dsl.compiler.program import ChainPlan, Program, StepPlan
 from wizard_dsl.core import units
-from wizard_dsl.core.bound import NOTHING, Bound, Figure, Path, unbounded
+from wizard_dsl.core.bound import NOTHING, Bound, Figure, Path, total, unbounded
 from wizard_dsl.core.size import Size, boundless, list_of, mapping_of, number_of, of_schema, of_value, text_of
 from wizard_dsl.core.step_bound import Asked, Made, StepFacts
 from wizard_dsl.policies.budget import periods
 from wizard_dsl.prompts.size import expression_size, prompt_size, template_size
 from wizard_dsl.spec.document import InputSpec
+from wizard_dsl.steps.generate import GENERATE
 
 #: What is left out of a fold, to see what it contributes: a step, and a kind of policy or a target of its chain.
 Left = tuple[str, str]
@@ -27,13 +29,16 @@ _ESCAPED_ROLES = 4 / 3
 
 
 class StepFold(msgspec.Struct, frozen=True):
-    """One step: `once` is one execution, `whole` all of them; `targets` is the share of each target, by name."""
+    """One step: `once` is one execution, `whole` all of them; `targets` is the share of each target, by name. `firsts`
+    is known where a retry budget limits the repeats; `ends` says that no run gets past it."""
 
     executions: Figure
     once: Bound
     whole: Bound
     targets: Mapping[str, Bound]
     view: Size
+    firsts: Firsts | None = None
+    ends: bool = False
 
 
 class Call(Protocol):
@@ -62,8 +67,10 @@ class Fold:
         found: dict[str, StepFold] = {}
         for step in self._program.steps:
             seen = {**names, "steps": mapping_of({name: each.view for name, each in found.items()})}
-            found[step.name] = self._step(step, seen)
-        return found
+            made = self._step(step, seen)
+            found[step.name] = _never(made) if any(found[need].ends for need in step.needs) else made
+        allowed = self._allowed(found)
+        return {step.name: _spared(found[step.name], allowed.get(step.chain or "")) for step in self._program.steps}
 
     def _inputs(self, given: Mapping[str, Size] | None) -> dict[str, Size]:
         """What the names of the inputs mean to the steps."""
@@ -90,18 +97,39 @@ class Fold:
     def whole(self, steps: Mapping[str, StepFold]) -> Bound:
         """Sums, the longest path, and all that may be in flight at once; not yet limited by the deadline and the
         budgets of the run."""
-        total, ends = NOTHING, dict[str, Figure]()
+        whole = NOTHING
         for step in self._program.steps:
-            bound = steps[step.name].whole
+            whole = whole.after(steps[step.name].whole)
+        return msgspec.structs.replace(
+            whole, attempts=self._attempts(steps), latency=self._latest(steps), in_flight=self._in_flight(steps)
+        )
+
+    def _latest(self, steps: Mapping[str, StepFold]) -> Figure:
+        """The end of the longest path."""
+        ends, latest = dict[str, Figure](), Figure(0)
+        for step in self._program.steps:
             begin = Figure(0)
             for need in step.needs:
                 begin = begin.largest(ends[need])
-            ends[step.name] = begin + bound.latency
-            total = total.after(bound)
-        latest = Figure(0)
-        for end in ends.values():
-            latest = latest.largest(end)
-        return msgspec.structs.replace(total, latency=latest, in_flight=self._in_flight(steps))
+            ends[step.name] = begin + steps[step.name].whole.latency
+            latest = latest.largest(ends[step.name])
+        return latest
+
+    def _attempts(self, steps: Mapping[str, StepFold]) -> Figure:
+        """Their sum; what the retry budget of a chain allows is shared by the steps that ask it."""
+        allowed, program = self._allowed(steps), self._program
+        found = total(steps[step.name].whole.attempts for step in program.steps if step.chain not in allowed)
+        for name, most in allowed.items():
+            own = [steps[step.name] for step in program.steps if step.chain == name]
+            firsts = total(each.firsts.whole for each in own if each.firsts is not None)
+            found = found + total(each.whole.attempts for each in own).smallest(firsts + most)
+        return found
+
+    def _allowed(self, steps: Mapping[str, StepFold]) -> dict[str, Figure]:
+        """Repeats that the retry budgets leave the chains of the steps, by name."""
+        latency, program = self._latest(steps), self._program
+        names = dict.fromkeys(step.chain for step in program.steps if steps[step.name].firsts is not None)
+        return {name: repeats(program, program.chains[name], latency, self._deadline) for name in names if name}
 
     def limited(self, whole: Bound) -> Bound:
         """Under the deadline of the run and the budgets that stop it. A day's budget is there anew on each day that the
@@ -125,13 +153,13 @@ class Fold:
                 paths.append([step.name])
             else:
                 path.append(step.name)
-        total = Figure(0)
+        found = Figure(0)
         for path in paths:
             widest = Figure(0)
             for name in path:
                 widest = widest.largest(steps[name].whole.in_flight)
-            total = total + widest
-        return total
+            found = found + widest
+        return found
 
     def made(self, steps: Mapping[str, StepFold], inputs: Mapping[str, Size] | None = None) -> Made:
         """A run, and its output, as a step of another file; `inputs` as of `steps`."""
@@ -169,7 +197,20 @@ class Fold:
             _repeated(made.bound, often, step.concurrency),
             {name: _repeated(share, often, step.concurrency) for name, share in shares.items()},
             _view(step, made, executions, self._served(step)),
+            self._firsts(step, names, call, often),
+            _ends(step, call, asked),
         )
+
+    def _firsts(self, step: StepPlan, names: Mapping[str, Size], call: Call | None, often: Figure) -> Firsts | None:
+        """What is left of a step without repeats, where its chain has a budget for them."""
+        if not isinstance(call, CallFold) or budget_of(call.chain) is None:
+            return None
+        bare = call.without("retry")
+        made, asked = self._made(step, names, bare)
+        shares = {} if asked is None else bare.targets(asked)
+        once = made.bound.attempts
+        targets = {name: share.attempts.product(often) for name, share in shares.items()}
+        return Firsts(once, once.product(often), targets)
 
     def call(self, step: StepPlan) -> Call | None:
         """How the chain of a step is asked."""
@@ -239,6 +280,30 @@ class Fold:
         if not names:
             return of_value(None)
         return of_value(max(names, key=len)).or_else(of_value(None))
+
+
+def _ends(step: StepPlan, call: Call | None, asked: Asked | None) -> bool:
+    """Whether the step fails, and its run with it, whatever the values: it asks once, and nobody may be asked."""
+    if step.type is not GENERATE or step.on_error != "fail" or step.when is not None or step.for_each is not None:
+        return False
+    return isinstance(call, CallFold) and asked is not None and call.is_refused(asked)
+
+
+def _never(step: StepFold) -> StepFold:
+    """A step that waits for one that no run gets past."""
+    targets = dict.fromkeys(step.targets, NOTHING)
+    firsts = step.firsts and Firsts(Figure(0), Figure(0), dict.fromkeys(step.firsts.targets, Figure(0)))
+    return StepFold(Figure(0), NOTHING, NOTHING, targets, step.view, firsts, ends=True)
+
+
+def _spared(step: StepFold, most: Figure | None) -> StepFold:
+    """With as many repeats as the retry budget of its chain allows in a run."""
+    firsts = step.firsts
+    if firsts is None or most is None:
+        return step
+    targets = {name: spared(share, firsts.targets[name], most) for name, share in step.targets.items()}
+    once, whole = spared(step.once, firsts.once, most), spared(step.whole, firsts.whole, most)
+    return msgspec.structs.replace(step, once=once, whole=whole, targets=targets)
 
 
 def _all_chains(program: Program) -> list[ChainPlan]:

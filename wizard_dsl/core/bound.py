@@ -6,7 +6,8 @@ Each figure is exact-or-above, or unbounded with the reason and the setting that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 
@@ -105,7 +106,14 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, latency=latency)
 
 
-def not_again(more: Figure) -> Bound | None:
+class Again(Protocol):
+    """The bound of `inner` where whoever answered is asked once more, with a prompt of at most `more` bytes more, and
+    no less than `least` in all; None where that is `inner`."""
+
+    def __call__(self, more: Figure, least: int = 0) -> Bound | None: ...
+
+
+def not_again(more: Figure, least: int = 0) -> Bound | None:
     """Where asking again is as asking."""
     return None
 
@@ -118,8 +126,7 @@ class BoundFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a bound may refer to besides its config.
 
     Seconds: of the enclosing `deadline`, and of the chain's largest wait after a 429, in place (`wait_up_to`) and in
-    all. `shared`: processes share the state. `answer`: bytes of an answer. `again(more)`: the bound of `inner` where
-    whoever answered is asked once more, with a prompt of so many bytes more; None where that is `inner`.
+    all. `shared`: processes share the state. `answer`: bytes of an answer. `again`: asking once more.
     """
 
     deadline: float = math.inf
@@ -127,7 +134,7 @@ class BoundFacts(msgspec.Struct, frozen=True, kw_only=True):
     wait_up_to: float = math.inf
     shared: bool = False
     answer: Figure = Figure(0)
-    again: Callable[[Figure], Bound | None] = not_again
+    again: Again = not_again
 
     @property
     def patience(self) -> float:

@@ -7,7 +7,7 @@ run – attempts and events – lives in its `Transcript`, which all children sh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from wizard_dsl.core.budget import MemoryBook
     from wizard_dsl.core.events import Event
     from wizard_dsl.core.record import Exchange
+
+#: Seconds that an attempt needs to be worth beginning after a failure, where nothing says otherwise.
+MIN_ATTEMPT: Final = 1.0
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -155,7 +158,7 @@ class Run(msgspec.Struct, frozen=True):
     first_chunk: float | None = None
     idle: float | None = None
     total: float | None = None
-    min_attempt: float = 1.0
+    min_attempt: float = MIN_ATTEMPT
     probe: bool = False
     patient: bool = True
 

@@ -6,11 +6,25 @@ than the window, and never shorter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 _BUCKETS: Final = 10
 _KEPT: Final = _BUCKETS + 1
+#: Floating-point dust: what lies at the edge of a bucket may count in the next one.
+_DUST: Final = 1e-6
+
+
+def most_windows(seconds: float, window: float) -> int:
+    """How often a window may be filled anew in so many seconds, wherever its buckets begin: what is counted in one of
+    them counts in the next ten as well."""
+    buckets = math.ceil(seconds / _width(window) + _DUST) + 1
+    return math.ceil(buckets / _KEPT)
+
+
+def _width(window: float) -> float:
+    return max(window, 1e-3) / _BUCKETS
 
 
 class Counts:
@@ -19,7 +33,7 @@ class Counts:
     __slots__ = ("_firsts", "_last", "_seconds", "_width", "first", "second")
 
     def __init__(self, window: float) -> None:
-        self._width = max(window, 1e-3) / _BUCKETS
+        self._width = _width(window)
         self.clear()
 
     def clear(self) -> None:

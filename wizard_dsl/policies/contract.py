@@ -38,6 +38,9 @@ _LONGEST = 200
 #: Bytes that a repair adds to the prompt at most besides the answer: its sentences, each of a place and what is wrong
 #: there, those around them, and two messages.
 _COMPLAINT = _MOST * 2 * (4 * _LONGEST + 8) + 1024
+#: What is said around the sentences of a repair.
+_REFUSED = "This answer does not satisfy the JSON schema that was asked for:"
+_WISH = "Answer again with the corrected JSON and nothing else."
 #: Compiled validators kept; a pipeline has as many schemas as it has steps.
 _KEPT = 64
 
@@ -208,17 +211,14 @@ def repair_request(request: Request, violated: ContractViolated) -> Request:
     refused = violated.partial.text if violated.partial is not None else ""
     answer: tuple[Message, ...] = (message("assistant", refused),) if refused.strip() else ()
     faults = "\n".join(f"- {sentence}" for sentence in violated.violations)
-    wish = message(
-        "user",
-        f"This answer does not satisfy the JSON schema that was asked for:\n{faults}\n"
-        "Answer again with the corrected JSON and nothing else.",
-    )
+    wish = message("user", f"{_REFUSED}\n{faults}\n{_WISH}")
     return msgspec.structs.replace(request, messages=(*request.messages, *answer, wish))
 
 
 def bound(config: ContractConfig, inner: Bound, facts: BoundFacts) -> Bound:
-    """Whoever answers may be asked 1 + repairs times; a repair also holds the earlier answer, and what is wrong."""
-    again = facts.again(facts.answer + Figure(_COMPLAINT)) or inner
+    """Whoever answers may be asked 1 + repairs times; a repair also holds the earlier answer, and what is wrong. A
+    target without room for the words around that is not asked for one."""
+    again = facts.again(facts.answer + Figure(_COMPLAINT), len(_REFUSED) + len(_WISH)) or inner
     return inner.after(again.repeated(config.repairs))
 
 

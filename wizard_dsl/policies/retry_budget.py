@@ -8,7 +8,8 @@ neither. Where it is spent nothing is repeated, but the next target is still tri
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import math
+from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta
 
@@ -20,11 +21,14 @@ from wizard_dsl.core.outcomes import Site, outcome, told
 from wizard_dsl.core.state import State, state_key
 from wizard_dsl.core.target import RetryAllowance
 from wizard_dsl.core.units import parse_duration, parse_rate, parse_ratio
-from wizard_dsl.policies._counts import Counts
+from wizard_dsl.policies._counts import Counts, most_windows
 from wizard_dsl.policies._windows import RequestRate
 
 if TYPE_CHECKING:
     from wizard_dsl.policies._shared_budget import SharedRetryBudget
+
+#: Floating-point dust: a floor of one repeat in a window is one repeat.
+_DUST: Final = 1e-9
 
 
 class RetryBudgetConfig(PolicyConfig, frozen=True):
@@ -44,7 +48,7 @@ class RetryBudget(RetryAllowance):
         window = parse_duration(config.window)
         self._counts = Counts(window)
         self._ratio = parse_ratio(config.ratio)
-        self._floor = parse_rate(config.floor).per_second * window
+        self._floor = _floor(config)
 
     def deposit(self, now: float) -> None:
         self._counts.add_first(now)
@@ -58,7 +62,7 @@ class RetryBudget(RetryAllowance):
     def take(self, now: float) -> bool:
         """One repeat, if the window allows it."""
         self._counts.advance(now)
-        if self._counts.second + 1 > max(self._ratio * self._counts.first, self._floor) + 1e-9:
+        if self._counts.second + 1 > max(self._ratio * self._counts.first, self._floor) + _DUST:
             return False
         self._counts.add_second(now)
         return True
@@ -79,7 +83,7 @@ def _shared(config: RetryBudgetConfig, context: BuildContext, state: State) -> S
         context.scope_key,
         lambda: SharedRetryBudget(
             ratio=parse_ratio(config.ratio),
-            floor=parse_rate(config.floor).per_second * window,
+            floor=_floor(config),
             window=window,
             key=state_key("retry_budget", f"{context.scope_key} {config.window}"),
             state=state,
@@ -89,6 +93,22 @@ def _shared(config: RetryBudgetConfig, context: BuildContext, state: State) -> S
     )
 
 
+def _floor(config: RetryBudgetConfig) -> float:
+    """Repeats that a window always allows."""
+    return parse_rate(config.floor).per_second * parse_duration(config.window)
+
+
+def most_repeats(config: RetryBudgetConfig, seconds: float) -> float:
+    """How many repeats and hedges all runs together can make in so many seconds. Without a `ratio` no first attempt
+    allows one more, and what is taken counts for a whole window at least, unless it is given back because no attempt
+    came of it. With one, others may always have made first attempts enough: unbounded."""
+    if parse_ratio(config.ratio) > 0 or math.isinf(seconds):
+        return math.inf
+    if seconds < 0:
+        return 0
+    return math.floor(_floor(config) + _DUST) * most_windows(seconds, parse_duration(config.window))
+
+
 def _is_asked(site: Site) -> bool:
     """Whether anything in the chain makes repeats or hedges."""
     return bool(site.kinds & {"retry", "hedged"})
@@ -96,7 +116,7 @@ def _is_asked(site: Site) -> bool:
 
 def check(config: RetryBudgetConfig) -> list[str]:
     """Sentences about keys that do not fit together."""
-    if parse_ratio(config.ratio) == 0 and parse_rate(config.floor).per_second * parse_duration(config.window) < 1:
+    if parse_ratio(config.ratio) == 0 and _floor(config) < 1:
         return [f"ratio {config.ratio} and floor {config.floor} allow no repeat in a window of {config.window}"]
     return []
 

@@ -46,14 +46,18 @@ def too_small(facts: Facts, request: Request, name: str, params: Mapping[str, An
     """The error of a prompt that, by our estimate and with `max_tokens` of answer, exceeds the window."""
     if facts.context is None:
         return None
-    prompt = estimate_tokens(request.size())
-    answer = {**request.params, **params}.get("max_tokens")
-    need = prompt + (answer if isinstance(answer, int) else 0)
+    need = needed(request.size(), {**request.params, **params})
     if need <= facts.context:
         return None
     return WindowTooSmall(
         f"about {need} tokens, prompt and answer, do not fit the window of {name} ({facts.context})", where=name
     )
+
+
+def needed(size: int, params: Mapping[str, Any]) -> int:
+    """Tokens of a prompt of `size` bytes, by our estimate, and of the answer that `params` ask for."""
+    answer = params.get("max_tokens")
+    return estimate_tokens(size) + (answer if isinstance(answer, int) else 0)
 
 
 def refused(name: str, lost: tuple[str, ...]) -> Unsupported:
