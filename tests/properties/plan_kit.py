@@ -339,11 +339,12 @@ def _held(transcript: Transcript, plan: Plan, slow: bool) -> Ran:
 
 
 def _at_once(transcript: Transcript) -> int:
-    """The most attempts that were under way at the same time; one that begins as another ends comes after it."""
+    """The most attempts that were under way at the same time; one that begins as another ends comes after it, whatever
+    rounding makes of the sum that is its end."""
     changes = []
     for row in transcript.attempts:
         if row.elapsed:
-            changes += [(row.started, 1), (row.started + row.elapsed, -1)]
+            changes += [(round(row.started, 6), 1), (round(row.started + row.elapsed, 6), -1)]
     most = now = 0
     for _, change in sorted(changes):
         now += change
