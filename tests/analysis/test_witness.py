@@ -85,3 +85,46 @@ def test_a_bound_is_reached_where_only_what_was_never_sent_leaves_a_token(tmp_pa
     policies = f"policies: {{retry: {{max_attempts: 3, jitter: decorrelated}}, {own}}}"
     shown = found(tmp_path, TWO_TARGETS.replace("[one, two]", f"[one, two], {policies}"))
     assert shown is not None and (shown.made, shown.reached) == (6, True)
+
+
+def test_answers_that_cost_nothing_leave_a_budget_for_the_steps_that_follow(tmp_path: Path) -> None:
+    """The budget has room for one worst case at a time."""
+    text = TWO_TARGETS.replace("steps: {", "steps: {first: {prompt: {user: Hello}}, ")
+    own = "{user: Hello}}, answer: {needs: [first], "
+    text = text.replace("{user: Hello}}, answer: {", own).replace("[one, two]", "[one], policies: {retry: 1}")
+    priced = "models: {m: {max_output: 50, prices: {input: $1, output: $100}}}"
+    text = text.replace("{type: string}", "{type: string, maxLength: 9}").replace("model: m}", f"model: m, {priced}}}")
+    shown = found(tmp_path, text + "budgets: {run: $0.007}\n")
+    assert shown is not None and (shown.made, shown.reached) == (2, True)
+
+
+def test_a_race_asks_all_of_them_in_turn_where_others_hold_the_place_of_one(tmp_path: Path) -> None:
+    """Alone, both are asked at once, and the answer of the first ends the other for good."""
+    own = "strategy: parallel, policies: {retry: 1, concurrency: {limit: 1, max_wait: 6s}}"
+    shown = found(
+        tmp_path,
+        TWO_TARGETS.replace('question }}"}', f'question }}}}"}}, {SCHEMA}').replace("[one, two]", f"[one, two], {own}"),
+    )
+    assert shown is not None and (shown.made, shown.reached) == (6, True)
+    assert shown.whence.startswith("beside others who hold ")
+    assert ("where it begins", shown.whence) in shown.told()
+
+
+def test_what_is_never_repeated_comes_to_an_answer_that_is_repaired(tmp_path: Path) -> None:
+    """Two repeats in all: the attempts that nothing follows are answered, so that they are repaired."""
+    own = "policies: {retry: 4, retry_budget: {ratio: 0%, floor: 0.2/s}}"
+    text = TWO_TARGETS.replace('question }}"}', f'question }}}}"}}, {SCHEMA}').replace("[one, two]", f"[one], {own}")
+    shown = found(tmp_path, text + "deadline: 8s\n")
+    assert shown is not None and (shown.made, shown.reached) == (5, True)
+
+
+def test_a_list_without_an_item_keeps_no_step_from_the_others(tmp_path: Path) -> None:
+    mute = "mute: {type: mock, model: x, models: {x: {system: false}}}"
+    text = TWO_TARGETS.replace("providers: {", f"providers: {{{mute}, ").replace(
+        "chains: {", "chains: {none: {targets: [mute]}, "
+    )
+    loop = 'for_each: parts, chain: none, prompt: {system: Be kind., user: "{{ item }}"}'
+    text = text.replace("steps: {", f"steps: {{first: {{{loop}}}, ").replace("answer: {", "answer: {needs: [first], ")
+    parts = "inputs: {parts: {type: array, maxItems: 2, items: {type: string}}, "
+    shown = found(tmp_path, text.replace("inputs: {", parts))
+    assert shown is not None and (shown.made, shown.reached) == (6, True)

@@ -57,9 +57,19 @@ class Before(msgspec.Struct, frozen=True):
     times: int = 1
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """Runs that others make at the same time, `times` of them, one `every` so many seconds, the first just before.
+    `forced` are what targets do in them, by name: the runs take them in turn."""
+
+    inputs: Mapping[str, Any]
+    forced: tuple[Mapping[str, Any], ...]
+    every: float = 0.0
+    times: int = 1
+
+
 class Start(msgspec.Struct, frozen=True):
-    """Where a run begins: what was before it, what it is given, how it is read. `after` seconds lie between; with
-    `cancel_after` the caller goes away then."""
+    """Where a run begins: what was before it and goes on beside it, what it is given, how it is read. `after` seconds
+    lie between; with `cancel_after` the caller goes away then."""
 
     name: str
     inputs: Mapping[str, Any]
@@ -67,6 +77,7 @@ class Start(msgspec.Struct, frozen=True):
     after: float = 0.0
     streams: bool = False
     cancel_after: float | None = None
+    beside: Beside | None = None
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -175,6 +186,7 @@ class _Play:
         self._transcripts: dict[int, Transcript] = {}
         self._open: dict[str, str] = {}
         self._probing = False
+        self._others: dict[int, Mapping[str, Any]] = {}
 
     async def run(self) -> None:
         """All of it, in the running loop."""
@@ -186,9 +198,13 @@ class _Play:
                 await self._before(pipeline, before)
             self.forced = None
             await clock.sleep(self.start.after)
+            others = await self._beside(pipeline, clock)
             try:
                 await self._main(pipeline, clock)
             finally:
+                for each in others:
+                    each.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
                 await self._look(pipeline, clock)
 
     async def _before(self, pipeline: Pipeline, before: Before) -> None:
@@ -197,6 +213,22 @@ class _Play:
         streams = [self._begin(pipeline, before.inputs) for _ in range(before.times)]
         await together(self._first(each) for each in streams)
         self.seen.ended.append(next((each.result.error.kind for each in streams if each.result.error), None))
+
+    async def _beside(self, pipeline: Pipeline, clock: LoopClock) -> list[asyncio.Task[None]]:
+        """The runs of others; the first has begun."""
+        beside = self.start.beside
+        if beside is None:
+            return []
+
+        async def one(number: int) -> None:
+            await clock.sleep(number * beside.every)
+            stream = self._begin(pipeline, beside.inputs)
+            self._others[id(stream.transcript)] = beside.forced[number % len(beside.forced)]
+            await self._first(stream)
+
+        tasks = [asyncio.create_task(one(number)) for number in range(beside.times)]
+        await clock.sleep(MOMENT)
+        return tasks
 
     async def _first(self, stream: Stream) -> None:
         with suppress(WizardError):
@@ -248,7 +280,8 @@ class _Play:
         if run.scope.run_id:  # a breaker that probes asks by itself, in nobody's run
             self._check_breaker(plan, run)
         if run.transcript is not self.main:
-            item = (self.forced or {}).get(plan.name, "an answer") if self.forced is not None else "an answer"
+            forced = self._others.get(id(run.transcript), self.forced)
+            item = (forced or {}).get(plan.name, "an answer")
             step = stage.step_of(run.scope.step)
             if item == "an answer":
                 item = stage.classes.of(Spot(plan, stage.chain_of(plan), step, False))[0].item

@@ -14,14 +14,16 @@ It says that a bound is no smaller, never that it holds.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from wizard_dsl.analysis._prove_classes import NOT_AS_DECLARED, Outcome, Spot, as_mapping
+from wizard_dsl.analysis._prove_classes import Outcome
 from wizard_dsl.analysis._prove_play import Seen, Stage, Start
-from wizard_dsl.analysis._prove_values import ANSWER, input_sets, plain_answer
+from wizard_dsl.analysis._prove_values import input_sets
+from wizard_dsl.analysis._witness_starts import emptied, others
+from wizard_dsl.analysis._witness_ways import LEFT, REPEATED, Key, Place, Spender, Way, step_of
 from wizard_dsl.analysis.plan import Plan, plan_of
 from wizard_dsl.core.events import (
     CacheHit,
@@ -33,49 +35,38 @@ from wizard_dsl.core.events import (
     RetriesEnded,
     TargetSkipped,
 )
-from wizard_dsl.core.rng import uniform
-from wizard_dsl.core.units import parse_duration, show_duration
-from wizard_dsl.policies._retry_when import most_attempts
+from wizard_dsl.core.units import parse_duration
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.compile import Compiled
     from wizard_dsl.compiler.program import Program
-    from wizard_dsl.core.run import Run
-    from wizard_dsl.core.target import RateLimitRule
+    from wizard_dsl.core.run import Attempt
     from wizard_dsl.registry import Registry
 
-_T = TypeVar("_T")
-
-#: Faults that are repeated in place, and such as move on to the next target, the likeliest to reach a bound first.
-_REPEATED: Final = (
-    Outcome("429 with retry-after 1ms", {"status": 429, "retry_after": "1ms"}),
-    Outcome("503", 503),
-    Outcome("connect", {"refuse": True}),
-)
-_LEFT: Final = (*_REPEATED, Outcome("402", {"status": 402, "body": '{"error": {"code": "insufficient_quota"}}'}))
-#: Seconds that each fault takes: what a retry budget refuses now it may allow later.
+#: Seconds that each fault takes: what a retry budget refuses now it may allow later; and the longest that the time-outs
+#: of the file allow, so many of them.
 _PAUSES: Final = (0.0, 5.0, 60.0)
-#: What a changed attempt may come to, most often what no breaker counts; how long it may take, besides what the file
-#: itself sets; how often something is changed, and how many attempts at once (0: all of them, -1: a whole step alike).
-_SILENT: Final = Outcome("no answer", {"reply": "an answer that never comes", "stall_after": 0})
-_DRAWN: Final = (*_REPEATED[:1] * 4, *_REPEATED, _SILENT)
+_NEAR: Final = 3
+#: How long a changed attempt may take besides what the file sets; how often something is changed, from one start and
+#: from each of the others.
 _DRAWN_PAUSES: Final = (0.3, 2.0, 7.0, 70.0)
 _LONGEST_PAUSE: Final = 600.0
 _CHANGES: Final = 200
-_AT_ONCE: Final = (1, 1, 2, 4, 0, -1)
+_FEWER_CHANGES: Final = 60
 #: A chain whose last target has failed cannot be made to answer: so often is the last attempt looked for.
-_ROUNDS: Final = 4
-_REFUSED: Final = Outcome("an answer not as declared", NOT_AS_DECLARED)
+_ROUNDS: Final = 6
 
 
 class Witness(msgspec.Struct, frozen=True):
     """A run that makes `made` attempts, of `most` that the plan allows; `outcomes` as `target: outcome`. `held_back` is
-    what kept it from more, where it did not reach the bound, as its events name it: `deadline`, `rate_limit`, …"""
+    what kept it from more, where it did not reach the bound, as its events name it: `deadline`, `rate_limit`, …;
+    `whence` is what others did before the run or do beside it, where that matters."""
 
     made: int
     most: float
     outcomes: tuple[str, ...]
     held_back: tuple[str, ...] = ()
+    whence: str = ""
 
     @property
     def reached(self) -> bool:
@@ -91,8 +82,9 @@ class Witness(msgspec.Struct, frozen=True):
         most = f"{self.made} of {self.most:g} attempts"
         rows = [(most, "the bound is reached" if self.reached else "the most that was found")]
         held = [("held back by", ", ".join(self.held_back))] if self.held_back else []
+        whence = [("where it begins", self.whence)] if self.whence else []
         groups = [(outcome, len(list(each))) for outcome, each in itertools.groupby(self.outcomes)]
-        return [*rows, *held, *((outcome, f"×{count}" if count > 1 else "") for outcome, count in groups)]
+        return [*rows, *held, *whence, *((outcome, f"×{count}" if count > 1 else "") for outcome, count in groups)]
 
 
 def witness(compiled: Compiled, registry: Registry, plan: Plan) -> Witness | None:
@@ -105,14 +97,19 @@ def witness(compiled: Compiled, registry: Registry, plan: Plan) -> Witness | Non
     for _ in search.tries():
         if len(search.best.taken) >= most.value:
             break
-    return _told(search.best, most.value)
+    return _told(search.best, most.value, search.whence)
 
 
-def _told(seen: Seen, most: float) -> Witness:
+def _told(seen: Seen, most: float, whence: str) -> Witness:
     outcomes = tuple(f"{each.target}: {each.outcome.name}" for each in seen.taken)
+    held = _reasons(seen) if len(seen.taken) < most else ()
+    return Witness(len(seen.taken), most, outcomes, held, whence)
+
+
+def _reasons(seen: Seen) -> tuple[str, ...]:
+    """What kept a run from more attempts, as its events name it."""
     events = [] if seen.transcript is None else [event for _, _, event in seen.transcript.events]
-    held = dict.fromkeys(filter(None, map(_held_back, events))) if len(seen.taken) < most else {}
-    return Witness(len(seen.taken), most, outcomes, tuple(held))
+    return tuple(dict.fromkeys(filter(None, map(_held_back, events))))
 
 
 def _held_back(event: Event) -> str:
@@ -128,111 +125,109 @@ def _held_back(event: Event) -> str:
     return "deadline" if isinstance(event, DeadlineCut) else ""
 
 
-#: An execution of a step: its name in the ledger, and the item; and the number of an attempt there, 0 for all.
-_Place = tuple[str, int | None]
-_Key = tuple[_Place, int]
+class _Top(msgspec.Struct):
+    """The best run from some starts: how many attempts it made, by execution, and how."""
 
-
-class _Way(msgspec.Struct, frozen=True):
-    """How to spend: what is repeated, what moves on, and how long each takes. `changed` are attempts that come to
-    something else and take another of the `pauses`: both drawn, from 0 to 1."""
-
-    repeated: Outcome
-    left: Outcome
-    pause: float
-    pauses: Sequence[float]
-    changed: Mapping[_Key, tuple[float, float]] = {}
-
-    def outcome(self, key: _Key, spot: Spot, *, last: bool) -> Outcome:
-        """What an attempt comes to; `last`: nothing is repeated in place after it."""
-        refuses = last and _declares(spot)
-        drawn = self._drawn(key)
-        if drawn is None:
-            return _REFUSED if refuses else _slowly(self.left if last else self.repeated, self.pause)
-        kinds = _LEFT if last else (*_DRAWN, *_asking(spot.chain.rate_limit))
-        return self.slowly(_drawn((*(_REFUSED,) * 4 * len(kinds), *kinds) if refuses else kinds, drawn[0]), key)
-
-    def slowly(self, outcome: Outcome, key: _Key) -> Outcome:
-        """As late as that attempt is said to be."""
-        drawn = self._drawn(key)
-        return outcome if drawn is None else _slowly(outcome, _drawn(self.pauses, drawn[1]))
-
-    def _drawn(self, key: _Key) -> tuple[float, float] | None:
-        (name, _), _ = key
-        return self.changed.get(key) or self.changed.get(((_step(name), None), 0))
-
-    def change(self, name: str, made: Mapping[_Place, int]) -> _Way:
-        """Another way, in which some of the attempts that were made, or would come next, are drawn anew."""
-
-        def draw(what: object) -> float:
-            return uniform(f"witness/{name}/{what}")
-
-        keys: list[_Key] = [(place, number) for place, count in made.items() for number in range(1, count + 2)]
-        count = _drawn(_AT_ONCE, draw("count"))
-        if count > 0:
-            keys = [_drawn(keys, draw(each)) for each in range(count)]
-        elif count < 0:
-            keys = [((_step(_drawn(keys, draw("step"))[0][0]), None), 0)]
-        fresh = {each: (draw(f"{each}/kind"), draw(f"{each}/pause")) for each in keys}
-        return msgspec.structs.replace(self, changed={**self.changed, **fresh})
-
-
-def _drawn(values: Sequence[_T], share: float) -> _T:
-    return values[int(share * len(values))]
+    count: int = -1
+    start: Start | None = None
+    way: Way | None = None
+    made: Mapping[Place, int] = {}
 
 
 class _Search:
-    """Looks for the run with the most attempts; `best` is the one that was found so far, in the way `_way`."""
+    """Looks for the run with the most attempts; `best` is the one that was found so far, `whence` where it begins."""
 
     def __init__(self, stage: Stage, plan: Plan) -> None:
         self._stage = stage
         self._most = dict(_most(stage.program, plan))
-        pauses = (*_DRAWN_PAUSES, *_set_in(stage))
-        self._way = _Way(_REPEATED[0], _LEFT[0], 0.0, (*(0.0,) * len(pauses), *pauses))
-        self._start = Start("closed", {})
-        self._made: Mapping[_Place, int] = {}
+        near, late = _set_in(stage)
+        pauses = (*_DRAWN_PAUSES, *near, *late)
+        self._paces = (*_PAUSES, *near[-_NEAR:])
+        self._plain = Way(REPEATED[0], LEFT[0], 0.0, (*(0.0,) * len(pauses), *pauses))
+        self._top = _Top()
         self.best = Seen()
+        self.whence = ""
 
     def tries(self) -> Iterator[None]:
-        """All that is tried, one run after the other."""
-        stage, plain = self._stage, self._way
-        starts = [Start("closed", each) for each in input_sets(stage.program, stage.classes.named, {}, longest=True)]
-        for pause, repeated, left in itertools.product(_PAUSES, _REPEATED, _LEFT):
+        """All that is tried, one run after the other: alone, and then with others before or beside it."""
+        stage = self._stage
+        sets = input_sets(stage.program, stage.classes.named, {}, longest=True)
+        alone = [Start("", each) for each in (*sets, *emptied(stage, sets[0]))]
+        yield from self._climb(alone, itertools.product(self._paces, REPEATED, LEFT), _CHANGES)
+        for start in others(stage, sets[0], _reasons(self.best)):
+            yield from self._climb([start], itertools.product(self._paces, REPEATED, LEFT[:1]), _FEWER_CHANGES)
+
+    def _climb(
+        self, starts: Sequence[Start], ways: Iterable[tuple[float, Outcome, Outcome]], changes: int
+    ) -> Iterator[None]:
+        """Some ways from each start, and then the best of them, with changes."""
+        top = self._top = _Top()
+        for pause, repeated, left in ways:
             for start in starts:
-                self._try(start, msgspec.structs.replace(plain, repeated=repeated, left=left, pause=pause))
+                self._try(start, msgspec.structs.replace(self._plain, repeated=repeated, left=left, pause=pause))
                 yield
-        for number in range(_CHANGES if self._made else 0):
-            self._try(self._start, self._way.change(str(number), self._made))
+        for number in range(changes if top.made else 0):
+            assert top.start is not None and top.way is not None, "a run made attempts"
+            self._try(top.start, top.way.change(str(number), top.made))
             yield
 
-    def _try(self, start: Start, way: _Way) -> None:
-        """Where a step ended before its bound, its last attempt is made to answer. A way that is as good as the best
-        takes its place: from there others are within reach."""
-        most = dict(self._most)
+    def _try(self, start: Start, way: Way) -> None:
+        """Where a step ended before its bound, its last attempt is made to answer; and what was not repeated, though it
+        might have been, comes to what the last attempt on a target comes to."""
+        most: dict[Any, float] = dict(self._most)
+        ends = frozenset[Key]()
         for _ in range(_ROUNDS):
-            spender = _Spender(way, most)
+            spender = Spender(way, most, ends)
             seen = self._stage.play(start, (), spender.decide)
-            if seen.transcript is not None and len(seen.taken) >= len(self.best.taken):
-                self._way, self._start, self._made = way, start, spender.made
-                self.best = (
-                    seen if self.best.transcript is None or len(seen.taken) > len(self.best.taken) else self.best
-                )
-            short = {place: made for place, made in spender.made.items() if made < most.get(_step(place[0]), 0)}
-            if not short or seen.result is None or seen.result.ok:
-                break
-            most.update({_step(place[0]): made for place, made in short.items()})
+            if seen.result is None or seen.transcript is None:
+                return
+            self._keep(start, way, seen, spender)
+            rows = dict(zip(spender.keys, seen.transcript.attempts, strict=False))
+            left = _left(rows) & spender.hopeful
+            short = {} if left or seen.result.ok else _short(spender.made, most, rows)
+            if not short and not left:
+                return
+            most.update(short)
+            ends |= left
+
+    def _keep(self, start: Start, way: Way, seen: Seen, spender: Spender) -> None:
+        """A way that is as good as the best from this start takes its place: from there others are within reach."""
+        top, count = self._top, len(seen.taken)
+        if count >= top.count:
+            top.count, top.start, top.way, top.made = count, start, way, spender.made
+        if self.best.transcript is None or count > len(self.best.taken):
+            self.best, self.whence = seen, start.name
 
 
-def _set_in(stage: Stage) -> list[float]:
-    """Seconds a little longer than what the policies of the file set: windows, time-outs, times until a breaker is
-    asked again."""
+def _short(made: Mapping[Place, int], most: Mapping[Any, float], rows: Mapping[Key, Attempt]) -> dict[Place, int]:
+    """Executions that failed before their bound, with the attempts that they made; what was only cancelled had more."""
+    found = {}
+    for place, count in made.items():
+        row = rows.get((place, count))
+        if row is not None and row.kind != "cancelled" and count < most.get(place, most.get(step_of(place[0]), 0)):
+            found[place] = count
+    return found
+
+
+def _left(rows: Mapping[Key, Attempt]) -> frozenset[Key]:
+    """Attempts that failed, and that nothing repeats."""
+    repeated = {row.retry_of for row in rows.values()}
+    return frozenset(
+        key for key, row in rows.items() if row.number not in repeated and row.kind not in ("ok", "cancelled")
+    )
+
+
+def _set_in(stage: Stage) -> tuple[list[float], list[float]]:
+    """Seconds a little shorter, and a little longer, than what the policies of the file set: windows, time-outs, times
+    until a breaker is asked again."""
     found = set[float]()
     for chain in stage.all_chains:
         ladders = [policy for target in chain.targets for policy in target.ladder]
         configs = [chain.strategy_config, *(policy.config for policy in (*chain.shared, *chain.outer, *ladders))]
         texts = [each for config in configs for each in msgspec.to_builtins(config).values() if isinstance(each, str)]
-        found |= {seconds * 1.1 for each in texts if (seconds := _seconds(each)) is not None}
-    return sorted(each for each in found if 0 < each <= _LONGEST_PAUSE)
+        found |= {seconds for each in texts if (seconds := _seconds(each)) is not None}
+    kept = sorted(each for each in found if 0 < each <= _LONGEST_PAUSE)
+    return [each * 0.99 for each in kept], [each * 1.1 for each in kept]
 
 
 def _seconds(text: str) -> float | None:
@@ -250,55 +245,3 @@ def _most(program: Program, plan: Plan, prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{step.name}", planned.once.attempts.value
         else:
             yield from _most(step.subprogram, plan_of(step.subprogram), f"{prefix}{step.name}/")
-
-
-def _step(name: str) -> str:
-    """The step's name, without the items of the loops around it."""
-    return "/".join(part.partition("[")[0] for part in name.split("/"))
-
-
-class _Spender:
-    """Decides as the module says. `made` counts the attempts of each execution of a step."""
-
-    def __init__(self, way: _Way, most: Mapping[str, float]) -> None:
-        self._way = way
-        self._most = most
-        self.made: dict[_Place, int] = {}
-
-    def decide(self, spot: Spot, run: Run) -> Outcome:
-        """What this attempt comes to."""
-        place = run.scope.step, run.scope.item
-        self.made[place] = number = self.made.get(place, 0) + 1
-        if number >= self._most.get(_step(place[0]), 1):
-            return self._way.slowly(_answer(spot), (place, number))
-        return self._way.outcome((place, number), spot, last=run.used + 1 >= _attempts(spot))
-
-
-def _answer(spot: Spot) -> Outcome:
-    """An answer that no cache keeps: it was cut."""
-    said: Any = ANSWER if spot.step is None else plain_answer(spot.step)
-    return Outcome("an answer", {"reply": said, "finish_reason": "length"})
-
-
-def _asking(rule: RateLimitRule) -> Iterator[Outcome]:
-    """Refusals that ask for as much patience as a chain has: meanwhile there is room in limits again."""
-    for most in sorted({min(rule.wait_up_to, rule.max_retry_after), rule.max_retry_after} - {0.0}):
-        wait = show_duration(most)
-        yield Outcome(f"429 with retry-after {wait}", {"status": 429, "retry_after": wait})
-
-
-def _slowly(outcome: Outcome, pause: float) -> Outcome:
-    if not pause:
-        return outcome
-    item = {**as_mapping(outcome.item), "delay": show_duration(pause)}
-    return Outcome(f"{outcome.name} after {show_duration(pause)}", item)
-
-
-def _attempts(spot: Spot) -> int:
-    retry: Any = next((each.config for each in spot.target.ladder if each.type.name == "retry"), None)
-    return 1 if retry is None else most_attempts(retry.when, retry.max_attempts)
-
-
-def _declares(spot: Spot) -> bool:
-    output = None if spot.step is None else getattr(spot.step.config, "output", None)
-    return output is not None and output.schema is not None
