@@ -166,3 +166,31 @@ def test_a_witness_shows_that_the_attempts_are_the_truth(wizard: Wizard, file: P
     told = json.loads(wizard("plan", str(file), "--witness", "--format", "json").out)
     assert told["witness"]["reached"] is True and len(told["witness"]["outcomes"]) == 4
     assert json.loads(wizard("plan", str(file), "--format", "json").out)["witness"] is None
+
+
+def test_what_files_say_counts_and_what_only_variables_say_is_told(wizard: Wizard, file: Path) -> None:
+    """A file that is not there stands for the default, as a variable does."""
+    (file.parent / "tries.txt").write_text("5\n", encoding="utf-8")
+    (file.parent / "most.txt").write_text("9\n", encoding="utf-8")
+    text = FILE.replace(
+        "max_attempts: 2", 'max_attempts: "${file:tries.txt}", base: "${env:BASE}", max_delay: "${file:x.txt}"'
+    )
+    file.write_text(text + 'bounds: {attempts: "${file:most.txt}", cost: "${env:COST}"}\n', encoding="utf-8")
+    code, out, err = wizard("plan", str(file))
+    assert code == 1
+    assert "attempts  at most 9  does not hold: 10" in out and "cost  at most" not in out
+    told = err.splitlines()[0]
+    assert told.startswith("the plan is that of the defaults where variables are not known: bounds.cost, ")
+    assert "retry.base" in told and "max_attempts" not in told and "bounds.attempts" not in told
+    assert "E079" in err
+    code, out, err = wizard("validate", str(file))
+    assert "E079" not in out + err
+
+
+def test_a_key_that_a_file_holds_is_not_read(wizard: Wizard, file: Path) -> None:
+    (file.parent / "key.txt").write_bytes(b"\xff\xfe")  # no text: to read it would be an error
+    keyed = "a: {type: openai, api_key: '${file:key.txt}', model: m, models: {m: {max_output: 50}}}"
+    text = FILE.replace("a: {type: mock, model: m,", f"{keyed}\n  c: {{type: mock, model: m,")
+    file.write_text(text, encoding="utf-8")
+    code, out, err = wizard("plan", str(file))
+    assert (code, "key.txt" in out + err) == (0, False)

@@ -14,11 +14,13 @@ from wizard_dsl.compiler.program import Program
 from wizard_dsl.core.bound import Figure
 from wizard_dsl.core.target import Facts
 from wizard_dsl.core.units import parse_duration, parse_money, show_duration, show_money
-from wizard_dsl.spec.diagnostics import Diagnostic, Related, finding
+from wizard_dsl.spec.diagnostics import Diagnostic, DocPath, Related, finding, show_path
 
 Bounded = Literal["attempts", "latency", "cost"]
 #: A sum of the same numbers in another order is no more than the sum.
 _DUST: Final = 1e-9
+#: Sections that a plan is made of.
+_PLANNED: Final = frozenset({"inputs", "policies", "chains", "prompts", "steps", "deadline", "budgets", "bounds"})
 
 
 def show_count(value: float) -> str:
@@ -55,8 +57,15 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.figure.value <= self.most * (1 + _DUST)
 
 
-def verdicts(program: Program, plan: Plan) -> list[Verdict]:
-    """The bounds of a file, each with what its plan says."""
+def verdicts(compiled: Compiled, plan: Plan) -> list[Verdict]:
+    """The bounds of a file with a program, each with what its plan says; nothing of those that refer to what is not
+    known here."""
+    assert compiled.program is not None
+    unknown = {path[1] for path in compiled.loaded.unresolved if path[0] == "bounds"}
+    return [each for each in _verdicts(compiled.program, plan) if each.name not in unknown]
+
+
+def _verdicts(program: Program, plan: Plan) -> list[Verdict]:
     stated, found = program.bounds, list[Verdict]()
     if stated.attempts is not None:
         found.append(Verdict("attempts", str(stated.attempts), stated.attempts, plan.worst.attempts))
@@ -74,7 +83,18 @@ def broken_bounds(compiled: Compiled, plan: Plan | None = None) -> list[Diagnost
         return []
     if plan is None:
         plan = plan_of(program, library=None if program.bounds.cost is not None else _no_facts)
-    return [_finding(each, plan, compiled) for each in verdicts(program, plan) if not each.holds]
+    return [_finding(each, plan, compiled) for each in verdicts(compiled, plan) if not each.holds]
+
+
+def stand_ins(compiled: Compiled) -> list[str]:
+    """The places, besides keys and addresses, of references that are not known here: the plan is that of their
+    defaults."""
+    found = [path for loaded in (compiled.loaded, *compiled.inner) for path in loaded.unresolved]
+    return [show_path(path) for path in sorted(found, key=str) if _matters(path)]
+
+
+def _matters(path: DocPath) -> bool:
+    return path[0] in _PLANNED or (path[0] == "providers" and path[2:3] in (("models",), ("policies",)))
 
 
 def _no_facts(prices: str, model: str) -> Facts:

@@ -14,9 +14,12 @@ from wizard_dsl.core.errors import SpecError
 from wizard_dsl.spec.diagnostics import Diagnostic, ordered, render_text
 
 
-def compiled_offline(file: Path, overlays: Sequence[str], sets: Sequence[str]) -> tuple[Compiled, Program]:
-    """The program of a file, its references unresolved; warnings go to stderr. Raises SpecError."""
-    sources = Sources(overlays=tuple(overlays), sets=tuple(sets))
+def compiled_offline(
+    file: Path, overlays: Sequence[str], sets: Sequence[str], *, files: bool = False
+) -> tuple[Compiled, Program]:
+    """The program of a file, its references unresolved, but with `files` those to files; warnings go to stderr. Raises
+    SpecError."""
+    sources = Sources(overlays=tuple(overlays), sets=tuple(sets), files=files)
     compiled = compile_file(file, registry_of(), sources)
     if compiled.program is None:
         raise refused(compiled.diagnostics)

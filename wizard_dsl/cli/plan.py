@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from wizard_dsl.analysis import plan_report
-from wizard_dsl.analysis.bounds import Verdict, broken_bounds, verdicts
+from wizard_dsl.analysis.bounds import Verdict, broken_bounds, stand_ins, verdicts
 from wizard_dsl.analysis.plan import Plan, matches, plan_of
 from wizard_dsl.analysis.plan_report import places_in
 from wizard_dsl.analysis.witness import Witness
@@ -43,11 +43,14 @@ def command(
 
     Exits with 1 where the file's `bounds` do not hold. Needs no network and no environment.
     """
-    compiled, program = compiled_offline(file, overlays, sets)
+    compiled, program = compiled_offline(file, overlays, sets, files=True)
     plan = plan_of(program, failure_rates=_rates(rates, program) if rates else None)
-    held = verdicts(program, plan)
+    held = verdicts(compiled, plan)
     found = _witness(file, overlays, sets, plan) if witness else None
     click.echo(_rendered(form, compiled, plan, held, found), nl=False)
+    unknown = stand_ins(compiled)
+    if unknown:
+        click.echo(f"the plan is that of the defaults where variables are not known: {', '.join(unknown)}", err=True)
     broken = broken_bounds(compiled, plan)
     click.echo(render_text(broken), nl=False, err=True)
     return 1 if broken else 0

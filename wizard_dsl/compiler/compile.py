@@ -38,7 +38,8 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies over a file. `env` None: references stay unresolved, and what they hold is not checked.
+    """What lies over a file. `env` None: references stay unresolved, and what they hold is not checked; with `files`,
+    those to files alone are read.
 
     `mock`: every target will be answered by a mock, so a key that is missing is none. `chain`: what every
     step of this file asks, whatever it names.
@@ -49,6 +50,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] | None = None
     text: str | None = None
     mock: bool = False
+    files: bool = False
     chain: str | None = None
 
 
@@ -87,6 +89,7 @@ def _compile(
         sets=sources.sets,
         text=sources.text,
         mock=sources.mock,
+        files=sources.files,
     )
     if loaded.document is None:
         return Compiled(None, tuple(ordered(loaded.diagnostics)), loaded, sources=sources)

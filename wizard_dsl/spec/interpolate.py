@@ -203,13 +203,22 @@ def resolve_tree(
     env: Mapping[str, str] | None,
     read_file: Callable[[DocPath, str], str],
     skip: Callable[[DocPath], bool],
+    *,
+    files: bool = False,
 ) -> Resolved:
     """Resolve every string that `skip` does not keep out; `skip` of a list or mapping keeps all below it out.
 
-    `env=None` (validate) only lists: strings with references stay as they are written, and nothing is read.
+    `env=None` (validate) only lists: strings with references stay as they are written, and nothing is read; with
+    `files`, what refers to files alone becomes what they say, where they can be read and it is no secret.
     `data` is not changed; what has no reference is shared with it.
     """
     result = Resolved(None, {}, [], [])
+
+    def offline(value: str, path: DocPath, references: Sequence[Reference]) -> str:
+        if not files or is_secret(path) or any(each.scheme == "env" for each in references):
+            return value
+        outcome = resolve(value, {}, lambda name: read_file(path, name))
+        return outcome if isinstance(outcome, str) else value
 
     def visit(value: Any, path: DocPath) -> Any:
         if isinstance(value, str):
@@ -227,7 +236,7 @@ def resolve_tree(
         if references:
             result.refs[path] = references
         if env is None and references:
-            return value
+            return offline(value, path, references)
         outcome = resolve(value, env or {}, lambda name: read_file(path, name))
         if isinstance(outcome, str):
             return outcome
@@ -251,10 +260,15 @@ def reference_findings(resolved: Resolved, raw: Any, places: Places) -> list[Dia
     return found
 
 
+def is_secret(path: DocPath) -> bool:
+    """Whether what stands there may be a key."""
+    return path[0] == "providers" and path[2:3] in (("api_key",), ("headers",))
+
+
 def _hint(path: DocPath, missing: Missing) -> str:
     """A default would do, too, but for a secret, whose default would be written in the file."""
     name = missing.reference.name
-    if missing.suggestion != f"set {name}" or (path[0] == "providers" and path[2:3] in (("api_key",), ("headers",))):
+    if missing.suggestion != f"set {name}" or is_secret(path):
         return missing.suggestion
     return f"{missing.suggestion}, or write ${{env:{name}:-default}}"
 

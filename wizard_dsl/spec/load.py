@@ -49,9 +49,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     and `diagnostics` has errors: it may be checked further and must not run.
 
     `data` is the merged document as written, its references unresolved. `files` holds (name, text) of each prompt
-    file by the path of its prompt, `named` every file that is referred to, also one that cannot be read. `secrets` are
-    the values that must never be shown. `keyless` maps a provider without a key to the variable (or file) that it
-    should come from; one that a target needs is an E031, too.
+        files = self.stack.reads_files
+        resolved = resolve_tree(self.merged.data, self.stack.env, self._referred, skip, files=files)
     """
 
     document: Document | None
@@ -63,6 +62,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     named: frozenset[Path] = frozenset()
     secrets: tuple[str, ...] = ()
     keyless: dict[str, str] = {}
+    unresolved: frozenset[DocPath] = frozenset()
 
 
 def load(
@@ -74,14 +74,16 @@ def load(
     sets: Sequence[str] = (),
     text: str | None = None,
     mock: bool = False,
+    files: bool = False,
     kind: Kind = "pipeline",
 ) -> Loaded:
     """Load a file with the layers below and above it. Never raises for what a file holds.
 
     `env` None needs no environment (`validate`): references stay as they are written, and what they hold is not
-    checked. `text` stands for the file's content. `mock`: targets are answered by mocks, so no key is missed.
+    checked; with `files`, those to files that can be read are resolved all the same, but for keys. `text` stands for
+    the file's content. `mock`: targets are answered by mocks, so no key is missed.
     """
-    stack = _Stack(Path(path), registry, env, kind)
+    stack = _Stack(Path(path), registry, env, kind, files=files)
     stack.read(overlays, text)
     stack.set(sets)
     return _Load(stack, mock).run()
@@ -90,9 +92,12 @@ def load(
 class _Stack:
     """The layers of one document."""
 
-    def __init__(self, path: Path, registry: Registry, env: Mapping[str, str] | None, kind: Kind) -> None:
+    def __init__(
+        self, path: Path, registry: Registry, env: Mapping[str, str] | None, kind: Kind, *, files: bool
+    ) -> None:
         self.path = path
         self.kind = kind
+        self.reads_files = files
         self.registry = registry
         self.env = env
         self.project: Project = find_project(path)
@@ -207,7 +212,8 @@ class _Load:
 
     def _resolved(self) -> Resolved:
         skip = template_paths(self.merged.data, self.stack.registry)
-        resolved = resolve_tree(self.merged.data, self.stack.env, self._referred, skip)
+        files = self.stack.reads_files
+        resolved = resolve_tree(self.merged.data, self.stack.env, self._referred, skip, files=files)
         if self.mock or self.development:
             missing = [each for each in resolved.missing if not self._mocked(each[0])]
             resolved = msgspec.structs.replace(resolved, missing=missing)
@@ -233,7 +239,7 @@ class _Load:
 
     def _unresolved(self, resolved: Resolved) -> frozenset[DocPath]:
         """References that stand for nothing yet; all of them without an environment."""
-        if self.stack.env is None:
+        if self.stack.env is None and not self.stack.reads_files:
             return frozenset(resolved.refs)
         return frozenset(
             path for path in resolved.refs if value_in(resolved.data, path) == value_in(self.merged.data, path)
@@ -266,4 +272,5 @@ class _Load:
             named=frozenset(self.named),
             secrets=tuple(converter.secrets) if converter else (),
             keyless=keyless,
+            unresolved=frozenset(converter.given.unresolved) if converter else frozenset(),
         )
