@@ -128,3 +128,12 @@ def test_a_list_without_an_item_keeps_no_step_from_the_others(tmp_path: Path) ->
     parts = "inputs: {parts: {type: array, maxItems: 2, items: {type: string}}, "
     shown = found(tmp_path, text.replace("inputs: {", parts))
     assert shown is not None and (shown.made, shown.reached) == (6, True)
+
+
+def test_a_breaker_that_a_person_holds_closed_admits_what_the_plan_allows(tmp_path: Path) -> None:
+    """Nothing but a failure is repeated here, and one failure opens it."""
+    own = "policies: {retry: {max_attempts: 3, base: 1ms}, circuit_breaker: 1, deadline: 5s}"
+    rule = "on_rate_limit: {wait_up_to: 0s, max_retry_after: 0s}"
+    shown = found(tmp_path, TWO_TARGETS.replace("[one, two]", f"[one, two], {own}, {rule}"))
+    assert shown is not None and (shown.made, shown.reached) == (6, True)
+    assert shown.whence == "with breakers that a person holds closed"

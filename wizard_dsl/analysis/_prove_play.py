@@ -69,7 +69,7 @@ class Beside(msgspec.Struct, frozen=True):
 
 class Start(msgspec.Struct, frozen=True):
     """Where a run begins: what was before it and goes on beside it, what it is given, how it is read. `after` seconds
-    lie between; with `cancel_after` the caller goes away then."""
+    lie between; with `cancel_after` the caller goes away then. `closed`: a person holds all breakers closed."""
 
     name: str
     inputs: Mapping[str, Any]
@@ -78,6 +78,7 @@ class Start(msgspec.Struct, frozen=True):
     streams: bool = False
     cancel_after: float | None = None
     beside: Beside | None = None
+    closed: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -198,6 +199,8 @@ class _Play:
                 await self._before(pipeline, before)
             self.forced = None
             await clock.sleep(self.start.after)
+            for breaker in self.shared.of("circuit_breaker").values() if self.start.closed else ():
+                breaker.force_close()
             others = await self._beside(pipeline, clock)
             try:
                 await self._main(pipeline, clock)

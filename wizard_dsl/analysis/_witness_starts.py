@@ -1,9 +1,8 @@
 """From where a run may make more attempts than alone: after what others did, and beside what they do.
 
-A plan holds whatever else goes on in a process, so others may help to reach it: they hold the only
-place of a target, so that a race is over before that one was asked; they ask
-so often that a retry budget allows more; they open and close a breaker while an attempt is under way, whose failure
-then says nothing.
+A plan holds whatever else goes on in a process, so others may help to reach it: they hold the only place of a target,
+so that a race is over before that one was asked; they ask so often that a retry budget allows more. And a person may
+hold a breaker closed, which then admits everything.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import msgspec
 from wizard_dsl.analysis._prove_play import Beside, Stage, Start
 from wizard_dsl.analysis._prove_values import other_inputs
 from wizard_dsl.core.errors import InputInvalid
-from wizard_dsl.core.units import parse_duration, show_duration
+from wizard_dsl.core.units import show_duration
 
 if TYPE_CHECKING:
     from wizard_dsl.compiler.program import ChainPlan, TargetPlan
@@ -27,9 +26,6 @@ _HELD: Final = 0.9
 _HOLDERS: Final = 40
 #: Calls that pay for many repeats.
 _PAYERS: Final = 150
-#: A breaker is open a little shorter than that.
-_LONGER: Final = 1.05
-_TURNS: Final = 40
 _ANSWERED: Final = {"reply": "an answer", "finish_reason": "length"}
 #: What moves nothing and nobody: the call ends, and no breaker counts it.
 _REJECTED: Final = 400
@@ -49,8 +45,10 @@ def emptied(stage: Stage, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]
 
 def others(stage: Stage, inputs: Mapping[str, Any], held_back: Collection[str]) -> Iterator[Start]:
     """What others may do, one after the other. `held_back` is what kept the best run alone from more: where it was no
-    breaker and no retry budget, there is nothing in it that others could help."""
+    retry budget, nobody needs to pay for it."""
     strangers = other_inputs(stage.program, inputs, 1)
+    if any(each.type.name == "circuit_breaker" for chain in stage.all_chains for each in chain.targets[0].ladder):
+        yield Start("with breakers that a person holds closed", inputs, closed=True)
     for chain in stage.all_chains:
         for each in _beside(chain, strangers, held_back):
             yield msgspec.structs.replace(each, inputs=inputs)
@@ -63,8 +61,6 @@ def _beside(chain: ChainPlan, strangers: Mapping[str, Any], held_back: Collectio
         yield _start("beside one other call", Beside(strangers, ({},)))
         for name in names:
             yield _start(f"beside others who hold {name}", Beside(strangers, (_held(chain, name),), _EVERY, _HOLDERS))
-    if not {"breaker_opened", "circuit_open"}.isdisjoint(held_back):
-        yield from _breaking(chain, strangers)
     if "retry_budget_exhausted" in held_back and any(each.type.name == "retry_budget" for each in chain.shared):
         yield _start(f"beside {_PAYERS} other calls", Beside(strangers, ({},), 0.0, _PAYERS))
 
@@ -81,14 +77,3 @@ def _held(chain: ChainPlan, name: str) -> dict[str, Any]:
     """The place of one target is taken; the others are left at once."""
     rest: dict[str, Any] = dict.fromkeys((target.name for target in chain.targets), _REJECTED)
     return {**rest, name: {**_ANSWERED, "delay": show_duration(_EVERY * _HELD)}}
-
-
-def _breaking(chain: ChainPlan, strangers: Mapping[str, Any]) -> Iterator[Start]:
-    """Everybody fails, and answers again as soon as the breakers let them."""
-    configs: list[Any] = [
-        each.config for target in chain.targets for each in target.ladder if each.type.name == "circuit_breaker"
-    ]
-    for reset in sorted({parse_duration(each.reset_timeout) for each in configs}):
-        turns: tuple[dict[str, Any], ...] = (dict.fromkeys((target.name for target in chain.targets), 503), {})
-        name = f"beside others whose calls fail and succeed by turns, every {show_duration(round(reset * _LONGER, 3))}"
-        yield _start(name, Beside(strangers, turns, reset * _LONGER, _TURNS))

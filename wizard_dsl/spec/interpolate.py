@@ -214,12 +214,6 @@ def resolve_tree(
     """
     result = Resolved(None, {}, [], [])
 
-    def offline(value: str, path: DocPath, references: Sequence[Reference]) -> str:
-        if not files or is_secret(path) or any(each.scheme == "env" for each in references):
-            return value
-        outcome = resolve(value, {}, lambda name: read_file(path, name))
-        return outcome if isinstance(outcome, str) else value
-
     def visit(value: Any, path: DocPath) -> Any:
         if isinstance(value, str):
             return text(value, path) if "${" in value and not skip(path) else value
@@ -236,7 +230,7 @@ def resolve_tree(
         if references:
             result.refs[path] = references
         if env is None and references:
-            return offline(value, path, references)
+            return _said(value, path, references, read_file) if files else value
         outcome = resolve(value, env or {}, lambda name: read_file(path, name))
         if isinstance(outcome, str):
             return outcome
@@ -244,6 +238,14 @@ def resolve_tree(
         return value
 
     return msgspec.structs.replace(result, data=visit(data, ()))
+
+
+def _said(value: str, path: DocPath, references: Sequence[Reference], read_file: Callable[[DocPath, str], str]) -> str:
+    """What the files say to which alone `value` refers; `value` where one cannot be read, or it may be a key."""
+    if is_secret(path) or any(each.scheme == "env" for each in references):
+        return value
+    outcome = resolve(value, {}, lambda name: read_file(path, name))
+    return outcome if isinstance(outcome, str) else value
 
 
 def reference_findings(resolved: Resolved, raw: Any, places: Places) -> list[Diagnostic]:
