@@ -97,7 +97,8 @@ def test_repeats_that_a_reader_can_put_off_are_not_bound_by_the_time_the_run_tak
 
 
 @pytest.mark.parametrize(
-    ("context", "params", "most"), [(20, {}, 2 + 2), (32, {}, 2 + 4), (32, {"max_tokens": 5}, 2 + 2), (None, {}, 2 + 4)]
+    ("context", "params", "most"),
+    [(20, {}, 2 + 2), (30, {}, 2 + 2), (32, {}, 2 + 4), (32, {"max_tokens": 5}, 2 + 2), (None, {}, 2 + 4)],
 )
 def test_a_target_without_room_for_the_words_of_a_repair_is_asked_for_none(
     context: int | None, params: dict[str, Any], most: int, tmp_path: Path

@@ -41,6 +41,8 @@ _COMPLAINT = _MOST * 2 * (4 * _LONGEST + 8) + 1024
 #: What is said around the sentences of a repair.
 _REFUSED = "This answer does not satisfy the JSON schema that was asked for:"
 _WISH = "Answer again with the corrected JSON and nothing else."
+#: Bytes that a repair has at least: these, and one sentence in its line, which names a place and what is wrong there.
+_LEAST = len(_REFUSED) + len(_WISH) + len("\n- $: ?\n")
 #: Compiled validators kept; a pipeline has as many schemas as it has steps.
 _KEPT = 64
 
@@ -218,7 +220,7 @@ def repair_request(request: Request, violated: ContractViolated) -> Request:
 def bound(config: ContractConfig, inner: Bound, facts: BoundFacts) -> Bound:
     """Whoever answers may be asked 1 + repairs times; a repair also holds the earlier answer, and what is wrong. A
     target without room for the words around that is not asked for one."""
-    again = facts.again(facts.answer + Figure(_COMPLAINT), len(_REFUSED) + len(_WISH)) or inner
+    again = facts.again(facts.answer + Figure(_COMPLAINT), _LEAST) or inner
     return inner.after(again.repeated(config.repairs))
 
 
