@@ -262,6 +262,31 @@ steps:
     assert warning.message == "'seed' does not exist at 'claude/claude-sonnet-4-5' (anthropic) and is left out there"
 
 
+PARAMS = """
+version: 1
+providers: {claude: {type: anthropic, api_key: "${env:KEY}"}}
+chains: {default: {targets: [{provider: claude, model: claude-sonnet-4-5, params: {OWN}}]}}
+steps: {answer: {prompt: {user: Hello}, params: {STEP}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "step", "told"),
+    [
+        ("seed: 7", "temperature: 0", [("4 seed", None)]),
+        ("top_k: 7", "max_token: 5", [("5 max_token", "did you mean 'max_tokens'?")]),
+        ("temprature: 0", "maxTokens: 5", [("4 temprature", "temperature"), ("5 maxTokens", "max_tokens")]),
+        ("top_a: 0.2, min_p: 0.1", "top_q: 1, verbosity: low, extra: 1", []),
+    ],
+)
+def test_a_parameter_is_told_where_it_is_set_also_for_one_target_and_misspelt(
+    project: Path, own: str, step: str, told: list[tuple[str, str | None]]
+) -> None:
+    found = [each for each in lint(compiled(PARAMS.replace("OWN", own).replace("STEP", step))) if each.code == "W114"]
+    assert [f"{each.line} {each.path[-1]}" for each in found] == [place for place, _ in told]
+    assert all((meant or "") in (each.suggestion or "") for each, (_, meant) in zip(found, told, strict=True))
+
+
 # -- W133 -----------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,13 @@ def test_a_fallback_is_never_reached_where_no_failure_leads_to_it(tmp_path: Path
     assert codes(tmp_path, f"{{{TWO}, {more}}}") == found
 
 
+@pytest.mark.parametrize(
+    ("targets", "found"), [("openai/gpt-4o, own/small", ["W180"]), ("own/small, openai/gpt-4o", [])]
+)
+def test_only_what_the_first_target_lacks_leads_to_the_second(tmp_path: Path, targets: str, found: list[str]) -> None:
+    assert codes(tmp_path, f"{{targets: [{targets}], fallback_on: {{{NOTHING}, rate_limited: false}}}}") == found
+
+
 def test_a_budget_that_a_caller_may_bring_is_not_taken_for_missing(tmp_path: Path) -> None:
     (open_,) = said(tmp_path, f"{{{TWO}, fallback_on: {{{NOTHING}, rate_limited: false}}}}")
     (shut,) = said(tmp_path, f"{{{TWO}, fallback_on: {{{NOTHING}, rate_limited: false, budget: false}}}}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wizard_dsl.compiler.program import PolicyPlan, StepPlan, TargetPlan
+from wizard_dsl.compiler.program import PolicyPlan
 from wizard_dsl.core.component import seconds
 from wizard_dsl.lint.params import place_of
 from wizard_dsl.lint.subject import Subject
@@ -21,20 +21,12 @@ def w150_cache_with_temperature(subject: Subject) -> Iterator[Diagnostic]:
             heat = target.params.get("temperature", step.params.get("temperature"))
             if cache is None or isinstance(heat, bool) or not isinstance(heat, (int, float)) or heat <= 0:
                 continue
-            at = _place(subject, step, target)
+            at = place_of(subject, step, "temperature", target)
             if at not in seen:
                 seen.add(at)
                 message = f"temperature is {heat:g}, and the cache gives one of the answers again and again"
                 hint = "set temperature to 0, or `cache: off`; a repeat index keeps samples apart"
                 yield subject.warn("W150", message, at, suggestion=hint, related=[(cache.origin, "the cache")])
-
-
-def _place(subject: Subject, step: StepPlan, target: TargetPlan) -> DocPath:
-    if "temperature" not in target.params:
-        return place_of(subject, step, "temperature")
-    base: DocPath = ("chains", step.chain or "", "targets")
-    own: DocPath = (*base, target.index, "params", "temperature")
-    return own if subject.own(base) else (*base, target.index)
 
 
 def w151_cache_setting_without_effect(subject: Subject) -> Iterator[Diagnostic]:

@@ -51,7 +51,7 @@ def _moves_on(kind: str, plan: ChainPlan, subject: Subject) -> bool:
     if kind == "budget":
         return bool(subject.program.budgets)
     if kind == "unsupported":
-        return any(False in (getattr(_facts(each), name) for name in _ABILITIES) for each in plan.targets)
+        return any(getattr(_facts(plan.targets[0]), name) is False for name in _ABILITIES)
     return TABLE[kind].fallback != "no"
 
 

@@ -115,15 +115,15 @@ def _fixes(text: str, found: Sequence[Diagnostic], vocabulary: Callable[[], froz
 def _spelling(each: Diagnostic, text: str, at: int, vocabulary: Callable[[], frozenset[str]]) -> Fix | None:
     at += text[at : at + 1] in {'"', "'"}
     word, meant = _WORD.match(text, at), _MEANT.match(each.suggestion or "")
-    if word is None or meant is None or len(meant[1]) < _SHORTEST or not _is_near(word[0], meant[1]):
+    if word is None or meant is None or len(meant[1]) < _SHORTEST or not is_near(word[0], meant[1]):
         return None
-    if text[word.end() : word.end() + 1].isalnum() or [w for w in vocabulary() if _is_near(word[0], w)] != [meant[1]]:
+    if text[word.end() : word.end() + 1].isalnum() or [w for w in vocabulary() if is_near(word[0], w)] != [meant[1]]:
         return None
     says = f"'{word[0]}' is now '{meant[1]}'"
     return Fix(each.code, each.line, each.column, word.start(), word.end(), meant[1], says)
 
 
-def _is_near(word: str, other: str) -> bool:
+def is_near(word: str, other: str) -> bool:
     """Whether one letter more, less, other or two exchanged, or capitals and hyphens, make one of the other."""
     one, two = word.lower().replace("-", "_"), other.lower().replace("-", "_")
     if abs(len(one) - len(two)) > 1:

@@ -61,7 +61,8 @@ WARNING_CODES: Final = (
     Code(
         "W114", "a parameter that a provider does not have",
         "Common parameters such as `seed` or `stop` do not exist in every protocol. Where one is missing it is left "
-        "out, so that a fallback target does not fail on it, and its answers may differ for that.",
+        "out, so that a fallback target does not fail on it, and its answers may differ for that. A name that is not "
+        "known is sent as it is, for there are many; one letter off a common one it is a mistake.",
         "providers: {claude: {type: anthropic, api_key: '${env:ANTHROPIC_API_KEY}'}}\n"
         "chains: {default: {targets: [claude/claude-sonnet-4-5]}}\n"
         "steps: {answer: {prompt: {user: Hello}, params: {seed: 7}}}",
