@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 from proving_kit import TWO_TARGETS, written
 
+from wizard_dsl.analysis._prove_play import Stage
+from wizard_dsl.analysis._witness_starts import others
 from wizard_dsl.analysis.plan import plan_of
 from wizard_dsl.analysis.witness import Witness, witness
 from wizard_dsl.compiler.compile import Sources, compile_file
 from wizard_dsl.registry import Registry
 
 SCHEMA = "output: {schema: {type: object, required: [n], properties: {n: {type: integer}}}, repairs: 2}"
+
+REGISTRY = Registry(plugins=False)
 
 
 def found(folder: Path, text: str) -> Witness | None:
@@ -137,3 +141,14 @@ def test_a_breaker_that_a_person_holds_closed_admits_what_the_plan_allows(tmp_pa
     shown = found(tmp_path, TWO_TARGETS.replace("[one, two]", f"[one, two], {own}, {rule}"))
     assert shown is not None and (shown.made, shown.reached) == (6, True)
     assert shown.whence == "with breakers that a person holds closed"
+
+
+@pytest.mark.parametrize(("ratio", "asked"), [("0%", False), ("20%", True)])
+def test_others_pay_for_repeats_only_where_the_budget_is_a_share_of_their_calls(
+    ratio: str, asked: bool, tmp_path: Path
+) -> None:
+    own = f"policies: {{retry: 4, retry_budget: {{ratio: {ratio}, floor: 0.1/s}}}}"
+    path = written(tmp_path, TWO_TARGETS.replace("[one, two]", f"[one, two], {own}"))
+    stage = Stage(compile_file(path, REGISTRY, Sources(env={}, mock=True)), REGISTRY)
+    names = [each.name for each in others(stage, {"question": "Why?"}, ("retry_budget_exhausted",))]
+    assert any("other calls" in name for name in names) is asked

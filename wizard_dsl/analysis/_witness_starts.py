@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from wizard_dsl.analysis._plan_repeats import budget_of
 from wizard_dsl.analysis._prove_play import Beside, Stage, Start
 from wizard_dsl.analysis._prove_values import other_inputs
 from wizard_dsl.core.errors import InputInvalid
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _EVERY: Final = 3.0
 _HELD: Final = 0.9
 _HOLDERS: Final = 40
-#: Calls that pay for many repeats.
+#: Calls that pay for many repeats, where the budget is a share of them.
 _PAYERS: Final = 150
 _ANSWERED: Final = {"reply": "an answer", "finish_reason": "length"}
 #: What moves nothing and nobody: the call ends, and no breaker counts it.
@@ -61,7 +62,7 @@ def _beside(chain: ChainPlan, strangers: Mapping[str, Any], held_back: Collectio
         yield _start("beside one other call", Beside(strangers, ({},)))
         for name in names:
             yield _start(f"beside others who hold {name}", Beside(strangers, (_held(chain, name),), _EVERY, _HOLDERS))
-    if "retry_budget_exhausted" in held_back and any(each.type.name == "retry_budget" for each in chain.shared):
+    if "retry_budget_exhausted" in held_back and budget_of(chain) is None:
         yield _start(f"beside {_PAYERS} other calls", Beside(strangers, ({},), 0.0, _PAYERS))
 
 
