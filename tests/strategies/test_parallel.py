@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import force_setattr
 from race_kit import answered, nothing_is_held
 from run_kit import play
 
@@ -256,7 +257,7 @@ def test_who_cancels_again_while_losers_end_waits_for_them_all_the_same(commit: 
                 await asyncio.sleep(5)
 
         race = chain.handler.__self__  # type: ignore[attr-defined]
-        object.__setattr__(race._branches[0], "handler", stubborn)
+        force_setattr(race._branches[0], "handler", stubborn)
         task = asyncio.ensure_future(chain.ask(commit=commit))
         await asyncio.sleep(2)
         task.cancel()

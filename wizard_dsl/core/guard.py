@@ -11,31 +11,30 @@ from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any
 
+import msgspec
+
 from wizard_dsl.core.clock import LOOKS, Clock, Timer, settle
 
 
-class Guard:
+class Guard(msgspec.Struct, eq=False):
     """Cancels the current task at `at`, an absolute loop time, once it is armed and unless it is disarmed first.
 
     `fired` tells afterwards whether a CancelledError is the guard's own. A guard that fired is always
-    uncancelled by `disarm`, also when another error came out; a cancellation from elsewhere stays one.
+    uncancelled by `disarm`, also when another error came out; a cancellation from elsewhere stays one. `looks` is how
+    many turns others get on the due instant; an outer guard gives more than an inner one.
     """
 
-    __slots__ = ("_at", "_clock", "_looks", "_task", "_timer", "fired")
-
-    def __init__(self, clock: Clock, at: float, *, looks: int = LOOKS) -> None:
-        """`looks`: how many turns others get on the due instant; an outer guard gives more than an inner one."""
-        self._clock = clock
-        self._at = at
-        self._looks = looks
-        self._task: asyncio.Task[object] | None = None
-        self._timer: Timer | None = None
-        self.fired = False
+    clock: Clock
+    at: float
+    looks: int = LOOKS
+    fired: bool = False
+    _task: asyncio.Task[object] | None = None
+    _timer: Timer | None = None
 
     def arm(self) -> Guard:
         """Set the timer."""
         self._task = asyncio.current_task()
-        self._timer = self._clock.call_at(self._at, self._due)
+        self._timer = self.clock.call_at(self.at, self._due)
         return self
 
     @coroutine
@@ -56,7 +55,7 @@ class Guard:
 
     def _due(self) -> None:
         self._timer = None
-        settle(self._clock, self._fire, self._looks)
+        settle(self.clock, self._fire, self.looks)
 
     def _fire(self) -> None:
         if self._task is not None:

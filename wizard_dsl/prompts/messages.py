@@ -72,8 +72,8 @@ class Turn(msgspec.Struct, frozen=True):
 
     def render(self, scope: Scope) -> Message:
         """Raises as the templates of its parts do."""
-        if len(self.parts) == 1:
-            return Message(self.role, (self.parts[0].render(scope),))
+        if len(self.parts) == 1 and self.parts[0].kind == "text":
+            return Message(self.role, (Text(self.parts[0].template.render(scope)),))
         return Message(self.role, tuple([part.render(scope) for part in self.parts]))
 
 

@@ -26,7 +26,6 @@ from wizard_dsl.core.result import (
 )
 from wizard_dsl.core.run import Call, Run
 from wizard_dsl.core.step import Sink, StepCall, StepRunner, StepValue, as_text
-from wizard_dsl.prompts.template import bind
 from wizard_dsl.runtime.states import StepState, error_row
 from wizard_dsl.runtime.together import together
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from wizard_dsl.core.clock import Clock
     from wizard_dsl.core.record import Asked
     from wizard_dsl.core.run import Emit
+    from wizard_dsl.prompts.template import Scope
 
 #: The guard of a whole run only acts where nothing below it did: it lets inner ones go first, and so does it with
 #: the guards of the files it runs, down to three of them within each other.
@@ -44,61 +44,35 @@ _INNER_LOOKS = 4
 _DUST = 1e-6
 
 
-class Execution:
-    """Runs the steps of `program` once. `runners` are its linked steps, by name."""
+class Execution(msgspec.Struct, eq=False):
+    """Runs the steps of `program` once. `runners` are its linked steps, by name; `views` is what its templates see as
+    `steps` in `scope`, and is filled as the steps end, but for the `unseen` one, at which nothing looks. `asked` is how
+    the run came to be, where it is recorded."""
 
-    __slots__ = (
-        "_clock",
-        "_emit",
-        "_runners",
-        "_scope",
-        "_seen",
-        "_sink",
-        "_views",
-        "asked",
-        "ended",
-        "error",
-        "output",
-        "program",
-        "run",
-        "states",
-        "text",
-    )
-
-    def __init__(
-        self,
-        program: Program,
-        runners: Mapping[str, StepRunner],
-        run: Run,
-        *,
-        clock: Clock,
-        emit: Emit,
-        inputs: Mapping[str, Any],
-        sink: Sink | None,
-    ) -> None:
-        self.program = program
-        self.run = run
-        self.states: dict[str, StepState] = {}
-        self.error: ErrorRow | None = None
-        self.output: Any = None
-        self.text = ""
-        self._runners = runners
-        self._clock = clock
-        self._emit = emit
-        self._sink = sink
-        self._seen: list[list[Delta]] = []
-        self._views: dict[str, Any] = {}
-        self._scope = bind({**inputs, "steps": self._views})
-        self.ended: float | None = None
-        self.asked: Asked | None = None
+    program: Program
+    run: Run
+    runners: Mapping[str, StepRunner]
+    clock: Clock
+    emit: Emit
+    scope: Scope
+    views: dict[str, Any]
+    sink: Sink | None
+    unseen: StepPlan | None = None
+    states: dict[str, StepState] = {}
+    text: str = ""
+    output: Any = None
+    error: ErrorRow | None = None
+    ended: float | None = None
+    asked: Asked | None = None
+    _seen: list[list[Delta]] = []
 
     async def execute(self) -> None:
         """Run to the end. Raises the run's error; what was made stays readable. A sink that no step streamed to is
         handed the text in one piece."""
-        self._emit(self.run, RunStarted(pipeline=self.program.name))
+        self.emit(self.run, RunStarted(pipeline=self.program.name))
         step = self.run.scope.step
         depth = min(3, step.count("/") + 1) if step else 0
-        guard = Guard(self._clock, self.run.deadline, looks=_OUTER_LOOKS - _INNER_LOOKS * depth)
+        guard = Guard(self.clock, self.run.deadline, looks=_OUTER_LOOKS - _INNER_LOOKS * depth)
         try:
             await guard.over(self._steps())
             self._render_output()
@@ -113,8 +87,8 @@ class Execution:
                 del failure  # an exception left in a frame it passed through is a cycle
         guard.disarm()
         self._close(None)
-        if self._sink is not None and not self._seen and self.text:
-            await self._sink([Delta(text=self.text)])
+        if self.sink is not None and not self._seen and self.text:
+            await self.sink([Delta(text=self.text)])
 
     def _failure(self, error: BaseException, cut: bool) -> BaseException:
         """What the run failed with: the deadline, where that is what cancelled it, else the error itself."""
@@ -123,9 +97,9 @@ class Execution:
         return error
 
     def _close(self, failure: BaseException | None) -> None:
-        self.ended = self._clock.now()
+        self.ended = self.clock.now()
         kind = "ok" if failure is None else self._failed_with(failure)
-        self._emit(self.run, RunEnded(kind=kind, elapsed=self.ended - self.run.transcript.started))
+        self.emit(self.run, RunEnded(kind=kind, elapsed=self.ended - self.run.transcript.started))
 
     def _failed_with(self, failure: BaseException) -> str:
         """Keeps it as the run's error; its kind."""
@@ -152,7 +126,7 @@ class Execution:
         done[plan.name].set()
 
     async def _step(self, plan: StepPlan) -> None:
-        state = self.states[plan.name] = StepState(started=self._clock.now())
+        state = self.states[plan.name] = StepState(started=self.clock.now())
         try:
             if (plan.needs or plan.when is not None) and self._not_wanted(plan):
                 state.skipped = True
@@ -160,7 +134,7 @@ class Execution:
             elif plan.for_each is not None:
                 await self._each(plan, state)
             else:
-                await self._guarded(plan, self._scope, state, None)
+                await self._guarded(plan, self.scope, state, None)
         except WizardError as error:
             state.error = error_row(error)
             raise
@@ -168,15 +142,16 @@ class Execution:
             state.error = self._cut(plan)
             raise
         finally:
-            state.ended = self._clock.now()
-        self._views[plan.name] = state.view()
+            state.ended = self.clock.now()
+        if plan is not self.unseen:
+            self.views[plan.name] = state.view()
 
     def _not_wanted(self, plan: StepPlan) -> bool:
         """A needed step did not run, or the condition is false."""
         for name, how in plan.needs.items():
             if how == "ran" and self.states[name].skipped:
                 return True
-        return plan.when is not None and not plan.when_each and not plan.when.evaluate(self._scope)
+        return plan.when is not None and not plan.when_each and not plan.when.evaluate(self.scope)
 
     async def _each(self, plan: StepPlan, state: StepState) -> None:
         """Items at once, at most `concurrency` of them; results in input order."""
@@ -186,7 +161,7 @@ class Execution:
 
         async def work() -> None:
             for index, item in order:
-                scope = self._scope.with_values(item=item, index=index)
+                scope = self.scope.with_values(item=item, index=index)
                 if plan.when_each and not plan.when.evaluate(scope):
                     self._note(plan, index, "skipped")
                 else:
@@ -200,7 +175,7 @@ class Execution:
             state.value = StepValue(text="\n".join(item.value.text for item in items), served_by=served)
 
     def _items(self, plan: StepPlan) -> list[Any]:
-        values = plan.for_each.evaluate(self._scope)
+        values = plan.for_each.evaluate(self.scope)
         if not isinstance(values, list):
             sentence = f"for_each wants a list, not {type(values).__name__}"
             raise StepFailed(sentence, where=f"steps.{plan.name}")
@@ -208,13 +183,13 @@ class Execution:
 
     async def _guarded(self, plan: StepPlan, scope: Any, state: StepState, item: int | None) -> None:
         """One execution of a step; `on_error` decides what a failure does."""
-        streams = self._sink is not None and plan.name == self.program.streamed and item is None
+        streams = self.sink is not None and plan.name == self.program.streamed and item is None
         run = self._run_of(plan, item, streams)
-        self._emit(self.run, StepStarted(step=plan.name, item=item))
+        self.emit(self.run, StepStarted(step=plan.name, item=item))
         try:
             if plan.sticky is not None:
                 run = run.child(scope=replace(run.scope, sticky=_sticky(plan.sticky.evaluate(scope))))
-            state.value = await self._runners[plan.name].run(StepCall(scope, run, self._listen if streams else None))
+            state.value = await self.runners[plan.name].run(StepCall(scope, run, self._listen if streams else None))
         except WizardError as error:
             self._note(plan, item, error.kind)
             state.error = error_row(error)
@@ -244,7 +219,7 @@ class Execution:
         return error.kind in {"cancelled", "stream_buffer"} or (error.kind == "deadline" and self._is_late())
 
     def _is_late(self) -> bool:
-        return self._clock.now() >= self.run.deadline - _DUST
+        return self.clock.now() >= self.run.deadline - _DUST
 
     def _cut(self, plan: StepPlan) -> ErrorRow:
         """Why a step was cancelled while it ran."""
@@ -270,13 +245,13 @@ class Execution:
             state.skipped = True
 
     def _note(self, plan: StepPlan, item: int | None, kind: str, position: int | None = None) -> None:
-        self._emit(self.run, StepEnded(step=plan.name, kind=kind, item=item, chain=plan.chain, position=position))
+        self.emit(self.run, StepEnded(step=plan.name, kind=kind, item=item, chain=plan.chain, position=position))
 
     async def _listen(self, batch: list[Delta]) -> None:
-        assert self._sink is not None
+        assert self.sink is not None
         self._seen.append(batch)
         try:
-            await self._sink(batch)
+            await self.sink(batch)
         except StreamBufferFull as full:
             full.partial = self.heard()
             raise
@@ -298,10 +273,10 @@ class Execution:
             self.text = self.states[self.program.passes].value.text
             self.output = self.text
         elif isinstance(output, Mapping):
-            self.output = {name: template.value(self._scope) for name, template in output.items()}
+            self.output = {name: template.value(self.scope) for name, template in output.items()}
             self.text = as_text(self.output.get("text", self.output))
         else:
-            self.output = output.value(self._scope)
+            self.output = output.value(self.scope)
             self.text = as_text(self.output)
 
     def value(self) -> StepValue:
@@ -319,7 +294,7 @@ class Execution:
     def result(self) -> Result:
         """The result so far; valid at any time."""
         transcript, program, states = self.run.transcript, self.program, self.states
-        at = self._clock.now() if self.ended is None else self.ended
+        at = self.clock.now() if self.ended is None else self.ended
         now = at - transcript.started
         attempts = [attempt_row(attempt, now) for attempt in transcript.attempts] if transcript.attempts else []
         whole = totals(attempts)

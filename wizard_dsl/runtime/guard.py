@@ -29,7 +29,7 @@ class InputGuard:
 
     def check(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[InputGuarded]]:
         """The values that go into the prompts, and what is to be told. Raises SafetyBlocked."""
-        if self._passes and all(map(_is_plain, values.values())):
+        if self._passes and _are_plain(values):
             return values, ()
         told: list[InputGuarded] = []
         return {name: self._value(name, value, told) for name, value in values.items()}, told
@@ -79,9 +79,12 @@ class InputGuard:
         return escape_roles(text)
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a look is enough to see that neither a control character nor a role marker is in it."""
-    return type(value) is str and value.isascii() and value.isprintable() and "<" not in value and "[" not in value
+def _are_plain(values: Mapping[str, Any]) -> bool:
+    """Whether a look is enough to see that neither a control character nor a role marker is in them."""
+    for value in values.values():
+        if type(value) is not str or not (value.isascii() and value.isprintable()) or "<" in value or "[" in value:
+            return False
+    return True
 
 
 def _refused(name: str, finding: str, hint: str) -> SafetyBlocked:

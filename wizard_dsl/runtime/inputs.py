@@ -115,7 +115,9 @@ class _Text(msgspec.Struct, frozen=True):
 
     def fits(self, value: Any) -> bool:
         """False only means: look closer, and ask jsonschema."""
-        if type(value) is not str or not self.least <= len(value) <= self.most or not _is_unicode(value):
+        if type(value) is not str or not self.least <= len(value) <= self.most:
+            return False
+        if not value.isascii() and not _is_unicode(value):
             return False
         return self.among is None or value in self.among
 

@@ -9,6 +9,7 @@ from wizard_dsl.compiler.link import Linked, Services, call_handler, link
 from wizard_dsl.compiler.program import Program, StepPlan
 from wizard_dsl.core.run import Run
 from wizard_dsl.core.step import Sink, StepContext, StepRunner, StepValue, Subprogram
+from wizard_dsl.prompts.template import Scope
 from wizard_dsl.runtime.execution import Execution
 from wizard_dsl.runtime.guard import InputGuard
 from wizard_dsl.runtime.inputs import Inputs
@@ -32,6 +33,8 @@ class Live:
         self._services = services
         self._registry = registry
         self._others = {} if others is None else others
+        last = program.straight and program.output is None and program.steps
+        self._unseen = program.steps[-1] if last else None
         self._runners: dict[str, StepRunner] = {step.name: self._runner(step) for step in program.steps}
 
     @property
@@ -83,12 +86,7 @@ class Live:
         values, told = self._guard.check(self.inputs.check(inputs))
         for each in told:
             self._services.emit(run, each)
-        return Execution(
-            self.program,
-            self._runners,
-            run,
-            clock=self._services.clock,
-            emit=self._services.emit,
-            inputs=values,
-            sink=sink,
-        )
+        views: dict[str, Any] = {}
+        scope = Scope({**values, "steps": views})
+        clock, emit = self._services.clock, self._services.emit
+        return Execution(self.program, run, self._runners, clock, emit, scope, views, sink, self._unseen)

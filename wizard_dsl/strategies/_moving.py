@@ -15,7 +15,7 @@ _BY_RULE: Final = frozenset({"budget", "context_length", "contract", "mid_stream
 
 def moves_on(error: WizardError, fallback_on: Mapping[str, bool], rate_limit: RateLimitRule) -> bool:
     """Whether the next target may be tried after `error`: what the chain says of it, else the error table."""
-    asked = override(error, fallback_on)
+    asked = override(error, fallback_on) if fallback_on else None
     if asked is not None:
         return asked
     if isinstance(error, (Unsupported, WindowTooSmall)):

@@ -27,8 +27,10 @@ def note(
     if target.position == 0:
         away = primary.answered(now)
         return None if away is None else PrimaryRecovered(path=path, target=target.name, away=away[0], calls=away[1])
-    if failures and any(each.position == 0 and is_out(each.error) for each in failures):
-        primary.missed(now)
+    for each in failures:
+        if each.position == 0 and is_out(each.error):
+            primary.missed(now)
+            break
     return None
 
 

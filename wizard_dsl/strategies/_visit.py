@@ -21,28 +21,26 @@ class Waiting(msgspec.Struct):
     retry_of: int | None = None
 
 
-class Visit:
-    """What one logical call has seen so far: failures in the order they happened, and who may be waited for. `granted`
-    are the positions for which the retry budget allowed a repeat that was not made yet, each with the loop time at
-    which it did; `idle` is since when it has only waited, a loop time, None where its last attempt came after that."""
+class Visit(msgspec.Struct, eq=False):
+    """What one logical call has seen so far: failures in the order they happened, and who may be waited for. `first`
+    are the positions that are asked before all others. `granted` are those for which the retry budget allowed a repeat
+    that was not made yet, each with the loop time at which it did; `idle` is since when it has only waited, a loop
+    time, None where its last attempt came after that. A prompt did not fit a `window` of so many tokens."""
 
-    __slots__ = ("failures", "first", "granted", "idle", "marks", "request", "run", "waiting", "window")
-
-    def __init__(self, request: Request, run: Run, first: Collection[int] = (0,)) -> None:
-        self.request = request
-        self.run = run
-        self.failures = list(run.failures)
-        self.first = first  # the positions that are asked before all others
-        self.granted: dict[int, float] = {}
-        self.idle: float | None = None
-        self.waiting: dict[int, Waiting] = {}
-        self.window: int | None = None  # a prompt did not fit a window of that many tokens
-        self.marks: tuple[str, ...] = ()
+    request: Request
+    run: Run
+    first: Collection[int]
+    failures: list[Failure]
+    granted: dict[int, float] = {}
+    idle: float | None = None
+    waiting: dict[int, Waiting] = {}
+    window: int | None = None
+    marks: tuple[str, ...] = ()
 
     @property
     def called(self) -> bool:
         """Whether anything was called that failed."""
-        return any(each.called for each in self.failures)
+        return True in [each.called for each in self.failures]
 
     def has_outgrown(self, target: Target) -> bool:
         """Whether the prompt did not fit a window that was at least as large as the target's."""
@@ -51,8 +49,8 @@ class Visit:
 
     def fail(self, target: Target, error: WizardError, called: bool) -> None:
         """Book the end of a target; a second one takes the first one's place, at the end."""
-        self.failures = [each for each in self.failures if each.position != target.position]
-        self.failures.append(Failure(target.position, target.name, error, called))
+        failure = Failure(target.position, target.name, error, called)
+        self.failures = [*[each for each in self.failures if each.position != target.position], failure]
 
 
 def reason(target: Target, error: WizardError) -> str:

@@ -82,7 +82,7 @@ class Walk:
 
     async def call(self, request: Request, run: Run) -> Response:
         """Raises the error of the only target called, AllFallbacksFailed of several, or why none was called."""
-        visit = Visit(request, run, self._first)
+        visit = Visit(request, run, self._first, list(run.failures))
         if run.failures and run.commit == "content":  # a broken stream is resumed; a contract has its answers whole
             self._recall(visit)
         try:
