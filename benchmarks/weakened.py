@@ -122,7 +122,7 @@ WEAKENINGS: Final = tuple(
     Weakening(*each)
     for each in (
         ("policies.contract", "again.repeated(config.repairs)", "again.repeated(max(0, config.repairs - 1))"),
-        ("policies.contract", "facts.again(facts.answer + Figure(_COMPLAINT)) or inner", "inner"),
+        ("policies.contract", "facts.again(facts.answer + Figure(_COMPLAINT), _LEAST) or inner", "inner"),
         ("policies.contract", "facts.answer + Figure(_COMPLAINT)", "Figure(_COMPLAINT)"),
         (
             "policies.concurrency",
@@ -182,7 +182,7 @@ WEAKENINGS: Final = tuple(
         ),
         ("analysis._plan_fold", "size.grown(_ESCAPED_ROLES)", "size"),
         ("analysis._plan_fold", "begin = begin.largest(ends[need])", "pass"),
-        ("analysis._plan_fold", "total = total + widest", "total = total.largest(widest)"),
+        ("analysis._plan_fold", "found = found + widest", "found = found.largest(widest)"),
         ("analysis._plan_fold", 'Figure(self._deadline, "the deadline"', 'Figure(self._deadline * 0.9, "the deadline"'),
         ("analysis._plan_fold", "units.parse_money(limit.limit) *", "0.8 * units.parse_money(limit.limit) *"),
         (

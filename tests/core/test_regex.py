@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -80,11 +80,24 @@ def _calls(node: ast.AST) -> list[ast.Call]:
 
 
 def test_every_pattern_that_is_declared_can_be_compiled() -> None:
-    for path in (ROOT / "wizard_dsl").rglob("*.py"):
-        if "core.regex import regex" in path.read_text():
-            import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    declared = [each for each in gc.get_objects() if isinstance(each, _Regex | _Compiled)]
+    declared = {
+        id(each): each
+        for path in (ROOT / "wizard_dsl").rglob("*.py")
+        if "core.regex import regex" in path.read_text()
+        for value in vars(import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))).values()
+        for each in _patterns(value)
+    }
     assert len(declared) > 100
-    for each in declared:
-        if isinstance(each, _Regex) and each.pattern != "(":
-            re.compile(each.pattern, each.flags)
+    for each in declared.values():
+        re.compile(each.pattern, each.flags)
+
+
+def _patterns(value: object) -> Iterator[_Regex | _Compiled]:
+    """Those that a value of a module is or holds, used or not."""
+    if isinstance(value, _Regex | _Compiled):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _patterns(tuple(value.values()))
+    elif type(value) in (tuple, list, set, frozenset):
+        for each in cast("Iterable[object]", value):
+            yield from _patterns(each)

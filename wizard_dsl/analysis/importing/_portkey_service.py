@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -19,9 +18,10 @@ from wizard_dsl.analysis.importing._providers import (
 from wizard_dsl.analysis.importing.findings import Ledger
 from wizard_dsl.analysis.importing.names import Keys, literal, reference, variable_of
 from wizard_dsl.analysis.importing.values import snake
+from wizard_dsl.core.regex import regex
 from wizard_dsl.spec.diagnostics import DocPath, show_path
 
-_VARIABLE: Final = re.compile(r"\$\{env:(\w+)\}")
+_VARIABLE: Final = regex(r"\$\{env:(\w+)\}")
 _FOREIGN: Final = ("aws_", "vertex_", "azure_", "workers_ai_", "snowflake_", "huggingface_", "sagemaker_", "mistral_")
 _AZURE: Final = ("resource_name", "deployment_id", "api_version")
 #: A service whose models are called `@cf/meta/…`: no slug of Portkey's.
