@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -199,6 +201,32 @@ def test_work_under_a_guard_may_catch_its_first_interruption_and_go_on() -> None
         guard.disarm()
 
     virtual.run(main())
+
+
+def test_what_a_guard_interrupts_where_it_first_waits_is_let_go_of() -> None:
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+
+    async def work(clock: LoopClock) -> None:
+        mine = Held()
+        held.append(weakref.ref(mine))
+        await clock.sleep(5)
+
+    async def main() -> None:
+        clock = LoopClock()
+        guard = Guard(clock, 2)
+        with pytest.raises(asyncio.CancelledError):
+            await guard.over(work(clock))
+        assert guard.disarm()
+
+    gc.disable()
+    try:
+        virtual.run(main())
+        assert held[0]() is None, "without a search for garbage"
+    finally:
+        gc.enable()
 
 
 def test_draws_are_a_function_of_their_key() -> None:

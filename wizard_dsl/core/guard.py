@@ -79,3 +79,5 @@ def _advance(step: Callable[[Any], Any], value: Any) -> tuple[Any, bool]:
         return step(value), False
     except StopIteration as done:
         return done.value, True
+    finally:
+        del value  # an exception left in a frame it passed through is a cycle
