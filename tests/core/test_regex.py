@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
@@ -55,6 +57,16 @@ def test_bytes_are_looked_at_by_patterns_of_bytes() -> None:
 def test_what_a_pattern_does_not_have_is_an_error() -> None:
     with pytest.raises(AttributeError):
         regex("a").nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["not-compiled", "compiled"])
+def test_a_pattern_can_be_copied_and_pickled(used: bool) -> None:
+    declared = regex("([a-z])[0-9]")
+    if used:
+        assert declared.search("a1")
+    pickled = pickle.loads(pickle.dumps(declared))  # noqa: S301 - it is ours
+    for twin in (copy.copy(declared), copy.deepcopy(declared), pickled):
+        assert twin.findall("a1 b2") == ["a", "b"] and twin.pattern == "([a-z])[0-9]"
 
 
 def test_no_module_compiles_a_pattern_when_it_is_imported() -> None:

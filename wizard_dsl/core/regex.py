@@ -13,13 +13,15 @@ _METHODS: Final = ("findall", "finditer", "fullmatch", "match", "search", "split
 
 class _Regex:
     """A pattern that is not compiled yet. The first method that is asked for makes all of them its own, and it becomes
-    one that is: so it costs no more from then on than the pattern itself."""
+    one that is: so it costs no more from then on than the pattern itself. It can be copied and pickled as it is."""
 
     def __init__(self, pattern: str | bytes, flags: int) -> None:
         self.pattern = pattern
         self.flags = flags
 
     def __getattr__(self, name: str) -> Any:
+        if name not in _METHODS:
+            raise AttributeError(f"a pattern of `regex` has no {name!r}")
         compiled = re.compile(self.pattern, self.flags)
         for each in _METHODS:
             setattr(self, each, getattr(compiled, each))
