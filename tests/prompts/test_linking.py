@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 
 import msgspec
 import pytest
@@ -133,6 +134,19 @@ def test_a_long_text_is_work_whoever_puts_it_in() -> None:
     assert made.render(bind({"a": "x" * (1 << 22)})) == "x" * (1 << 23)
     with pytest.raises(StepFailed, match="more work than a template may do"):
         made.render(bind({"a": "x" * (1 << 24)}))
+
+
+def test_a_text_that_is_too_long_is_not_made_first() -> None:
+    made = compile_template("{{ a }}" * 100)
+    assert isinstance(made, Template)
+    scope = bind({"a": "x" * (1 << 19)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(StepFailed, match="more work than a template may do"):
+            made.render(scope)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("source", ["", "text", "{{ a }}", "{{ a }} of {{ n }}", "{{ a | upper }}", "{{ b"])

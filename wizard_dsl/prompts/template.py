@@ -273,8 +273,7 @@ def _put_in(parts: Parts, values: Mapping[str, Any]) -> str | None:
             made.append("true" if value else "false")
         else:
             return None
-    text = "".join(made)
-    return text if len(text) <= _SHORT else None
+    return "".join(made) if sum(map(len, made)) <= _SHORT else None
 
 
 def in_order(problems: list[Problem], first_line: int = 1) -> list[Problem]:
