@@ -170,6 +170,26 @@ def test_a_sink_is_handed_only_the_events_that_it_says_it_takes() -> None:
     virtual.run(main())
 
 
+def test_a_sink_that_cannot_say_what_it_takes_is_handed_everything() -> None:
+    class Confused:
+        def __init__(self) -> None:
+            self.told: list[Event] = []
+
+        def takes(self, kind: type[Event]) -> bool:
+            raise RuntimeError(kind.__name__)
+
+        def __call__(self, run: Run, event: Event) -> None:
+            self.told.append(event)
+
+    async def main() -> None:
+        confused = Confused()
+        run, started = nobody(0.0), RunStarted(pipeline="p")
+        emitter(LoopClock(), [confused])(run, started)
+        assert confused.told == [started] == [event for _, _, event in run.transcript.events]
+
+    virtual.run(main())
+
+
 RETRIED = "policies: {default: {circuit_breaker: off, timeout: {total: 5s}}}\n"
 
 
