@@ -394,3 +394,7 @@ async def test_what_was_whole_when_it_was_left_is_an_answer() -> None:
     response, _, _ = await opened([(0, [*text("a"), *END])])
     response.close()
     assert (await response.read()).text == "a"
+
+
+def test_content_does_not_come_into_a_log_with_a_response() -> None:
+    assert "my text" not in repr(Response.complete(Completion(text="my text")))

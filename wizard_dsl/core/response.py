@@ -96,6 +96,8 @@ class Response(msgspec.Struct, eq=False):
     _on_raise: Callable[[BaseException], None] | None = None
     _waiters: list[Future[None]] = []
 
+    __repr__ = object.__repr__  # content and headers are nothing for a log
+
     # -- making one ---------------------------------------------------------------------------------
 
     @classmethod

@@ -127,6 +127,8 @@ class Transcript(msgspec.Struct, eq=False):
     book: MemoryBook | None = None
     exchanges: list[Exchange] | None = None
 
+    __repr__ = object.__repr__  # content is nothing for a log
+
 
 class Run(msgspec.Struct, frozen=True):
     """One execution, as seen from one place in the graph.

@@ -136,8 +136,8 @@ class Shelf:
         self._added = clock.now()
 
     def read(self, key: str, value: bytes) -> Entry | None:
-        """The entry that the store has in `value`, read once for as long as it is the same bytes; None where it cannot
-        be read."""
+        """The entry in `value`, which the store has at hand: read once, for as long as it is the same bytes. None where
+        it cannot be read."""
         known = self._read.get(key)
         if known is not None and known[0] is value:
             return known[1]

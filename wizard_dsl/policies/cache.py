@@ -232,7 +232,7 @@ class Cache:
         except StoreUnavailable as error:
             self._emit(run, CacheUnavailable(path=self._path, reason=str(error)))
             return None
-        return None if value is None else self._shelf.read(key, value)
+        return None if value is None else decode(value)
 
     def _hit(self, key: str, entry: Entry, now: float, run: Run) -> Response:
         age = entry.age(now)
