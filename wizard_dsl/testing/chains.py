@@ -111,7 +111,7 @@ def build_chain(
     `overrides` are the policies of single targets, in place of those of target scope, `params` their own parameters,
     `fields` more fields of them, such as `weight`. Chains with the same `shared` state share their targets; those with
     a `state` are like processes that share it. `strategy_config` holds the strategy's keys; `listed` names the targets
-    in order, where one may stand twice. `sinks` get every event."""
+    in order, where one may stand twice. `sinks` get every event that they take."""
     clock, shared, branches = LoopClock(), shared or SharedState(), []
     chain = Chain(name, rate_limit or RateLimitRule(), mid_stream=on_mid_stream_error)
     chain.fallback_on, chain.allow_loss = dict(fallback_on or {}), frozenset(allow_loss)
