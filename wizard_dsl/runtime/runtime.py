@@ -140,10 +140,10 @@ async def open(
 
     `env` are the variables that references see (default: the process's own). With `seed`, chance and run ids
     derive from it. With `mock`, every target is answered by the mock provider. `provide(plan, context)` may put
-    another node in a target's place, and returns None to leave it. `sinks` get every event that they take. `assess(completion)` judges
-    every answer of a generate step: it returns the reasons why the answer must not be used (the run then ends with kind
-    safety), nothing where it may. `history` (`wizard.History()`) records each run once it has ended. Raises SpecError
-    with all diagnostics.
+    another node in a target's place, and returns None to leave it. `sinks` get every event that they take.
+    `assess(completion)` judges every answer of a generate step: it returns the reasons why the answer must not be used
+    (the run then ends with kind safety), nothing where it may. `history` (`wizard.History()`) records each run once it
+    has ended. Raises SpecError with all diagnostics.
     """
     variables = dict(os.environ) if env is None else dict(env)
     kinds = registry or Registry(plugins=variables.get("WIZARD_PLUGINS", "all") != "")
