@@ -45,9 +45,7 @@ def test_cassettes_are_recorded_and_then_replayed(wizard: Wizard) -> None:
     assert [line["target"] for line in lines()[1:]] == ["local/one", "local/one", "local/two"]
     assert wizard("test", "ask.test.yaml") == (0, PASSED, "")
     assert wizard("test", "--record", "missing").err == "ask.cassette.jsonl: 0 recorded, 3 replayed\n"
-    before = Path("ask.cassette.jsonl").read_text()
-    assert wizard("test", "--record", "all").code == 0
-    assert Path("ask.cassette.jsonl").read_text() != before
+    assert wizard("test", "--record", "all").err == "ask.cassette.jsonl: 3 recorded, 0 replayed\n"
 
 
 def test_a_cassette_that_is_not_there_is_told_at_its_line(wizard: Wizard) -> None:
